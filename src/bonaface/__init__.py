@@ -1,0 +1,94 @@
+"""Bonaface tells a living face from a presentation attack, and says how well it does.
+
+    manifest = bonaface.index("footage", layout="folder", output="manifest.csv")
+    bonaface.split("manifest.csv")
+    run = bonaface.train("default", "data.manifest=manifest.csv", output="run")
+    print(run.summary())
+
+Every command of the command line is a function here. What a name needs is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bonaface.data.datasets.registry import layouts as layouts
+    from bonaface.data.manifest import Manifest as Manifest
+    from bonaface.data.manifest import read_manifest as read_manifest
+    from bonaface.data.manifest import write_manifest as write_manifest
+    from bonaface.errors import BonafaceError as BonafaceError
+    from bonaface.evaluation.scores import read_scores as read_scores
+    from bonaface.runtime.bundle import Bundle as Bundle
+    from bonaface.runtime.bundle import load_bundle as load_bundle
+    from bonaface.settings import Recipe as Recipe
+    from bonaface.settings import load_recipe as load_recipe
+    from bonaface.verdicts import Verdict as Verdict
+    from bonaface.workflows.dataset import crop as crop
+    from bonaface.workflows.dataset import index as index
+    from bonaface.workflows.dataset import split as split
+    from bonaface.workflows.demo import demo as demo
+    from bonaface.workflows.embed import embed as embed
+    from bonaface.workflows.evaluate import evaluate as evaluate
+    from bonaface.workflows.explain import explain as explain
+    from bonaface.workflows.train import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BonafaceError": "errors",
+    "Bundle": "runtime.bundle",
+    "Manifest": "data.manifest",
+    "Recipe": "settings",
+    "Verdict": "verdicts",
+    "crop": "workflows.dataset",
+    "demo": "workflows.demo",
+    "embed": "workflows.embed",
+    "evaluate": "workflows.evaluate",
+    "explain": "workflows.explain",
+    "index": "workflows.dataset",
+    "layouts": "data.datasets.registry",
+    "load_bundle": "runtime.bundle",
+    "load_recipe": "settings",
+    "read_manifest": "data.manifest",
+    "read_scores": "evaluation.scores",
+    "split": "workflows.dataset",
+    "train": "workflows.train",
+    "write_manifest": "data.manifest",
+}
+
+__all__ = [
+    "BonafaceError",
+    "Bundle",
+    "Manifest",
+    "Recipe",
+    "Verdict",
+    "__version__",
+    "crop",
+    "demo",
+    "embed",
+    "evaluate",
+    "explain",
+    "index",
+    "layouts",
+    "load_bundle",
+    "load_recipe",
+    "read_manifest",
+    "read_scores",
+    "split",
+    "train",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bonaface' has no attribute {name!r}")
+    value = getattr(import_module(f"bonaface.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

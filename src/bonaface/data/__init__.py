@@ -1,0 +1,1 @@
+"""Videos, images, manifests, splits, faces and crops. Never torch."""

@@ -1,0 +1,1 @@
+"""The crop function and the crop store."""

@@ -1,0 +1,1 @@
+"""One small adapter per dataset: a folder on disk to rows of a manifest."""

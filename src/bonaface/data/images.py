@@ -1,0 +1,143 @@
+"""Pictures from anywhere, decoded to upright RGB under limits; and the JPEG writer of the crop store."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bonaface.errors import MediaError
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "encode_jpeg", "read_image"]
+
+MAX_PIXELS = 64_000_000
+"""More pixels than this are refused before they are decoded; decoding so many takes about 600 MB."""
+
+MAX_BYTES = 128 * 1024 * 1024
+"""A longer file is refused unread."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_TRUSTED_FORMATS = (*_FORMATS, "BMP")
+_ORIENTATION = 0x0112
+
+# warnings.catch_warnings changes the whole process: threads must not interleave in it.
+_HEADER_LOCK = threading.Lock()
+
+
+def read_image(source: Path | str | bytes, *, trusted: bool = False) -> NDArray[np.uint8]:
+    """The picture as RGB, (height, width, 3), turned upright by its EXIF orientation.
+
+    JPEG, PNG and WebP are read, whatever the suffix says; BMP too where the source is `trusted` (a dataset, not an
+    upload). 16-bit grey is scaled, transparency is laid over white, of an animation the first frame is taken.
+    Raises MediaError.
+    """
+    name = "the image" if isinstance(source, bytes) else str(source)
+    try:
+        with _opened(source, name) as file:
+            return _decode(file, formats=_TRUSTED_FORMATS if trusted else _FORMATS)
+    except _Refused as refusal:
+        raise MediaError(f"{name}: {refusal}") from None
+    except MemoryError:
+        raise MediaError(f"{name}: too large for the memory of this machine") from None
+
+
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
+    """A JPEG of an RGB image, without chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+class _Refused(Exception):
+    """Why a picture is not taken."""
+
+
+def _opened(source: Path | str | bytes, name: str) -> IO[bytes]:
+    if isinstance(source, bytes):
+        size, file = len(source), io.BytesIO(source)
+        return _sized(file, size)
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise MediaError(f"{name}: is a folder; expected an image")
+        return _sized(path.open("rb"), path.stat().st_size)
+    except FileNotFoundError:
+        raise MediaError(f"{name}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _sized(file: IO[bytes], size: int) -> IO[bytes]:
+    if 0 < size <= MAX_BYTES:
+        return file
+    file.close()
+    if size == 0:
+        raise _Refused("the file is empty")
+    raise _Refused(f"{size / 1e6:.0f} MB is longer than the {MAX_BYTES // 1_000_000} MB that are read")
+
+
+def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
+    with contextlib.ExitStack() as stack:
+        try:
+            with _HEADER_LOCK, warnings.catch_warnings():
+                warnings.simplefilter("error")
+                image = stack.enter_context(Image.open(file, formats=formats))
+                orientation = _orientation(image)
+            _check_pixels(image)
+            pixels = _to_rgb(image)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise _Refused(f"more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded") from None
+        except (_Refused, MemoryError):
+            raise
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+            raise _Refused(_fault(error, formats)) from None
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def _check_pixels(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _Refused(f"{width} x {height} is more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block is no reason to lose the picture
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # convert("RGB") would clip at 255 instead of scaling
+        grey = np.asarray(image).astype(np.uint32)
+        grey8 = ((np.minimum(grey, 65535) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey8[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:  # type: ignore[index]
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation >= 5 and orientation <= 8:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _fault(error: Exception, formats: tuple[str, ...]) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"not an image that can be read; expected {', '.join(formats[:-1])} or {formats[-1]}"
+    return f"damaged: {' '.join(str(error).split()) or type(error).__name__}"

@@ -1,0 +1,335 @@
+"""Who trains, who validates, who tests: by person, so that nobody stands on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.data.manifest import SPLITS, Manifest
+from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
+from bonaface.verdicts import Label
+
+__all__ = ["PERSONS_UNKNOWN", "SPLIT_NOTE", "Leak", "find_leaks", "refuse_leaks", "split_manifest"]
+
+PERSONS_UNKNOWN = "persons are unknown: the same person may stand on both sides of the split"
+SPLIT_NOTE = "split: "
+"""How a note begins that is about the split it came with; a new split drops it."""
+
+Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A person who stands in more than one split."""
+
+    subject: str
+    splits: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({', '.join(self.splits)})"
+
+
+def find_leaks(manifest: Manifest) -> list[Leak]:
+    """The known persons who stand in more than one split, sorted by name."""
+    table = manifest.table
+    seen = table.loc[table["subject_known"] & (table["split"] != ""), ["subject", "split"]].drop_duplicates()
+    twice = seen[seen.duplicated("subject", keep=False)]
+    return [
+        Leak(str(subject), tuple(split for split in SPLITS if split in set(splits)))
+        for subject, splits in twice.groupby("subject", sort=True)["split"]
+    ]
+
+
+def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
+    """Raise LeakError naming the persons who stand in two splits; with `allow`, say it in a note instead.
+
+    Returns the notes that every report must carry beside those the manifest already has.
+    """
+    leaks = find_leaks(manifest)
+    persons = f"{len(leaks)} {'person stands' if len(leaks) == 1 else 'persons stand'} in more than one split"
+    if leaks and not allow:
+        raise LeakError(
+            f"{persons}: {few(leaks)}; split the manifest by person, "
+            "or, for a published protocol that leaks, allow it with --allow-leak"
+        )
+    notes = []
+    if leaks:
+        notes.append(f"leak allowed: {persons}, {few(leaks)}; error rates are too low where it does")
+    if not manifest.persons_known and PERSONS_UNKNOWN not in " ".join(manifest.notes):
+        notes.append(_unknown_note(manifest.table))
+    return tuple(notes)
+
+
+def split_manifest(
+    manifest: Manifest,
+    *,
+    val: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    val_subjects: Iterable[str] | None = None,
+    test_subjects: Iterable[str] | None = None,
+    train_subjects: Iterable[str] | None = None,
+    keep: Collection[str] = (),
+) -> Manifest:
+    """The manifest with its `split` column written anew, by person; the same for any order of the rows.
+
+    `val` and `test` are shares of the persons; among the choices of persons, one is searched for in which every
+    class and species comes as near as it can to the same share. Presentations of unknown persons are split one by
+    one, and a note says so. Persons may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`): then those who are not
+    go to train, or nowhere if the persons of train are named too. Splits in `keep` stay as they are (an official
+    test set, say) and the rest is split into the others. A share of 0 leaves a split empty.
+
+    Raises ManifestError where there are too few persons to give each split one, or both classes.
+    """
+    named = {"train": train_subjects, "val": val_subjects, "test": test_subjects}
+    _check_shares(val, test, keep)
+    table = manifest.table
+    kept = table["split"].isin(list(keep)).to_numpy()
+    free = table[~kept]
+    if len(free) == 0:
+        raise ManifestError(f"nothing to split: every presentation stands in {few(keep)}, which is kept")
+    if any(subjects is not None for subjects in named.values()):
+        split = _as_named(free, {name: list(who) for name, who in named.items() if who is not None}, keep)
+        about: dict[str, object] = {name: list(who) for name, who in named.items() if who is not None}
+        notes = _lacking_notes(free, split)
+        left = int((split == "").sum())
+        if left:
+            notes.append(f"{SPLIT_NOTE}{left} presentations of persons who were not named are left out")
+    else:
+        shares = {"train": 1 - val - test, "val": val, "test": test}
+        shares = {name: share for name, share in shares.items() if share > 0 and name not in keep}
+        split = _by_share(free, shares, np.random.default_rng(seed))
+        about = {"val": val, "test": test, "seed": seed}
+        notes = []
+    result = table["split"].to_numpy(dtype=object).copy()
+    result[~kept] = split.to_numpy(dtype=object)
+    resplit = table.assign(split=pd.Series(result, dtype="str"))
+    if not keep:
+        resplit = resplit.assign(protocol="", fold="").astype({"protocol": "str", "fold": "str"})
+    before = [note for note in manifest.notes if keep or not note.startswith(SPLIT_NOTE)]
+    before = [note for note in before if PERSONS_UNKNOWN not in note]
+    if not manifest.persons_known:
+        notes.append(_unknown_note(table))
+    about = {**manifest.about, "split": {**about, "keep": sorted(keep)}}
+    return replace(manifest, table=resplit, source=None, notes=(*before, *notes), about=about)
+
+
+def _check_shares(val: float, test: float, keep: Collection[str]) -> None:
+    if not (val >= 0 and test >= 0 and val + test < 1):
+        raise SettingsError(
+            f"val={val:g} and test={test:g}: expected shares of at least 0 that leave some for train"
+        )
+    for name in keep:
+        if name not in SPLITS:
+            raise SettingsError(
+                f"no split {name!r} to keep: expected {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
+            )
+
+
+def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[str]) -> pd.Series:
+    both = sorted(set(named) & set(keep))
+    if both:
+        raise SettingsError(f"split {both[0]} is kept as it is, so no persons can be named for it")
+    split_of: dict[str, str] = {}
+    for name, persons in named.items():
+        for person in persons:
+            subject = _resolve(person, free)
+            if split_of.setdefault(subject, name) != name:
+                raise SettingsError(
+                    f"{subject} is named for {split_of[subject]} and for {name}: expected one of them"
+                )
+    rest = "" if "train" in named else "train"
+    return free["subject"].map(split_of).fillna(rest).astype("str")
+
+
+def _resolve(person: str, free: pd.DataFrame) -> str:
+    """The subject that a person's name means: in full, or without the dataset before it."""
+    person = person.strip()
+    subjects = free["subject"].drop_duplicates()
+    if (subjects == person).any():
+        return person
+    bare = subjects.str.partition("/")[2]
+    matches = subjects[bare == person].tolist()
+    if len(matches) > 1:
+        raise SettingsError(f"{person!r} could be {' or '.join(matches)}: write it in full")
+    if not matches:
+        known = free.loc[free["subject_known"], "subject"].drop_duplicates()
+        names = known.str.partition("/")[2].where(known.str.contains("/", regex=False), known).tolist()
+        hint = did_you_mean(person, [*names, *known.tolist()])
+        raise SettingsError(
+            f"no person {person!r} in the manifest{hint}; found: {few(sorted(names), limit=12)}"
+        )
+    return str(matches[0])
+
+
+def _by_share(free: pd.DataFrame, shares: dict[str, float], random: np.random.Generator) -> pd.Series:
+    names = list(shares)
+    fractions = np.array(list(shares.values()))
+    fractions = fractions / fractions.sum()
+    known = free["subject_known"].to_numpy()
+    persons = free.loc[known, "subject"].nunique()
+    if known.all() and persons < len(names):
+        raise ManifestError(
+            f"{persons} {'person' if persons == 1 else 'persons'} cannot fill {', '.join(names)}: each needs at least "
+            "one; add footage of more persons, or set the share of a split to 0"
+        )
+    split = pd.Series("", index=free.index, dtype="str")
+    strata = free["dataset"] + "\0" + free["label"] + "\0" + free["species"]
+    split[~known] = _one_by_one(free["path"][~known], strata[~known], fractions, names, random)
+    if persons:
+        base = _strata_counts(strata[~known], split[~known], strata, names)
+        counts = pd.crosstab(free["subject"][known], strata[known]).reindex(
+            columns=sorted(strata.unique()), fill_value=0
+        )
+        choice = _choose(counts, base, fractions, random)
+        split_of = dict(zip(counts.index, (names[each] for each in choice), strict=True))
+        split[known] = free["subject"][known].map(split_of)
+    _refuse_one_class(free, split, names)
+    return split
+
+
+def _one_by_one(
+    paths: pd.Series, strata: pd.Series, fractions: Counts, names: Sequence[str], random: np.random.Generator
+) -> pd.Series:
+    """Each stratum shared out at random; what rounding takes from a split, the next stratum gives back."""
+    split = pd.Series("", index=paths.index, dtype="str")
+    carry = np.zeros(len(names))
+    for _, members in sorted(paths.groupby(strata), key=lambda item: str(item[0])):
+        number = len(members)
+        want = fractions * number + carry
+        share = np.maximum(np.floor(want), 1.0 if number >= len(names) else 0.0)
+        while share.sum() > number:
+            share[np.argmax(share - want)] -= 1
+        while share.sum() < number:
+            share[np.argmax(want - share)] += 1
+        carry = want - share
+        dealt = np.repeat(np.array(names, dtype=object), share.astype(int))
+        split[members.sort_values().index] = random.permutation(dealt)
+    return split
+
+
+def _strata_counts(
+    strata: pd.Series, split: pd.Series, every: pd.Series, names: Sequence[str]
+) -> pd.DataFrame:
+    counts = pd.crosstab(split, strata)
+    return counts.reindex(index=list(names), columns=sorted(every.unique()), fill_value=0)
+
+
+@dataclass(frozen=True)
+class _Balance:
+    """How far a split is from its share of persons, classes and species, as a cost.
+
+    `target` is splits x columns; `weight` and `price` (of having none) are per column.
+    """
+
+    target: Counts
+    weight: Counts
+    price: Counts
+
+    def cost(self, sums: Counts, split: int | slice = slice(None)) -> Counts:
+        deviation: Counts = self.weight * (sums - self.target[split]) ** 2 + self.price * (sums < 0.5)
+        return deviation.sum(axis=-1)
+
+
+def _choose(
+    counts: pd.DataFrame, base: pd.DataFrame, fractions: Counts, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """A split for each person (rows of `counts`, columns are strata), beside what `base` has given the splits.
+
+    Greedy, largest person first, then moves and swaps while they help: a local optimum, near enough.
+    """
+    label = [str(name).split("\0")[1] for name in counts.columns]
+    rows, sums = _with_classes(counts, label, 1.0), _with_classes(base, label, 0.0)
+    attacks = max(1, label.count(Label.ATTACK))
+    species = np.array([0.0 if each == Label.BONA_FIDE else 1.0 for each in label])
+    total = rows.sum(axis=0) + sums.sum(axis=0)
+    balance = _Balance(
+        target=fractions[:, None] * total,
+        weight=np.concatenate([[1.0, 1.0, 1.0], species / attacks]) / np.maximum(total, 1) ** 2,
+        price=np.where(total > 0, np.concatenate([[1e6, 1e3, 1e3], species]), 0.0),
+    )
+    order = random.permutation(len(rows))
+    order = order[np.argsort(-rows[order, 1:3].sum(axis=1), kind="stable")]
+    choice = np.zeros(len(rows), dtype=np.intp)
+    for person in order:
+        gain = balance.cost(sums + rows[person]) - balance.cost(sums)
+        choice[person] = int(np.argmin(gain))
+        sums[choice[person]] += rows[person]
+    for _ in range(500):
+        if not _improve(choice, sums, rows, balance, random):
+            break
+    return choice
+
+
+def _with_classes(counts: pd.DataFrame, label: Sequence[str], persons: float) -> Counts:
+    """Columns persons, bona fide, attack, and then the strata."""
+    values = counts.to_numpy(dtype=np.float64)
+    classes = [values[:, [each == name for each in label]].sum(axis=1) for name in Label]
+    return np.column_stack([np.full(len(values), persons), *classes, values])
+
+
+def _improve(
+    choice: NDArray[np.intp], sums: Counts, rows: Counts, balance: _Balance, random: np.random.Generator
+) -> bool:
+    """Make the one move or swap of persons between two splits that helps most; False where none of those tried does."""
+    before = balance.cost(sums)
+    best, change = -1e-9, None
+    for a, b in combinations(range(len(sums)), 2):
+        of_a, of_b = (_some(np.flatnonzero(choice == split), random) for split in (a, b))
+        # row 0 is nobody, so that a swap with it is a move
+        gives, takes = (np.vstack([np.zeros(rows.shape[1]), rows[who]]) for who in (of_a, of_b))
+        delta = takes[None, :] - gives[:, None]
+        gain = balance.cost(sums[a] + delta, a) + balance.cost(sums[b] - delta, b) - before[a] - before[b]
+        i, j = np.unravel_index(int(np.argmin(gain)), gain.shape)
+        if gain[i, j] < best:
+            best, change = float(gain[i, j]), (a, b, of_a[i - 1 : i], of_b[j - 1 : j], delta[i, j])
+    if change is None:
+        return False
+    a, b, from_a, from_b, moved = change
+    choice[from_a], choice[from_b] = b, a
+    sums[a] += moved
+    sums[b] -= moved
+    return True
+
+
+def _some(who: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.intp]:
+    """At most 96 of them, so that a step over ten thousand persons costs no more than one over two hundred."""
+    return who if len(who) <= 96 else np.sort(random.choice(who, 96, replace=False))
+
+
+def _refuse_one_class(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> None:
+    lacking = _lacking(free, split, names)
+    if not lacking:
+        return
+    name, label = lacking[0]
+    persons = sorted(free.loc[free["label"] == label, "subject"].unique())
+    raise ManifestError(
+        f"{name} would have no {label} presentation: they come from {len(persons)} "
+        f"{'person' if len(persons) == 1 else 'persons'} ({few(persons)}) and {', '.join(names)} need one each; add "
+        "footage, set the share of a split to 0, or name the persons of each split"
+    )
+
+
+def _lacking(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(split, class) for each class that the footage has and the split has not."""
+    there = set(zip(split, free["label"], strict=True))
+    return [
+        (name, each) for name in names for each in sorted(set(free["label"])) if (name, each) not in there
+    ]
+
+
+def _lacking_notes(free: pd.DataFrame, split: pd.Series) -> list[str]:
+    names = [name for name in SPLITS if (split == name).any()]
+    return [f"{SPLIT_NOTE}{name} has no {label} presentation" for name, label in _lacking(free, split, names)]
+
+
+def _unknown_note(table: pd.DataFrame) -> str:
+    unknown = int((~table["subject_known"]).sum())
+    if unknown == len(table):
+        return PERSONS_UNKNOWN
+    return f"{PERSONS_UNKNOWN} ({unknown} of {len(table)} presentations)"

@@ -1,0 +1,125 @@
+"""Everything Bonaface raises on purpose, in one tree.
+
+    BonafaceError              its text is one line: what was found, what was expected, what to do
+    ├── InputError             something that was handed in cannot be used
+    │   ├── MediaError         an image or a video that cannot be decoded
+    │   ├── ManifestError      a manifest, or the folder or table it is made from
+    │   ├── LeakError          one person, or one file, on both sides of a split
+    │   ├── SettingsError      a recipe, an override or an option
+    │   ├── WeightsError       weights that do not fit, or cannot be trusted
+    │   ├── BundleError        a model bundle that is damaged, unknown or unfit for the request
+    │   └── ScoreTableError    a score table
+    ├── OutputError            an output that cannot be written, or that would overwrite another
+    ├── DownloadError          a file that could not be fetched
+    └── MissingExtraError      an optional dependency that is not installed
+
+The command line catches the base class, prints its one line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
+
+__all__ = [
+    "BonafaceError",
+    "BundleError",
+    "DownloadError",
+    "InputError",
+    "LeakError",
+    "ManifestError",
+    "MediaError",
+    "MissingExtraError",
+    "OutputError",
+    "ScoreTableError",
+    "SettingsError",
+    "WeightsError",
+    "did_you_mean",
+    "few",
+    "writing",
+]
+
+
+class BonafaceError(Exception):
+    """Base of every error that Bonaface raises on purpose."""
+
+
+class InputError(BonafaceError):
+    """What was handed in cannot be used."""
+
+
+class MediaError(InputError):
+    """An image or a video cannot be decoded."""
+
+
+class ManifestError(InputError):
+    """A manifest, or what it is made from, breaks a rule of the format."""
+
+
+class LeakError(InputError):
+    """A person or a file stands in more than one split."""
+
+
+class SettingsError(InputError):
+    """A recipe, an override or an option is not one that Bonaface knows."""
+
+
+class WeightsError(InputError):
+    """Weights do not fit the network, or are not the file they should be."""
+
+
+class BundleError(InputError):
+    """A bundle is damaged, of an unknown version, or unfit for what is asked of it."""
+
+
+class ScoreTableError(InputError):
+    """A score table breaks a rule of the format."""
+
+
+class OutputError(BonafaceError):
+    """An output cannot be written, or would overwrite something else."""
+
+
+class DownloadError(BonafaceError):
+    """A file could not be fetched."""
+
+
+class MissingExtraError(BonafaceError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, *, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs an extra that is not installed: pip install 'bonaface[{extra}]'")
+
+
+def few(items: Iterable[object], *, limit: int = 5) -> str:
+    """Name the first few of many in one line.
+
+    >>> few(range(8), limit=3)
+    '0, 1, 2 and 5 more'
+    """
+    iterator = iter(items)
+    shown = [str(item) for item in islice(iterator, limit)]
+    rest = sum(1 for _ in iterator)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to the nearest known word, with a leading space; empty where none is near.
+
+    >>> did_you_mean("epoch", ["epochs", "seed"])
+    " (did you mean 'epochs'?)"
+    """
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` (a full disk, no permission) into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or path
+        raise OutputError(f"cannot write {what}: {error.strerror or error}; free some space or name another folder") from None

@@ -1,0 +1,1 @@
+"""From score tables to rates, intervals and reports. Never torch."""

@@ -1,0 +1,174 @@
+"""What a score table must fulfil, checked once, at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.errors import ScoreTableError, did_you_mean, few
+from bonaface.verdicts import Label, Status, probability
+
+__all__ = ["SCORE_COLUMNS", "UNSPECIFIED", "check_scores", "text_column"]
+
+SCORE_COLUMNS = ("presentation", "frame", "logit", "score", "status", "system")
+UNSPECIFIED = "unspecified"
+"""The species of an attack that names none."""
+
+# A score that somebody rounded to float32 or to six places still belongs to its logit.
+_SCORE_TOLERANCE = 1e-6
+
+Bools = NDArray[np.bool_]
+
+
+def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFrame:
+    """The table with every column of the format in its type, index reset; raises ScoreTableError naming the bad rows.
+
+    Only `presentation`, `label` and one of `score` and `logit` are required. Without logits the scores are a foreign
+    system's and may be any real numbers. All further columns are carried as they are.
+    """
+    _need_columns(table, name)
+    faults: list[str] = []
+    names = text_column(table, "presentation")
+    rows = len(table)
+
+    def fault(what: str, bad: Bools, shown: Callable[[int], str] | None = None) -> None:
+        at = np.flatnonzero(bad)
+        if len(at):
+            listed = few(
+                [f"row {i + 1} ({shown(i) if shown else names[i] or 'unnamed'})" for i in at[:1000]], limit=4
+            )
+            more = f" of {len(at)}" if len(at) > 1000 else ""
+            faults.append(f"{what}: {listed}{more}")
+
+    def quoted(values: NDArray[Any]) -> Callable[[int], str]:
+        return lambda i: f"{names[i]}: {str(values[i])!r}"
+
+    fault("no presentation named", names == "")
+    label = text_column(table, "label")
+    known = [str(item) for item in Label]
+    fault("label missing", label == "")
+    fault(f"label is not one of {', '.join(known)}", (label != "") & ~np.isin(label, known), quoted(label))
+
+    status = text_column(table, "status", default=Status.OK)
+    status = np.where(status == "", str(Status.OK), status)
+    unknown = ~np.isin(status, [str(item) for item in Status])
+    fault(f"status is not one of {', '.join(Status)}", unknown, quoted(status))
+    ok = status == Status.OK
+
+    frame, bad_frame = _numbers(table, "frame")
+    bad_frame |= ~np.isnan(frame) & ~((frame >= 0) & (frame < 2**53) & (frame == np.floor(frame)))
+    fault("frame is not a whole number from 0", bad_frame)
+    frame = np.where(bad_frame, np.nan, frame)
+
+    logit, bad_logit = _numbers(table, "logit")
+    score, bad_score = _numbers(table, "score")
+    has_logits = bool((ok & (~np.isnan(logit) | bad_logit)).any())
+    if has_logits:
+        fault("logit is not a number though status is ok", ok & ~np.isfinite(logit))
+        if "score" not in table.columns:
+            score = np.asarray(probability(logit))
+    fault("score is not a number though status is ok", ok & ~np.isfinite(score))
+    fault(
+        "score given though status says that the sample failed",
+        ~ok & ~unknown & (~np.isnan(score) | ~np.isnan(logit)),
+    )
+    fault("neither a number nor empty", ~ok & (bad_logit | bad_score))
+    if has_logits:
+        both = ok & np.isfinite(logit) & np.isfinite(score)
+        apart = both & (np.abs(score - probability(np.where(both, logit, 0.0))) > _SCORE_TOLERANCE)
+        fault("score is not the probability that its logit gives", apart)
+
+    code, _ = pd.factorize(names)
+    key = pd.DataFrame({"code": code, "frame": np.where(np.isnan(frame), -1, frame)})
+    fault(
+        "repeated (presentation, frame)",
+        np.asarray(key.duplicated(keep="first")) & ~bad_frame & (names != ""),
+    )
+    first = _first_of_each(code)
+    for column in ("label", "species", "subject"):
+        values = label if column == "label" else text_column(table, column)
+        fault(f"one presentation with two values of {column}", values != values[first[code]])
+
+    if faults:
+        raise ScoreTableError(f"{name}: {'; '.join(faults)}; nothing was computed, correct the table")
+
+    species = text_column(table, "species")
+    attack = label == Label.ATTACK
+    columns: dict[str, Any] = {
+        "presentation": names,
+        "frame": pd.array(np.where(np.isnan(frame), 0, frame).astype(np.int64), dtype="Int64"),
+        "logit": logit,
+        "score": score,
+        "status": status,
+        "system": text_column(table, "system"),
+        "label": label,
+        "species": np.where(attack & (species == ""), UNSPECIFIED, species),
+    }
+    columns["frame"][np.isnan(frame)] = pd.NA
+    for column in ("subject", "dataset", "split"):
+        columns[column] = text_column(table, column)
+    for column in table.columns:
+        if column not in columns:
+            columns[column] = table[column].to_numpy() if rows else table[column]
+    return pd.DataFrame(columns)
+
+
+def text_column(table: pd.DataFrame, column: str, *, default: str = "") -> NDArray[Any]:
+    """A column as plain strings, what is absent being empty; all `default` where there is no such column."""
+    if column not in table.columns:
+        return np.full(len(table), str(default), dtype=object)
+    values = table[column]
+    absent = values.isna().to_numpy(dtype=bool)
+    texts = values.to_numpy(dtype=object, na_value="") if absent.any() else values.to_numpy(dtype=object)
+    if pd.api.types.infer_dtype(texts, skipna=False) != "string" or isinstance(
+        next(iter(texts), ""), Status | Label
+    ):
+        texts = np.array([str(text) for text in texts], dtype=object)
+    return texts
+
+
+def _need_columns(table: pd.DataFrame, name: str) -> None:
+    found = [str(column) for column in table.columns]
+    wanted = {"presentation": {"presentation"}, "label": {"label"}, "score or logit": {"score", "logit"}}
+    missing = [title for title, columns in wanted.items() if not columns & set(found)]
+    if missing:
+        hint = did_you_mean(missing[0], found)
+        join = "; join the scores to their manifest for the labels" if missing == ["label"] else ""
+        raise ScoreTableError(
+            f"{name} has no column {', '.join(missing)}{hint}; found: {', '.join(found) or 'none'}{join}"
+        )
+    twice = [column for column in found if found.count(column) > 1]
+    if twice:
+        raise ScoreTableError(f"{name} has the column {twice[0]} twice; rename one")
+    if len(table) == 0:
+        raise ScoreTableError(f"{name} holds no rows; expected one for each presentation")
+
+
+def _numbers(table: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], Bools]:
+    """A column in float64 (NaN where empty), and where it holds something that is no number."""
+    rows = len(table)
+    bad = np.zeros(rows, dtype=bool)
+    if column not in table.columns:
+        return np.full(rows, np.nan), bad
+    values = table[column]
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan, copy=True), bad
+    # float() reads back exactly what repr wrote; pandas' own fast parser is off by a bit now and then.
+    numbers = np.empty(rows, dtype=np.float64)
+    for i, text in enumerate(text_column(table, column)):
+        try:
+            numbers[i] = float(text) if text else np.nan
+        except ValueError:
+            numbers[i], bad[i] = np.nan, True
+    return numbers, bad
+
+
+def _first_of_each(code: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The first row of each presentation."""
+    first = np.zeros(int(code.max()) + 1, dtype=np.intp)
+    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    return first

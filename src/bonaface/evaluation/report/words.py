@@ -1,0 +1,144 @@
+"""How the report says things: percentages, counts, intervals, thresholds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bonaface.evaluation.rates import Figure, Rate
+from bonaface.evaluation.thresholds import OperatingPoint
+
+__all__ = [
+    "STATUS_NAMES",
+    "chosen_words",
+    "criterion_words",
+    "interval",
+    "listed",
+    "number",
+    "percent",
+    "point_name",
+    "species_of",
+]
+
+STATUS_NAMES = {
+    "ok": "scored",
+    "no_face": "no face found",
+    "several_faces": "several faces",
+    "too_small": "face too small",
+    "unreadable": "file unreadable",
+}
+
+
+def percent(share: float, *, unit: bool = True) -> str:
+    """A share as a percentage to two places; a dash where it is undefined.
+
+    >>> percent(0.0267), percent(float("nan"))
+    ('2.67 %', '–')
+    """
+    if math.isnan(share):
+        return "–"
+    return f"{100 * share:.2f}" + (" %" if unit else "")
+
+
+def number(value: float, *, places: int = 4) -> str:
+    """A plain number; a dash where it is undefined.
+
+    >>> number(0.69315), number(float("-inf"))
+    ('0.6931', '−∞')
+    """
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{places}f}".replace("-", "−")
+
+
+def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
+    """The bounds of an interval, without the unit; empty where there is none.
+
+    >>> interval(Rate(24, 449, 20, 0.035, 0.078))
+    '3.50 to 7.80'
+    """
+    if math.isnan(measure.low) or math.isnan(measure.high):
+        return ""
+    if nats:
+        return f"{number(measure.low)} to {number(measure.high)}"
+    return f"{percent(measure.low, unit=False)} to {percent(measure.high, unit=False)}"
+
+
+def criterion_words(criterion: str) -> str:
+    """A criterion as a person says it.
+
+    >>> [criterion_words(criterion) for criterion in ("eer", "bpcer20", "apcer<=0.01", "fixed=0.5")]
+    ['EER', 'BPCER20', 'APCER ≤ 1 %', 'fixed at 0.5']
+    """
+    if limit := re.fullmatch(r"(apcer|bpcer)<=([\d.eE+-]+)", criterion):
+        return f"{limit[1].upper()} ≤ {100 * float(limit[2]):.4g} %"
+    if criterion.startswith("fixed="):
+        return f"fixed at {criterion.removeprefix('fixed=')}"
+    return criterion.upper() if re.fullmatch(r"[a-z]+\d*", criterion) and criterion != "given" else criterion
+
+
+def point_name(point: OperatingPoint) -> str:
+    """A short name of an operating point.
+
+    >>> point_name(OperatingPoint(0.7, None, "eer", {"split": "val"})), point_name(OperatingPoint(0.5, 0.0, "fixed=0.5"))
+    ('from validation (EER)', 'fixed at 0.5')
+    """
+    if point.criterion.startswith("fixed="):
+        return criterion_words(point.criterion)
+    split = str(point.chosen_on.get("split") or "")
+    source = {"val": "validation", "": ""}.get(split, split)
+    if source:
+        return f"from {source} ({criterion_words(point.criterion)})"
+    return "given" if point.criterion == "given" else criterion_words(point.criterion)
+
+
+def chosen_words(point: OperatingPoint) -> str:
+    """One sentence on where a threshold came from."""
+    if point.criterion.startswith("fixed="):
+        return "Fixed beforehand, whatever the data."
+    facts = point.chosen_on
+    if not facts:
+        return "Brought along by the caller; what chose it is not known."
+    parts = [
+        f"{int(facts[key]):,} {noun}"
+        for key, noun in (
+            ("presentations", "presentations"),
+            ("bona_fide", "bona fide"),
+            ("attacks", "attacks"),
+            ("persons", "persons"),
+            ("failed", "without a score"),
+        )
+        if isinstance(facts.get(key), int | float) and not (key == "failed" and not facts[key])
+    ]
+    split = str(facts.get("split") or "")
+    where = {"val": "validation data", "": "data of no named split"}.get(split, f"the split “{split}”")
+    sentence = f"Chosen by {criterion_words(point.criterion)} on {where}"
+    sentence += f": {', '.join(parts)}" if parts else ""
+    far, frr = facts.get("far"), facts.get("frr")
+    if isinstance(far, int | float) and isinstance(frr, int | float):
+        sentence += f". There, {percent(far)} of attacks are accepted and {percent(frr)} of bona fide refused"
+    return sentence + "."
+
+
+def listed(names: Sequence[str]) -> str:
+    """A list as a sentence has it.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def species_of(table: pd.DataFrame) -> pd.Series[str]:
+    """Each attack's species, as `dataset/species` where the table holds several datasets; empty for bona fide."""
+    attack = table["label"] == "attack"
+    species = table["species"].astype("str") if "species" in table else pd.Series("unspecified", index=table.index)
+    species = species.where(species != "", "unspecified")
+    if "dataset" in table and table["dataset"].nunique() > 1:
+        species = table["dataset"].astype("str") + "/" + species
+    return species.where(attack, "")

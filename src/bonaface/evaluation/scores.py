@@ -1,0 +1,169 @@
+"""The score table: the seam between a system, ours or another, and its evaluation.
+
+One row a frame, and one fused row a presentation (its `frame` is empty). A higher score is more bona fide. A sample
+that got no score is a row with a status; a table that breaks a rule is refused with its rows named (row 1 is the first
+below the header).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
+from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
+from bonaface.evaluation.fusion import presentations
+from bonaface.verdicts import Status
+
+__all__ = [
+    "SCORE_COLUMNS",
+    "check_scores",
+    "digest",
+    "join_manifest",
+    "presentations",
+    "read_raw_scores",
+    "read_scores",
+    "write_scores",
+]
+
+_PARQUET = {".parquet", ".pq"}
+
+
+def read_scores(path: Path | str) -> pd.DataFrame:
+    """A score table from CSV or Parquet (by suffix), checked; numbers come back exactly as they were written."""
+    return check_scores(read_raw_scores(path), name=str(path))
+
+
+def read_raw_scores(path: Path | str) -> pd.DataFrame:
+    """A table as it lies in the file, unchecked and all text if CSV: what a foreign system wrote, for `join_manifest`."""
+    path = Path(path)
+    if not path.is_file():
+        raise ScoreTableError(f"no score table at {path}; expected a .csv or .parquet file")
+    suffix = path.suffix.lower()
+    if suffix in _PARQUET:
+        _need_parquet(path)
+    elif suffix != ".csv":
+        raise ScoreTableError(
+            f"{path} is neither .csv nor .parquet; give a score table in one of these formats"
+        )
+    try:
+        if suffix in _PARQUET:
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ScoreTableError(f"{path} cannot be read as a score table: {reason}") from None
+
+
+def write_scores(table: pd.DataFrame, path: Path | str) -> None:
+    """Write a score table as CSV or Parquet (by suffix), checked first; float64 survives exactly, and it is atomic."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix != ".csv" and suffix not in _PARQUET:
+        raise OutputError(f"cannot write a score table to {path}; its name must end in .csv or .parquet")
+    if suffix in _PARQUET:
+        _need_parquet(path)
+    table = check_scores(table)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            if suffix == ".csv":
+                table.to_csv(file, index=False, encoding="utf-8", lineterminator="\n")
+            else:
+                table.to_parquet(file, index=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; choose another place or free some space"
+        ) from None
+
+
+def join_manifest(
+    scores: pd.DataFrame, manifest: pd.DataFrame, *, missing: Literal["refuse", "unreadable"] = "refuse"
+) -> pd.DataFrame:
+    """A foreign system's scores (`presentation`, `score`, any real numbers) with the manifest's columns beside them.
+
+    Every presentation of the splits that occur must have a score or a status: `missing="unreadable"` adds the absent
+    ones as failed samples instead of refusing, so that they are counted. Raises ScoreTableError.
+    """
+    for column, of, what in (("presentation", scores, "the scores"), ("path", manifest, "the manifest")):
+        if column not in of.columns:
+            raise ScoreTableError(
+                f"{what} have no column {column}; found: {', '.join(map(str, of.columns)) or 'none'}"
+            )
+    names = text_column(scores, "presentation")
+    known = pd.Index(text_column(manifest, "path"))
+    if not known.is_unique:
+        raise ScoreTableError(
+            f"the manifest names {known[known.duplicated()][0]} twice; a path may occur once"
+        )
+    at = known.get_indexer(pd.Index(names))
+    if (at < 0).any():
+        strange = pd.unique(names[at < 0])
+        example = f"; the manifest has paths such as {known[0]}" if len(known) else "; the manifest is empty"
+        raise ScoreTableError(
+            f"{len(strange)} scored presentations are not in the manifest, such as {strange[0]}{example}"
+        )
+    own = [column for column in scores.columns if column in SCORE_COLUMNS or column not in manifest.columns]
+    left = scores[own].reset_index(drop=True)
+    right = manifest.drop(columns=["path", *(c for c in SCORE_COLUMNS if c in manifest.columns)])
+    joined = pd.concat([left, right.iloc[at].reset_index(drop=True)], axis=1)
+    absent = _absent(manifest, at)
+    if len(absent) and missing == "refuse":
+        raise ScoreTableError(
+            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a row with a "
+            f"status ({', '.join(status for status in Status if status != Status.OK)}) for each, or have them counted "
+            "as unreadable"
+        )
+    if len(absent):
+        status = joined["status"] if "status" in joined else pd.Series(Status.OK.value, index=joined.index)
+        joined["status"] = status
+        failed = right.iloc[absent].assign(presentation=known[absent], status=Status.UNREADABLE.value)
+        joined = pd.concat([joined, failed.reset_index(drop=True)], ignore_index=True)
+    return check_scores(joined)
+
+
+def digest(table: pd.DataFrame) -> str:
+    """SHA-256 over presentations, frames, labels, statuses and scores, whatever the order of rows and columns."""
+    names = text_column(table, "presentation")
+    frames = (
+        table["frame"].fillna(-1).to_numpy(dtype=np.int64) if "frame" in table else np.full(len(table), -1)
+    )
+    order = np.lexsort((frames, pd.factorize(names, sort=True)[0]))
+    total = hashlib.sha256()
+    for column in ("presentation", "label", "status", "species", "subject"):
+        if column in table:
+            total.update("\n".join(text_column(table, column)[order].tolist()).encode())
+        total.update(f"\0{column}\0".encode())
+    total.update(frames[order].astype("<i8").tobytes())
+    for column in ("logit", "score"):
+        values = table[column].to_numpy(dtype=np.float64)[order]
+        total.update(np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes())
+    return total.hexdigest()
+
+
+def _absent(manifest: pd.DataFrame, at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows of the manifest without a score, in the splits that were scored at all."""
+    scored = np.zeros(len(manifest), dtype=bool)
+    scored[at] = True
+    if "split" in manifest.columns:
+        split = text_column(manifest, "split")
+        scored |= ~np.isin(split, np.unique(split[scored]))
+    return np.flatnonzero(~scored)
+
+
+def _need_parquet(path: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("parquet", needed_for=f"{path.name} (Parquet)") from None

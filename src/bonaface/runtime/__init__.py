@@ -1,0 +1,1 @@
+"""Bundles and everything that scores through them. Never torch."""

@@ -1,0 +1,225 @@
+"""From a file to frame scores and a verdict: decode, find the face, crop, run the network, fuse.
+
+Evaluation, prediction and serving all walk through here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.crops.square import crop_face
+from bonaface.data.faces.detector import Detector, load_detector
+from bonaface.data.frames import open_frames
+from bonaface.errors import BundleError, MediaError
+from bonaface.runtime.backends import load_backend
+from bonaface.runtime.bundle import Bundle, OperatingPoint
+from bonaface.verdicts import Box, FrameScore, Label, Status, Verdict, fuse, probability
+
+__all__ = ["Pipeline", "Sample", "Source", "verdict_of"]
+
+BATCH = 32
+"""Crops that go through the network at once, at most."""
+
+MINIMUM_FACE = 20
+"""A face whose longer side has fewer pixels than this is too small to be judged."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One presentation to score: the name it goes by, and the file; `flip` says how the file is stored mirrored."""
+
+    name: str
+    path: Path
+    flip: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one presentation gave: a FrameScore per chosen frame, in order, never fewer than one.
+
+    `note` is what the decoder had to say (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the
+    frames with status `ok`, in order, kept only on request.
+    """
+
+    source: Source
+    frames: tuple[FrameScore, ...]
+    note: str = ""
+    crops: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+
+@dataclass
+class _Found:
+    source: Source
+    frames: list[FrameScore]
+    crops: list[NDArray[np.uint8]]
+    note: str = ""
+    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "detect": 0.0, "crop": 0.0})
+
+
+class Pipeline:
+    """A bundle, ready to score. Safe to use from one thread at a time; it starts its own for decoding.
+
+    `boxes` are a dataset's own face boxes by (name, frame), for a bundle whose detector is `boxes`.
+    Raises BundleError where the detector at hand is not the one that the bundle was made with.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        detector_weights: Path | None = None,
+        boxes: Mapping[tuple[str, int], Box] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self._threads = threads or os.cpu_count() or 1
+        self._backend = load_backend(bundle, threads=self._threads)
+        self._detector_weights = detector_weights
+        self._boxes = boxes
+        self._local = threading.local()
+        self._detector()
+
+    def score(self, sources: Iterable[Source], *, frames: int, keep_crops: bool = False) -> Iterator[Sample]:
+        """Score presentations in the order given, `frames` evenly spaced frames of each video.
+
+        Decoding and detecting run ahead in threads, a bounded number of presentations at a time.
+        """
+        waiting: deque[Future[_Found]] = deque()
+        sources = iter(sources)
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
+        try:
+            ready: list[_Found] = []
+            for source in sources:
+                waiting.append(pool.submit(self._find, source, frames))
+                if len(waiting) > 2 * self._threads:
+                    ready.append(waiting.popleft().result())
+                    if sum(len(found.crops) for found in ready) >= BATCH:
+                        yield from self._score_found(ready, keep_crops=keep_crops)
+                        ready = []
+            ready += [future.result() for future in waiting]
+            yield from self._score_found(ready, keep_crops=keep_crops)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def judge(self, sources: Iterable[Source], *, kind: Literal["image", "video"] = "video") -> Iterator[Verdict]:
+        """Verdicts in the order given, at the bundle's operating point for one image or for a video."""
+        point = self.bundle.operating_point(kind)
+        for sample in self.score(sources, frames=point.frames):
+            yield verdict_of(sample, point, bundle=self.bundle.id)
+
+    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
+        if not len(crops):
+            return np.empty(0), None
+        parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        embeddings = [embedding for _, embedding in parts if embedding is not None]
+        logits = np.concatenate([logits for logits, _ in parts])
+        return logits, np.concatenate(embeddings) if embeddings else None
+
+    def _detector(self) -> Detector:
+        detector: Detector | None = getattr(self._local, "detector", None)
+        if detector is None:
+            card = self.bundle.card.detector
+            detector = load_detector(card.name, weights=self._detector_weights, boxes=self._boxes)
+            if detector.identity != card.identity:
+                raise BundleError(
+                    f"the bundle was made with the face detector {card.identity}, but the one at hand is "
+                    f"{detector.identity}; scores would not be those that were measured"
+                )
+            self._local.detector = detector
+        return detector
+
+    def _find(self, source: Source, count: int) -> _Found:
+        """Decode, detect and crop: everything before the network, for one presentation."""
+        found = _Found(source, [], [])
+        clock = time.perf_counter
+        detector = self._detector()
+        started = clock()
+        try:
+            with open_frames(source.path, count=count, flip=source.flip) as frames:
+                for frame in frames:
+                    found.seconds["decode"] += clock() - started
+                    started = clock()
+                    faces = detector.detect(frame.image, path=source.name, frame=frame.index)
+                    found.seconds["detect"] += clock() - started
+                    started = clock()
+                    score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
+                    if faces:
+                        face = faces[0]
+                        status = Status.OK if max(face.box.w, face.box.h) >= MINIMUM_FACE else Status.TOO_SMALL
+                        score = replace(score, status=status, box=face.box, confidence=face.confidence)
+                        if status is Status.OK:
+                            card = self.bundle.card
+                            crop = crop_face(frame.image, face.box, scale=card.crop_scale, size=card.input.size)
+                            found.crops.append(crop)
+                    found.frames.append(score)
+                    found.seconds["crop"] += clock() - started
+                    started = clock()
+                found.note = frames.note
+        except MediaError as error:
+            found.note = str(error)
+        if not found.frames:
+            found.frames.append(FrameScore(0, Status.UNREADABLE))
+        return found
+
+    def _score_found(self, ready: list[_Found], *, keep_crops: bool) -> Iterator[Sample]:
+        size = self.bundle.card.input.size
+        crops = [crop for found in ready for crop in found.crops]
+        batch = np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+        started = time.perf_counter()
+        logits, embeddings = self.run(batch)
+        spent = (time.perf_counter() - started) / max(len(crops), 1)
+        used = 0
+        for found in ready:
+            frames: list[FrameScore] = []
+            first = used
+            for score in found.frames:
+                scored = score
+                if score.status is Status.OK:
+                    embedding = None if embeddings is None else embeddings[used]
+                    scored = replace(score, logit=float(logits[used]), embedding=embedding)
+                    used += 1
+                frames.append(scored)
+            yield Sample(
+                found.source,
+                tuple(frames),
+                found.note,
+                crops=batch[first:used] if keep_crops else None,
+                seconds={**found.seconds, "network": spent * (used - first)},
+            )
+
+
+def verdict_of(sample: Sample, point: OperatingPoint, *, bundle: str = "") -> Verdict:
+    """The verdict at an operating point: the first frame alone decides where the rule is `first`.
+
+    Where no frame could be judged, the first frame's status is the outcome.
+    """
+    judged = sample.frames[:1] if point.fusion == "first" else sample.frames
+    logits = [frame.logit for frame in judged if frame.logit is not None]
+    value = fuse(logits, rule=point.fusion) if logits else None
+    outcome: Label | Status = judged[0].status
+    if value is not None:
+        outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
+    return Verdict(
+        source=sample.source.name,
+        outcome=outcome,
+        score=None if value is None else float(probability(value)),
+        threshold=point.threshold,
+        logit=value,
+        frames=sample.frames,
+        bundle=bundle,
+        reason=sample.note,
+        seconds=dict(sample.seconds),
+    )

@@ -1,0 +1,104 @@
+"""Score tables and a bundle's thresholds give evaluations: one for single images, one for videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from bonaface.evaluation.intervals import IntervalSettings
+from bonaface.evaluation.metrics import Evaluation, Measures, evaluate, published_summary
+from bonaface.evaluation.scores import presentations
+from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point
+from bonaface.runtime import bundle as bundles
+
+__all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of"]
+
+Kind = Literal["image", "video"]
+KINDS: tuple[Kind, ...] = ("image", "video")
+TITLES = {"image": "one image (the first frame)", "video": "a video ({frames} frames, {fusion} of logits)"}
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a score table says of a system, for one image and for a video: at the bundle's threshold, then at 0.5."""
+
+    evaluations: Mapping[Kind, Evaluation]
+    titles: Mapping[Kind, str]
+    notes: tuple[str, ...] = ()
+
+    def measures(self, kind: Kind = "image", *, fixed: bool = False) -> Measures:
+        """The measures of one kind, at the validation-chosen threshold or at the fixed 0.5."""
+        at = self.evaluations[kind].at
+        return at[-1] if fixed else at[0]
+
+    def summary(self) -> str:
+        """The published five lines for each kind and threshold, then the error of each species."""
+        blocks = []
+        for kind, evaluation in self.evaluations.items():
+            for measures in evaluation.at:
+                where = f"threshold {measures.point.threshold:.4f} ({measures.point.criterion})"
+                head = f"{self.titles[kind]}, {where}"
+                species = [f"  APCER {name}: {rate}" for name, rate in measures.apcer.items()]
+                more = [f"  BPCER: {measures.bpcer}", f"  AUC: {evaluation.ranking.auc}"]
+                failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
+                if failed:
+                    reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
+                    more.append(f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), counted as not accepted")
+                blocks.append("\n".join([head, published_summary(measures), *species, *more]))
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
+
+
+def rows_of(table: pd.DataFrame, point: bundles.OperatingPoint, kind: Kind) -> pd.DataFrame:
+    """The row that decides each presentation: its first frame, or its fused frames."""
+    return presentations(table, mode=kind, rule=None if kind == "image" else point.fusion)
+
+
+def choose_points(
+    validation: pd.DataFrame, *, criterion: str, frames: int, fusion: bundles.FusionRule
+) -> dict[Kind, bundles.OperatingPoint]:
+    """The thresholds for one image and for a video that the criterion picks on a validation score table."""
+    points: dict[Kind, bundles.OperatingPoint] = {}
+    for kind in KINDS:
+        chosen = choose_threshold(presentations(validation, mode=kind, rule=None if kind == "image" else fusion), criterion)
+        assert chosen.logit_threshold is not None  # our own tables have logits
+        points[kind] = bundles.OperatingPoint(
+            threshold=chosen.threshold,
+            logit_threshold=chosen.logit_threshold,
+            criterion=chosen.criterion,
+            frames=1 if kind == "image" else frames,
+            fusion="first" if kind == "image" else fusion,
+            chosen_on=dict(chosen.chosen_on),
+            warnings=chosen.warnings,
+        )
+    return points
+
+
+def assess(
+    table: pd.DataFrame,
+    bundle: bundles.Bundle,
+    *,
+    intervals: IntervalSettings | None = IntervalSettings(),
+    notes: tuple[str, ...] = (),
+) -> Assessment:
+    """Measure a score table at the bundle's operating points and at the fixed 0.5."""
+    evaluations: dict[Kind, Evaluation] = {}
+    titles: dict[Kind, str] = {}
+    found = list(notes)
+    for kind in KINDS:
+        point = bundle.operating_point(kind)
+        own = OperatingPoint(
+            threshold=point.threshold,
+            logit_threshold=point.logit_threshold,
+            criterion=point.criterion,
+            chosen_on=point.chosen_on,
+            warnings=point.warnings,
+        )
+        points = [own] if point.criterion == "fixed=0.5" else [own, fixed_point(0.5)]
+        evaluations[kind] = evaluate(rows_of(table, point, kind), points, intervals=intervals)
+        titles[kind] = TITLES[kind].format(frames=point.frames, fusion=point.fusion)
+        found += [note for note in (*point.warnings, *evaluations[kind].notes) if note not in found]
+    return Assessment(evaluations, titles, tuple(found))

@@ -1,0 +1,219 @@
+"""Index, split and crop: from a folder of footage to a manifest and a crop store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from bonaface.data.crops.store import CropStore, fill_store
+from bonaface.data.datasets.registry import index as index_layout
+from bonaface.data.frames import open_frames
+from bonaface.data.manifest import Manifest, read_manifest, write_manifest
+from bonaface.data.splits import split_manifest
+from bonaface.errors import MediaError, SettingsError, few
+from bonaface.settings import CropSettings
+
+__all__ = ["Cropped", "Indexed", "Progress", "counts_line", "crop", "index", "split"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A manifest that was made or changed; `unreadable` has `path` and `reason` where every file was opened."""
+
+    manifest: Manifest
+    path: Path | None = None
+    unreadable: pd.DataFrame | None = None
+
+    def summary(self) -> str:
+        """What stands in the manifest, in a few lines."""
+        lines = [counts_line(self.manifest), *_split_lines(self.manifest)]
+        left_out = self.manifest.about.get("left_out")
+        if isinstance(left_out, Mapping) and any(left_out.values()):
+            lines.append("left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count))
+        lines += [f"note: {note}" for note in self.manifest.notes]
+        if self.unreadable is not None:
+            lines.append(f"unreadable: {len(self.unreadable)} of {len(self.manifest)}")
+            lines += [f"  {row.path}: {row.reason}" for row in self.unreadable.itertuples()]
+        if self.path:
+            lines.append(f"written: {self.path}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """A crop store and what it could not hold."""
+
+    store: CropStore
+    path: Path
+    manifest: Manifest
+
+    def summary(self) -> str:
+        """How many frames are stored, and every presentation without one, with the reason."""
+        table, unusable = self.store.table, self.store.unusable
+        usable = int((table["status"] == "ok").sum())
+        lines = [f"{usable} of {len(table)} frames of {len(self.manifest)} presentations have a face, stored in {self.path}"]
+        if len(unusable):
+            lines.append(f"without a usable frame: {len(unusable)} of {len(self.manifest)} presentations")
+            lines += [f"  {row.path}: {row.status}{f' ({row.reason})' if row.reason else ''}" for row in unusable.itertuples()]
+        lines += [f"note: {path}: {note}" for path, note in self.store.notes.items()]
+        return "\n".join(lines)
+
+
+def index(
+    root: str | Path,
+    *,
+    layout: str = "folder",
+    output: str | Path | None = None,
+    protocol: str | None = None,
+    fold: int | None = None,
+    split: str | None = None,
+    pattern: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    dataset: str | None = None,
+    allow_missing: bool = False,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> Indexed:
+    """Make a dataset's manifest from the names of its files, and write it where `output` is given.
+
+    `check` opens every file as well. Raises ManifestError where the folder does not look like the layout.
+    """
+    manifest = index_layout(
+        root,
+        layout,
+        protocol=protocol,
+        fold=fold,
+        split=split,
+        pattern=pattern,
+        mapping=mapping,
+        columns=columns,
+        dataset=dataset,
+        allow_missing=allow_missing,
+    )
+    unreadable = _check(manifest, progress) if check else None
+    if output is not None:
+        write_manifest(manifest, output)
+    return Indexed(manifest, Path(output) if output else None, unreadable)
+
+
+def split(
+    manifest: str | Path | Manifest,
+    *,
+    output: str | Path | None = None,
+    val: float | Sequence[str] | None = None,
+    test: float | Sequence[str] | None = None,
+    train: Sequence[str] | None = None,
+    seed: int = 0,
+    root: str | Path | None = None,
+) -> Indexed:
+    """Assign persons to train, val and test, and write the manifest back, or to `output`.
+
+    `val` and `test` are fractions of the persons (0.2 each by default) or the persons themselves; those named nowhere
+    train. Raises ManifestError for unknown persons.
+    """
+    read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
+    named = {name: share for name, share in (("val", val), ("test", test)) if share is not None and not isinstance(share, float | int)}
+    done = split_manifest(
+        read,
+        val=float(val) if isinstance(val, float | int) else 0.2,
+        test=float(test) if isinstance(test, float | int) else 0.2,
+        seed=seed,
+        val_subjects=named.get("val"),
+        test_subjects=named.get("test"),
+        train_subjects=train,
+    )
+    target = Path(output) if output is not None else read.source
+    if target is not None:
+        write_manifest(done, target)
+    return Indexed(done, target)
+
+
+def crop(
+    manifest: str | Path | Manifest,
+    *,
+    output: str | Path,
+    detector: str = "yunet",
+    weights: str | Path | None = None,
+    frames: int | Literal["all"] = 10,
+    scale: float = 2.7,
+    side: int = 384,
+    workers: int | None = None,
+    root: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Cropped:
+    """Find the faces of every presentation once and store wide squares around them in the folder `output`.
+
+    What the store already holds is kept; an interrupted call goes on where it was.
+    """
+    try:
+        settings = CropSettings.model_validate(
+            {"detector": detector, "weights": weights, "frames": frames, "scale": scale, "side": side}
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise SettingsError(f"{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})") from None
+    read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
+    store = fill_store(
+        read, Path(output), settings, workers=workers, progress=partial(progress, "crops") if progress else None
+    )
+    return Cropped(store, Path(output), read)
+
+
+def counts_line(manifest: Manifest) -> str:
+    """Presentations, classes, species and persons of a manifest, in one line."""
+    table = manifest.table
+    labels = table["label"].value_counts()
+    attacks = table.loc[table["label"] == "attack", "species"].value_counts()
+    species = f" ({few([f'{count} {name}' for name, count in attacks.items()], limit=12)})" if len(attacks) else ""
+    persons = table.loc[table["subject_known"], "subject"].nunique()
+    unknown = int((~table["subject_known"]).sum())
+    who = f"{persons} persons" + (f", {unknown} presentations of unknown persons" if unknown else "")
+    return (
+        f"{len(table)} presentations: {labels.get('bona_fide', 0)} bona fide, "
+        f"{labels.get('attack', 0)} attacks{species}; {who}"
+    )
+
+
+def _split_lines(manifest: Manifest) -> list[str]:
+    table = manifest.table
+    lines = []
+    for name in ("train", "val", "test"):
+        part = table[table["split"] == name]
+        if len(part):
+            labels = part["label"].value_counts()
+            lines.append(
+                f"  {name:<5} {len(part)} presentations of {part['subject'].nunique()} persons: "
+                f"{labels.get('bona_fide', 0)} bona fide, {labels.get('attack', 0)} attacks"
+            )
+    return lines
+
+
+def _check(manifest: Manifest, progress: Progress | None) -> pd.DataFrame:
+    """Open every file to its first frame, and name those that give none."""
+
+    def fault(path: Path) -> str:
+        try:
+            with open_frames(path, count=1) as frames:
+                return "" if any(True for _ in frames) else "no frame could be decoded"
+        except MediaError as error:
+            return str(error)
+
+    reasons = []
+    with ThreadPoolExecutor() as pool:
+        for done, reason in enumerate(pool.map(fault, manifest.files()), start=1):
+            reasons.append(reason)
+            if progress:
+                progress("check", done, len(manifest))
+    found = pd.DataFrame({"path": manifest.table["path"], "reason": reasons})
+    return found[found["reason"] != ""].reset_index(drop=True)

@@ -1,0 +1,88 @@
+"""Score a manifest through a bundle, and report what comes of it at the bundle's thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from bonaface.data.manifest import SPLITS, Manifest, read_manifest
+from bonaface.errors import InputError, SettingsError, did_you_mean, writing
+from bonaface.evaluation.scores import write_scores
+from bonaface.runtime.bundle import Bundle, load_bundle
+from bonaface.runtime.scoring import score_manifest
+from bonaface.workflows.assess import Assessment, assess
+from bonaface.workflows.dataset import Progress
+from bonaface.workflows.folders import fresh_folder
+from bonaface.workflows.reporting import write_report
+
+__all__ = ["Evaluated", "evaluate", "part_of"]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A score table, what it says, and where both were written."""
+
+    scores: pd.DataFrame
+    assessment: Assessment
+    path: Path
+    report: Path
+
+    def summary(self) -> str:
+        """The figures as the published system prints them, and where the report lies."""
+        return f"{self.assessment.summary()}\nscores: {self.path / 'scores.csv'}\nreport: {self.report}"
+
+
+def evaluate(
+    bundle: str | Path | Bundle,
+    manifest: str | Path | Manifest,
+    *,
+    output: str | Path,
+    split: str | None = None,
+    faces: bool = True,
+    detector_weights: Path | None = None,
+    threads: int | None = None,
+    root: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Write a score table and a report of a bundle on a manifest's presentations.
+
+    `split` is `train`, `val`, `test` or `all`; by default `test` where the manifest has one, else all of it. The
+    thresholds are the bundle's: nothing here is chosen on what is evaluated.
+    """
+    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
+    part, name = part_of(whole, split)
+    folder = fresh_folder(output, what="evaluation")
+    scored = score_manifest(
+        model,
+        part,
+        detector_weights=detector_weights,
+        threads=threads,
+        progress=partial(progress, "score") if progress else None,
+    )
+    notes = list(dict.fromkeys((*whole.notes, *model.card.notes)))
+    if name in ("train", "all") and "train" in set(part.table["split"]):
+        notes.append("these figures include presentations of the train split")
+    with writing(folder):
+        write_scores(scored.table, folder / "scores.csv")
+    assessment = assess(scored.table, model, notes=tuple(notes))
+    report = write_report(
+        folder, model, assessment, scored, part, split=name, faces=faces, detector_weights=detector_weights
+    )
+    return Evaluated(scored.table, assessment, folder, report)
+
+
+def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
+    """The presentations of the split that was asked for, and its name; an empty one is an InputError."""
+    if split not in (None, "all", *SPLITS):
+        raise SettingsError(f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}")
+    held = set(manifest.table["split"]) - {""}
+    name = split or ("test" if "test" in held else "all")
+    part = manifest if name == "all" else manifest.where(name)
+    if not len(part):
+        has = f"it has {', '.join(sorted(held))}" if held else "it has no splits; `bonaface data split` assigns them"
+        raise InputError(f"the manifest has no presentation in split {name!r}: {has}")
+    return part, name

@@ -1,0 +1,166 @@
+"""Train, export, score, report: from a manifest and a recipe to a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bonaface.data.crops.store import fill_store
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.data.splits import refuse_leaks
+from bonaface.errors import InputError, MissingExtraError, SettingsError, few, writing
+from bonaface.evaluation.scores import write_scores
+from bonaface.runtime.bundle import change_bundle, write_bundle
+from bonaface.runtime.scoring import Scored, score_manifest
+from bonaface.settings import Recipe, dump_recipe, load_recipe
+from bonaface.workflows.assess import Assessment, assess, choose_points
+from bonaface.workflows.dataset import Progress
+from bonaface.workflows.export import export_bundle
+from bonaface.workflows.folders import now
+from bonaface.workflows.reporting import write_report
+from bonaface.workflows.runs import open_run, update_run
+
+__all__ = ["Run", "train"]
+
+CRITERION = "eer"
+"""What the thresholds are chosen by, on validation."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished, or interrupted, training: `bundle`, `assessment` and `report` are None where it was interrupted."""
+
+    path: Path
+    stopped: str
+    best_epoch: int
+    bundle: Path | None = None
+    assessment: Assessment | None = None
+    report: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """The test figures as the published system prints them, and where everything lies."""
+        if self.stopped == "interrupted":
+            return f"interrupted; go on with the same command and --resume\nrun: {self.path}"
+        lines = [self.assessment.summary()] if self.assessment else []
+        lines += [f"note: {note}" for note in self.notes if not self.assessment or note not in self.assessment.notes]
+        lines += [f"bundle: {self.bundle}", f"report: {self.report}"]
+        return "\n".join(lines)
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *overrides: str,
+    output: str | Path,
+    manifest: str | Path | Manifest | None = None,
+    resume: bool = False,
+    faces: bool = True,
+    progress: Progress | None = None,
+) -> Run:
+    """Train by a recipe and leave a run folder with the bundle, score tables and report.
+
+    `overrides` are `section.key=value`; `manifest` may stand in place of `data.manifest`. With `faces=False` the report
+    shows no picture of a person. Raises InputError for a manifest that cannot train, OutputError for a folder in use.
+    """
+    settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    if isinstance(recipe, Recipe) and overrides:
+        raise SettingsError("overrides go with a recipe's name or file; a Recipe is changed by model_copy(update=...)")
+    fit = _fit()
+    source = manifest if manifest is not None else settings.data.manifest
+    if source is None:
+        raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
+    footage = source if isinstance(source, Manifest) else read_manifest(source, root=settings.data.root)
+    notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
+    _check_trainable(footage)
+    run = open_run(Path(output), settings, footage, resume=resume)
+
+    store = fill_store(
+        footage,
+        settings.data.crops or run / "crops",
+        settings.crop,
+        progress=partial(progress, "crops") if progress else None,
+    )
+    if len(store.unusable):
+        shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
+        notes.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
+    result = fit(settings, footage, store.table, run, resume=resume)
+    if result.stopped == "interrupted":
+        update_run(run, status="interrupted")
+        return Run(run, "interrupted", result.best_epoch, notes=tuple(notes))
+
+    bundle = export_bundle(
+        run, settings, footage, store, result.best_weights, training={"best_epoch": result.best_epoch}
+    )
+    scored: dict[str, Scored] = {}
+    for split in ("val", "test"):
+        part = footage.where(split)
+        if not len(part):
+            notes.append("there is no test split: the figures are of validation, which also chose the threshold")
+            continue
+        scored[split] = score_manifest(
+            bundle,
+            part,
+            frames=settings.scoring.frames,
+            fusion=settings.scoring.fusion,
+            detector_weights=settings.crop.weights,
+            progress=partial(progress, f"score {split}") if progress else None,
+        )
+        with writing(run / "scores"):
+            (run / "scores").mkdir(exist_ok=True)
+            write_scores(scored[split].table, run / "scores" / f"{split}.csv")
+    points = choose_points(
+        scored["val"].table, criterion=CRITERION, frames=settings.scoring.frames, fusion=settings.scoring.fusion
+    )
+    bundle = change_bundle(bundle, operating_points=points, notes=tuple(notes))
+    write_bundle(bundle)
+    last = "test" if "test" in scored else "val"
+    assessment = assess(scored[last].table, bundle, notes=tuple(notes))
+    report = write_report(
+        run / "report",
+        bundle,
+        assessment,
+        scored[last],
+        footage.where(last),
+        split=last,
+        validation=scored["val"].table if last == "test" else None,
+        history=result.history,
+        recipe=dump_recipe(settings),
+        faces=faces,
+        detector_weights=settings.crop.weights,
+    )
+    update_run(
+        run,
+        status="complete",
+        finished=now(),
+        stopped=result.stopped,
+        best_epoch=result.best_epoch,
+        training_seconds=round(result.seconds, 1),
+        bundle=bundle.id,
+    )
+    return Run(run, result.stopped, result.best_epoch, run / "bundle", assessment, report, tuple(notes))
+
+
+def _fit() -> Any:
+    try:
+        from bonaface.model.training import fit
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("bonaface"):
+            raise
+        raise MissingExtraError("train", needed_for="training") from None
+    return fit
+
+
+def _check_trainable(manifest: Manifest) -> None:
+    for split in ("train", "val"):
+        labels = set(manifest.where(split).table["label"])
+        if not labels:
+            raise InputError(
+                f"the manifest has no presentation in split {split!r}; `bonaface data split` assigns them by person"
+            )
+        if len(labels) == 1:
+            raise InputError(
+                f"split {split!r} holds {next(iter(labels))} presentations alone; "
+                "training needs bona fide and attack presentations in both train and val"
+            )
