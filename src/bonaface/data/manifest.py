@@ -205,9 +205,10 @@ def _make(table: pd.DataFrame, root: Path, places: Places, prefix: str) -> Manif
     found = [str(name) for name in table.columns]
     missing = [name for name in ("path", "label") if name not in found]
     if missing:
-        hints = "".join(did_you_mean(name, found) or _other_case(name, found) for name in missing)
-        lacking = " and no column ".join(map(repr, missing))
-        raise ManifestError(f"{prefix}no column {lacking}{hints}; found: {few(found, limit=20)}")
+        lacking = " and ".join(
+            f"no column {name!r}{_other_case(name, found) or did_you_mean(name, found)}" for name in missing
+        )
+        raise ManifestError(f"{prefix}{lacking}; found: {few(found, limit=20)}")
     if len(table) == 0:
         raise ManifestError(f"{prefix}the table has no rows: expected one a presentation")
     table = table.reset_index(drop=True).copy()

@@ -51,7 +51,7 @@ def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
     Returns the notes that every report must carry beside those the manifest already has.
     """
     leaks = find_leaks(manifest)
-    persons = f"{len(leaks)} {'person stands' if len(leaks) == 1 else 'persons stand'} in more than one split"
+    persons = f"{_persons(len(leaks))} {'stands' if len(leaks) == 1 else 'stand'} in more than one split"
     if leaks and not allow:
         raise LeakError(
             f"{persons}: {few(leaks)}; split the manifest by person, "
@@ -78,11 +78,12 @@ def split_manifest(
 ) -> Manifest:
     """The manifest with its `split` column written anew, by person; the same for any order of the rows.
 
-    `val` and `test` are shares of the persons; among the choices of persons, one is searched for in which every
-    class and species comes as near as it can to the same share. Presentations of unknown persons are split one by
-    one, and a note says so. Persons may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`): then those who are not
-    go to train, or nowhere if the persons of train are named too. Splits in `keep` stay as they are (an official
-    test set, say) and the rest is split into the others. A share of 0 leaves a split empty.
+    `val` and `test` are shares of the persons; among the choices of persons, one is searched for in which
+    every class and species comes as near as it can to the same share. Presentations of unknown persons are
+    split one by one, and a note says so. Persons may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`):
+    those who are not named go to train, or nowhere if the persons of train are named too. Splits in `keep`
+    stay as they are (an official test set, say) and the rest is split into the others. A share of 0 leaves a
+    split empty.
 
     Raises ManifestError where there are too few persons to give each split one, or both classes.
     """
@@ -175,8 +176,8 @@ def _by_share(free: pd.DataFrame, shares: dict[str, float], random: np.random.Ge
     persons = free.loc[known, "subject"].nunique()
     if known.all() and persons < len(names):
         raise ManifestError(
-            f"{persons} {'person' if persons == 1 else 'persons'} cannot fill {', '.join(names)}: each needs at least "
-            "one; add footage of more persons, or set the share of a split to 0"
+            f"{_persons(persons)} cannot fill {', '.join(names)}: each needs at least one; "
+            "add footage of more persons, or set the share of a split to 0"
         )
     split = pd.Series("", index=free.index, dtype="str")
     strata = free["dataset"] + "\0" + free["label"] + "\0" + free["species"]
@@ -233,13 +234,13 @@ class _Balance:
 
     def cost(self, sums: Counts, split: int | slice = slice(None)) -> Counts:
         deviation: Counts = self.weight * (sums - self.target[split]) ** 2 + self.price * (sums < 0.5)
-        return deviation.sum(axis=-1)
+        return np.asarray(deviation.sum(axis=-1))
 
 
 def _choose(
     counts: pd.DataFrame, base: pd.DataFrame, fractions: Counts, random: np.random.Generator
 ) -> NDArray[np.intp]:
-    """A split for each person (rows of `counts`, columns are strata), beside what `base` has given the splits.
+    """A split for each person (rows of `counts`, columns are strata), beside what the splits have (`base`).
 
     Greedy, largest person first, then moves and swaps while they help: a local optimum, near enough.
     """
@@ -276,7 +277,7 @@ def _with_classes(counts: pd.DataFrame, label: Sequence[str], persons: float) ->
 def _improve(
     choice: NDArray[np.intp], sums: Counts, rows: Counts, balance: _Balance, random: np.random.Generator
 ) -> bool:
-    """Make the one move or swap of persons between two splits that helps most; False where none of those tried does."""
+    """Make the one move or swap of persons between two splits that helps most; False where none does."""
     before = balance.cost(sums)
     best, change = -1e-9, None
     for a, b in combinations(range(len(sums)), 2):
@@ -298,7 +299,7 @@ def _improve(
 
 
 def _some(who: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.intp]:
-    """At most 96 of them, so that a step over ten thousand persons costs no more than one over two hundred."""
+    """At most 96 of them, so that a step over ten thousand persons costs what one over two hundred does."""
     return who if len(who) <= 96 else np.sort(random.choice(who, 96, replace=False))
 
 
@@ -309,9 +310,9 @@ def _refuse_one_class(free: pd.DataFrame, split: pd.Series, names: Sequence[str]
     name, label = lacking[0]
     persons = sorted(free.loc[free["label"] == label, "subject"].unique())
     raise ManifestError(
-        f"{name} would have no {label} presentation: they come from {len(persons)} "
-        f"{'person' if len(persons) == 1 else 'persons'} ({few(persons)}) and {', '.join(names)} need one each; add "
-        "footage, set the share of a split to 0, or name the persons of each split"
+        f"{name} would have no {label} presentation: they come from {_persons(len(persons))} "
+        f"({few(persons)}) and {', '.join(names)} need one each; "
+        "add footage, set the share of a split to 0, or name the persons of each split"
     )
 
 
@@ -333,3 +334,7 @@ def _unknown_note(table: pd.DataFrame) -> str:
     if unknown == len(table):
         return PERSONS_UNKNOWN
     return f"{PERSONS_UNKNOWN} ({unknown} of {len(table)} presentations)"
+
+
+def _persons(number: int) -> str:
+    return f"{number} {'person' if number == 1 else 'persons'}"

@@ -25,10 +25,10 @@ Bools = NDArray[np.bool_]
 
 
 def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFrame:
-    """The table with every column of the format in its type, index reset; raises ScoreTableError naming the bad rows.
+    """The table with every column of the format in its type; raises ScoreTableError naming the bad rows.
 
-    Only `presentation`, `label` and one of `score` and `logit` are required. Without logits the scores are a foreign
-    system's and may be any real numbers. All further columns are carried as they are.
+    Only `presentation`, `label` and one of `score` and `logit` are required. Without logits the scores are a
+    foreign system's and may be any real numbers. All further columns are carried as they are.
     """
     _need_columns(table, name)
     faults: list[str] = []

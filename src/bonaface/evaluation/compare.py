@@ -19,8 +19,9 @@ __all__ = ["Comparison", "Difference", "compare"]
 class Difference:
     """`second` minus `first` in one measure, with the paired person bootstrap's 95 % interval.
 
-    `measure` is `hter`, `apcer_max` or `auc`. `p` is two-sided, `p_holm` corrected over all differences of the
-    comparison, and `real` is `p_holm < 0.05`. `better` names the better system where the difference is real, else "".
+    `measure` is `hter`, `apcer_max` or `auc`. `p` is two-sided, `p_holm` corrected over all differences of
+    the comparison, and `real` is `p_holm < 0.05`. `better` names the better system where the difference is
+    real, else "".
     """
 
     measure: str

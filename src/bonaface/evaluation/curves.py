@@ -15,8 +15,9 @@ __all__ = ["ErrorCurves", "Histogram", "RocCurve", "error_curves", "histogram", 
 class RocCurve:
     """Points of a ROC, from rejecting everything to accepting everything; bona fide is positive.
 
-    `fpr` is the share of attacks accepted (pooled FAR), `tpr` that of bona fide accepted, `apcer_max` that of the worst
-    species at the same threshold. The DET curve is `fnr = 1 - tpr` over `fpr`. `threshold` is on `scale`.
+    `fpr` is the share of attacks accepted (pooled FAR), `tpr` that of bona fide accepted, `apcer_max` that
+    of the worst species at the same threshold. The DET curve is `fnr = 1 - tpr` over `fpr`. `threshold` is
+    on `scale`.
     """
 
     fpr: NDArray[np.float64]

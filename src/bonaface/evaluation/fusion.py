@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +17,12 @@ __all__ = ["Mode", "presentations"]
 
 Mode = Literal["image", "video"]
 
-_FUSE = {
+_Floats = NDArray[np.float64]
+
+# A row of the matrix holds a presentation's frames in order; arithmetic as in `verdicts.fuse`, to the bit.
+_FUSE: dict[FusionRule, Callable[[_Floats], _Floats]] = {
     "mean": lambda values: values.mean(axis=1),
-    "median": lambda values: np.median(values, axis=1),
+    "median": lambda values: np.asarray(np.median(values, axis=1)),
     "max_attack": lambda values: values.min(axis=1),
     "first": lambda values: values[:, 0],
 }
@@ -29,10 +33,11 @@ def presentations(
 ) -> pd.DataFrame:
     """One row a presentation, in order of first appearance, with the same columns; `frame` is empty.
 
-    `image` takes the first frame alone, and a failed first frame is a failed presentation. `video` takes the fused row
-    where there is one; with a `rule`, or without a fused row, the frames that have a score are fused (`verdicts.fuse`,
-    on logits where the table has them, `mean` by default). A presentation fails if none of its frames has a score; its
-    status is then that of its first frame. Expects a checked table (`check_scores`).
+    `image` takes the first frame alone, and a failed first frame is a failed presentation. `video` takes the
+    fused row where there is one; with a `rule`, or without a fused row, the frames that have a score are
+    fused (`verdicts.fuse`, on logits where the table has them, `mean` by default). A presentation fails if
+    none of its frames has a score; its status is then that of its first frame. Expects a checked table
+    (`check_scores`).
     """
     if rule is not None and rule not in FUSION_RULES:
         raise SettingsError(f"unknown fusion rule {rule!r}; known: {', '.join(FUSION_RULES)}")
@@ -73,8 +78,8 @@ def presentations(
         on = "logit" if bool((usable & ~np.isnan(logits)).any()) else "score"
         source = logits if on == "logit" else table["score"].to_numpy(dtype=np.float64)[order]
         got, fused = _fuse_groups(code[usable], source[usable], rule or "mean")
-        for column in values:
-            values[column][fuse] = np.nan
+        for value in values.values():
+            value[fuse] = np.nan
         values[on][got] = fused
         if on == "logit":
             values["score"][got] = probability(fused)
@@ -86,7 +91,7 @@ def presentations(
 def _fuse_groups(
     code: NDArray[Any], values: NDArray[np.float64], rule: FusionRule
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Fuse runs of equal code (ascending); presentations with equally many frames are done together, as a matrix."""
+    """Fuse runs of equal code (ascending), all presentations of equally many frames at once."""
     got, start, length = np.unique(code, return_index=True, return_counts=True)
     fused = np.empty(len(got), dtype=np.float64)
     for frames in np.unique(length):
@@ -108,6 +113,7 @@ def _need_frames(
     bad = ~has_frames & (status == Status.OK)
     if bad.any():
         raise ScoreTableError(
-            f"{int(bad.sum())} presentations have a fused score but no frame rows ({few(np.asarray(names)[bad], limit=2)}); "
-            "the first frame's score is not known: evaluate the fused scores (video) instead"
+            f"{int(bad.sum())} presentations have a fused score but no frame rows "
+            f"({few(np.asarray(names)[bad], limit=2)}); what their first frame gave is not known: "
+            "evaluate the fused scores (video) instead"
         )

@@ -31,7 +31,8 @@ Policy = Literal["reject", "exclude"]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a set of presentations consists of; a failed one has no score, `failures` counts them by status."""
+    """What a set of presentations consists of; a failed one has no score, `failures` counts them by
+    status."""
 
     presentations: int
     bona_fide: int
@@ -48,10 +49,11 @@ class Counts:
 class Measures:
     """Every error rate of one set of presentations at one threshold.
 
-    `apcer`, `bpcer`, `acer_*` are over presentations that got a score, as ISO/IEC 30107-3 has it, with `apnrr` and
-    `bpnrr` beside them; `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr` map a species (as
-    `dataset/species` where the table holds several datasets) to its rate. `acer_max` takes the worst species,
-    `acer_pooled` all attacks together. `loss` is the binary cross-entropy over scored presentations.
+    `apcer`, `bpcer`, `acer_*` are over presentations that got a score, as ISO/IEC 30107-3 has it, with
+    `apnrr` and `bpnrr` beside them; `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr`
+    map a species (as `dataset/species` where the table holds several datasets) to its rate. `acer_max` takes
+    the worst species, `acer_pooled` all attacks together. `loss` is the binary cross-entropy over scored
+    presentations.
     """
 
     point: OperatingPoint
@@ -96,7 +98,8 @@ class Ranking:
     """What needs no threshold fixed beforehand: computed over scored presentations, bona fide being positive.
 
     `at` holds `bpcer10`, `bpcer20`, `bpcer100`, `apcer_at_bpcer_1`, `apcer_at_bpcer_5`, `tpr_at_fpr_1e-2`,
-    `tpr_at_fpr_5e-3`, `tpr_at_fpr_1e-3`. `eer` and all of `at` choose on the scores that they measure, and say so.
+    `tpr_at_fpr_5e-3`, `tpr_at_fpr_1e-3`. `eer` and all of `at` choose on the scores that they measure, and
+    say so.
     """
 
     auc: Figure
@@ -111,7 +114,8 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One set of presentations, measured: what depends on no threshold, and the rates at each operating point."""
+    """One set of presentations, measured: what depends on no threshold, and the rates at each operating
+    point."""
 
     counts: Counts
     ranking: Ranking
@@ -130,7 +134,8 @@ def evaluate(
     policy: Policy = "reject",
     intervals: IntervalSettings | None = IntervalSettings(),
 ) -> Evaluation:
-    """Measure presentations (see `scores.presentations`) at each operating point; `intervals=None` skips intervals."""
+    """Measure presentations (see `scores.presentations`) at each operating point; `intervals=None` skips
+    intervals."""
     raise NotImplementedError
 
 

@@ -13,9 +13,10 @@ __all__ = ["Figure", "Rate", "json_safe"]
 class Rate:
     """A share of counted presentations, with its 95 % interval.
 
-    `errors` counts what the rate is of: errors, but correct decisions for an accuracy, accepted bona fide for a true
-    positive rate, missing answers for a non-response rate. `persons` stand behind `total`. `low` and `high` are NaN
-    where no interval can be given; `reason` then says why, as it does where the rate itself is undefined.
+    `errors` counts what the rate is of: errors, but correct decisions for an accuracy, accepted bona fide
+    for a true positive rate, missing answers for a non-response rate. `persons` stand behind `total`. `low`
+    and `high` are NaN where no interval can be given; `reason` then says why, as it does where the rate
+    itself is undefined.
     """
 
     errors: int

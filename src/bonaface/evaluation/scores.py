@@ -1,14 +1,15 @@
 """The score table: the seam between a system, ours or another, and its evaluation.
 
-One row a frame, and one fused row a presentation (its `frame` is empty). A higher score is more bona fide. A sample
-that got no score is a row with a status; a table that breaks a rule is refused with its rows named (row 1 is the first
-below the header).
+One row a frame, and one fused row a presentation (its `frame` is empty). A higher score is more bona fide. A
+sample that got no score is a row with a status; a table that breaks a rule is refused with its rows named
+(row 1 is the first below the header).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -36,12 +37,12 @@ _PARQUET = {".parquet", ".pq"}
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
-    """A score table from CSV or Parquet (by suffix), checked; numbers come back exactly as they were written."""
+    """A score table from CSV or Parquet (by suffix), checked; numbers come back exactly as written."""
     return check_scores(read_raw_scores(path), name=str(path))
 
 
 def read_raw_scores(path: Path | str) -> pd.DataFrame:
-    """A table as it lies in the file, unchecked and all text if CSV: what a foreign system wrote, for `join_manifest`."""
+    """A table as it lies in the file, unchecked: what a foreign system wrote, for `join_manifest`."""
     path = Path(path)
     if not path.is_file():
         raise ScoreTableError(f"no score table at {path}; expected a .csv or .parquet file")
@@ -62,7 +63,7 @@ def read_raw_scores(path: Path | str) -> pd.DataFrame:
 
 
 def write_scores(table: pd.DataFrame, path: Path | str) -> None:
-    """Write a score table as CSV or Parquet (by suffix), checked first; float64 survives exactly, and it is atomic."""
+    """Write a score table, checked, as CSV or Parquet (by suffix): atomic, and float64 survives exactly."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix != ".csv" and suffix not in _PARQUET:
@@ -84,17 +85,17 @@ def write_scores(table: pd.DataFrame, path: Path | str) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another place or free some space"
+            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
         ) from None
 
 
 def join_manifest(
     scores: pd.DataFrame, manifest: pd.DataFrame, *, missing: Literal["refuse", "unreadable"] = "refuse"
 ) -> pd.DataFrame:
-    """A foreign system's scores (`presentation`, `score`, any real numbers) with the manifest's columns beside them.
+    """A foreign system's scores (`presentation`, `score`: any real numbers) with the manifest's columns.
 
-    Every presentation of the splits that occur must have a score or a status: `missing="unreadable"` adds the absent
-    ones as failed samples instead of refusing, so that they are counted. Raises ScoreTableError.
+    Every presentation of the splits that occur must have a score or a status: `missing="unreadable"` adds
+    the absent ones as failed samples instead of refusing, so that they are counted. Raises ScoreTableError.
     """
     for column, of, what in (("presentation", scores, "the scores"), ("path", manifest, "the manifest")):
         if column not in of.columns:
@@ -121,9 +122,9 @@ def join_manifest(
     absent = _absent(manifest, at)
     if len(absent) and missing == "refuse":
         raise ScoreTableError(
-            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a row with a "
-            f"status ({', '.join(status for status in Status if status != Status.OK)}) for each, or have them counted "
-            "as unreadable"
+            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a row "
+            f"with a status ({', '.join(status for status in Status if status != Status.OK)}) for each, "
+            "or have them counted as unreadable"
         )
     if len(absent):
         status = joined["status"] if "status" in joined else pd.Series(Status.OK.value, index=joined.index)
@@ -134,7 +135,7 @@ def join_manifest(
 
 
 def digest(table: pd.DataFrame) -> str:
-    """SHA-256 over presentations, frames, labels, statuses and scores, whatever the order of rows and columns."""
+    """SHA-256 over presentations, persons, labels, statuses and scores, whatever the order of the rows."""
     names = text_column(table, "presentation")
     frames = (
         table["frame"].fillna(-1).to_numpy(dtype=np.int64) if "frame" in table else np.full(len(table), -1)
@@ -164,6 +165,6 @@ def _absent(manifest: pd.DataFrame, at: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def _need_parquet(path: Path) -> None:
     try:
-        import pyarrow  # noqa: F401
+        import_module("pyarrow")
     except ImportError:
         raise MissingExtraError("parquet", needed_for=f"{path.name} (Parquet)") from None

@@ -1,25 +1,54 @@
-"""Operating points: the threshold is chosen on validation by a criterion, and applied to everything else as it is."""
+"""Operating points: the threshold is chosen on validation by a criterion, and then applied as it is.
+
+Decisions are taken on logits wherever a table has them. The logistic function rounds every logit above 37 to
+the score 1.0 and lets neighbouring logits share a score long before, so `score >= threshold` says the same
+as `logit >= logit_threshold` only where no score lies within rounding of the threshold. Where some do, they
+are counted in a warning.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-__all__ = ["CRITERIA", "OperatingPoint", "choose_threshold", "fixed_point", "given_point"]
+from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
+from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.scores import digest
+from bonaface.evaluation.sweep import Sweep, sweep
+from bonaface.verdicts import logit, probability
+
+__all__ = [
+    "CRITERIA",
+    "OperatingPoint",
+    "accepts",
+    "choose_threshold",
+    "fixed_point",
+    "given_point",
+    "rounded_apart",
+]
 
 CRITERIA = ("eer", "hter", "bpcer10", "bpcer20", "bpcer100", "apcer<=X", "bpcer<=X", "fixed=X")
+"""What `choose_threshold` understands, X being a share such as 0.01."""
+
+NEEDS_LOGITS = "the scores are not known to be probabilities, which this threshold is about"
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
     """A threshold, how it was chosen and on what.
 
-    `score >= threshold` accepts; where a table has logits the decision is `logit >= logit_threshold`, which is the same
-    but for scores that float64 has rounded together. `chosen_on` holds split, presentations, persons, bona_fide,
-    attacks, failed, far, frr (validation error there) and digest of the validation table; empty for `fixed` and `given`.
+    `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for a
+    foreign system, whose scores have a scale of their own). `chosen_on` holds split, presentations, persons,
+    persons_known, bona_fide, attacks, failed, far, frr and apcer_max (the errors there on validation) and
+    digest; empty for a threshold that was fixed beforehand or given.
     """
 
     threshold: float
@@ -29,27 +58,191 @@ class OperatingPoint:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, safe for JSON; `OperatingPoint.from_dict` reads it back exactly."""
-        raise NotImplementedError
+        """Everything, safe for JSON; `from_dict` reads it back exactly."""
+        return {**asdict(self), "chosen_on": dict(self.chosen_on), "warnings": list(self.warnings)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
         """The point that `to_dict` wrote."""
-        raise NotImplementedError
+        on_logits = values.get("logit_threshold")
+        return cls(
+            threshold=float(values["threshold"]),
+            logit_threshold=None if on_logits is None else float(on_logits),
+            criterion=str(values["criterion"]),
+            chosen_on=dict(values.get("chosen_on", {})),
+            warnings=tuple(values.get("warnings", ())),
+        )
 
 
 def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> OperatingPoint:
-    """The operating point that the criterion picks on validation presentations (see `scores.presentations`)."""
-    raise NotImplementedError
+    """The operating point that a criterion (see `CRITERIA`) picks on validation presentations.
+
+    `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst
+    species at most 1/N, at the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, at the least
+    APCER of the worst species. Of all thresholds that do equally well the middle is taken, in logits. Failed
+    presentations are left out and counted in `chosen_on`. Raises ScoreTableError where a class is missing or
+    the table holds test data, SettingsError for an unknown criterion.
+    """
+    name, limit = _parse(criterion)
+    if name == "fixed":
+        return fixed_point(limit)
+    split = sorted({str(item) for item in pd.unique(text_column(validation, "split"))} - {""})
+    if "test" in split:
+        raise ScoreTableError(
+            "thresholds are chosen on validation, but this table holds the split test; leave it out"
+        )
+    sample = Sample.of(validation)
+    scored = {
+        "bona fide": int((sample.ok & sample.bona_fide).sum()),
+        "attack": int((sample.ok & ~sample.bona_fide).sum()),
+    }
+    for missing in (title for title, count in scored.items() if not count):
+        raise ScoreTableError(
+            f"criterion {criterion} needs bona fide and attack presentations with scores; validation has "
+            f"{scored['bona fide']} bona fide and {scored['attack']} attacks: "
+            f"add {missing} presentations or use fixed=0.5"
+        )
+    errors = sweep(sample)
+    first, last = _steps(errors, name, limit)
+    value = errors.threshold(first, last)
+    step = int(np.searchsorted(errors.values, value, side="left"))
+    threshold = float(probability(value)) if sample.on_logits else value
+    warnings = _warnings(errors, step, name, limit)
+    if sample.on_logits:
+        apart = rounded_apart(sample, threshold, value)
+        if apart:
+            warnings.append(
+                f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits"
+            )
+    if "train" in split:
+        warnings.append(
+            "the threshold was chosen on training data, whose errors are smaller than those to come"
+        )
+    chosen_on = {
+        "split": "+".join(split),
+        "presentations": len(sample),
+        "persons": sample.persons,
+        "persons_known": sample.persons_known,
+        "bona_fide": scored["bona fide"],
+        "attacks": scored["attack"],
+        "failed": int((~sample.ok).sum()),
+        "far": float(errors.far[step]),
+        "frr": float(errors.frr[step]),
+        "apcer_max": float(errors.apcer_max[step]),
+        "digest": digest(validation),
+    }
+    return OperatingPoint(
+        threshold, value if sample.on_logits else None, criterion, chosen_on, tuple(warnings)
+    )
 
 
 def fixed_point(score: float = 0.5) -> OperatingPoint:
-    """A threshold on the probability, fixed beforehand: criterion `fixed=0.5`."""
-    raise NotImplementedError
+    """A threshold on the probability, fixed before any data was seen.
+
+    >>> fixed_point().logit_threshold
+    0.0
+    """
+    if not 0 < score < 1:
+        raise SettingsError(f"fixed={score:g} is not a probability between 0 and 1; such as fixed=0.5")
+    return OperatingPoint(float(score), logit(score), f"fixed={score:g}")
 
 
 def given_point(
     threshold: float, *, criterion: str = "given", chosen_on: Mapping[str, Any] | None = None
 ) -> OperatingPoint:
-    """A threshold that the caller brings, on the scale of a foreign system's scores."""
-    raise NotImplementedError
+    """A threshold that the caller brings, on the scale of the scores."""
+    if not math.isfinite(threshold):
+        raise SettingsError(f"the threshold {threshold} is not a number; give one on the scale of the scores")
+    return OperatingPoint(float(threshold), None, criterion, chosen_on or {})
+
+
+def accepts(sample: Sample, point: OperatingPoint) -> tuple[NDArray[np.bool_], str]:
+    """Which presentations are accepted, and why that is undefined (empty if it is not); a failed one never
+    is."""
+    if point.logit_threshold is not None and not sample.on_logits:
+        return np.zeros(len(sample), dtype=bool), NEEDS_LOGITS
+    if point.logit_threshold is not None:
+        return sample.ok & (sample.value >= point.logit_threshold), ""
+    return sample.ok & (sample.score >= point.threshold), ""
+
+
+def rounded_apart(sample: Sample, threshold: float, logit_threshold: float) -> int:
+    """How many presentations the score decides otherwise than the logit, by the rounding of float64."""
+    return int(((sample.score >= threshold) != (sample.value >= logit_threshold))[sample.ok].sum())
+
+
+def _parse(criterion: str) -> tuple[str, float]:
+    """The criterion's name and its limit: `bpcer20` is `apcer<=0.05`."""
+    text = criterion.strip().lower().replace(" ", "")
+    if text in {"eer", "hter"}:
+        return text, math.nan
+    if match := re.fullmatch(r"bpcer([1-9]\d*)", text):
+        return "apcer<=", 1 / int(match[1])
+    if match := re.fullmatch(r"(apcer<=|bpcer<=|fixed=)([0-9.e+-]+)", text):
+        try:
+            limit = float(match[2])
+        except ValueError:
+            limit = math.nan
+        if 0 <= limit <= 1:
+            return match[1].removesuffix("=") if match[1] == "fixed=" else match[1], limit
+        raise SettingsError(
+            f"criterion {criterion!r}: {match[2]} is not a share between 0 and 1, such as 0.01"
+        )
+    raise SettingsError(
+        f"unknown criterion {criterion!r}{did_you_mean(text, CRITERIA)}; known: {', '.join(CRITERIA)}"
+    )
+
+
+def _steps(errors: Sweep, name: str, limit: float) -> tuple[int, int]:
+    """First and last of the steps that fulfil the criterion best."""
+    accepted = errors.accepted.sum(axis=0, dtype=np.int64) * errors.bona_fide
+    rejected = errors.rejected.astype(np.int64) * int(errors.attacks.sum())
+    if name in {"eer", "hter"}:
+        # Whole numbers: FAR and FRR over their common denominator, so that equal means equal.
+        apart, both = np.abs(accepted - rejected), accepted + rejected
+        keys = (apart, both) if name == "eer" else (both, apart)
+        best = np.flatnonzero(keys[0] == keys[0].min())
+        best = best[keys[1][best] == keys[1][best].min()]
+        last = int(best[-1])
+        first = last
+        while name == "hter" and first > 0 and both[first - 1] == both[last]:
+            first -= 1
+        if name == "hter":
+            while last + 1 < len(both) and both[last + 1] == both[first]:
+                last += 1
+        return first, last
+    if name == "apcer<=":
+        least = int(np.argmax(errors.apcer_max <= limit))
+        # At the same BPCER the strictest: rejecting further attacks costs nothing there.
+        step = int(np.searchsorted(errors.rejected, errors.rejected[least], side="right")) - 1
+        return step, step
+    most = int(np.flatnonzero(errors.frr <= limit)[-1])
+    worst = errors.apcer_max
+    step = int(np.argmax(worst == worst[most]))
+    return step, step
+
+
+def _warnings(errors: Sweep, step: int, name: str, limit: float) -> list[str]:
+    warnings = []
+    wrong = errors.accepted.sum(axis=0, dtype=np.int64) + errors.rejected
+    if not wrong.min():
+        gap = int(np.argmin(wrong))
+        low, high = errors.values[gap - 1], errors.values[gap]
+        what = "logits" if errors.on_logits else "scores"
+        warnings.append(
+            f"validation separates perfectly: every threshold between the {what} {low:.4g} and {high:.4g} has no "
+            "error; the middle was taken, but validation was too easy to choose a threshold by"
+        )
+    if step in (0, len(errors.values)):
+        warnings.append(
+            f"the threshold {'accepts' if step == 0 else 'rejects'} every validation presentation"
+        )
+    if name == "apcer<=" and 0 < limit < 1:
+        few = [k for k, n in zip(errors.species_names, errors.attacks, strict=True) if n < 1 / limit - 1e-9]
+        if few:
+            needed = math.ceil(1 / limit - 1e-9)
+            warnings.append(
+                f"{len(few)} of {len(errors.species_names)} species have fewer than {needed} presentations in "
+                f"validation, such as {few[0]}: too few to tell an APCER of {100 * limit:g} %"
+            )
+    return warnings

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import crop_face
+from bonaface.data.crops.square import MINIMUM_FACE, crop_face
 from bonaface.data.faces.detector import Detector, load_detector
 from bonaface.data.frames import open_frames
 from bonaface.errors import BundleError, MediaError
@@ -30,9 +30,6 @@ __all__ = ["Pipeline", "Sample", "Source", "verdict_of"]
 
 BATCH = 32
 """Crops that go through the network at once, at most."""
-
-MINIMUM_FACE = 20
-"""A face whose longer side has fewer pixels than this is too small to be judged."""
 
 
 @dataclass(frozen=True)

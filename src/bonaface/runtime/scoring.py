@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.data.crops.store import boxes_of
 from bonaface.data.manifest import Manifest
 from bonaface.errors import InputError
 from bonaface.runtime.bundle import Bundle
 from bonaface.runtime.pipeline import Pipeline, Sample, Source
-from bonaface.verdicts import Box, FusionRule, Status, fuse, probability
+from bonaface.verdicts import FusionRule, Status, fuse, probability
 
-__all__ = ["Scored", "boxes_of", "score_manifest", "sources_of"]
+__all__ = ["Scored", "score_manifest", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,6 @@ def score_manifest(
         np.stack(embeddings) if embeddings else np.empty((0, 0), np.float32),
         notes,
     )
-
-
-def boxes_of(manifest: Manifest) -> Mapping[tuple[str, int], Box] | None:
-    """A dataset's own face boxes by (presentation, frame); None where it brings none."""
-    if manifest.boxes is None:
-        return None
-    columns = ["path", "frame", "x", "y", "w", "h"]
-    return {
-        (str(path), int(frame)): Box(float(x), float(y), float(w), float(h))
-        for path, frame, x, y, w, h in manifest.boxes[columns].itertuples(index=False)
-    }
 
 
 def _rows(sample: Sample, rule: FusionRule) -> Iterator[dict[str, object]]:

@@ -1,0 +1,312 @@
+"""The crop store: faces found once, the wide square around each stored once, addressed by content.
+
+    STORE/entries/ab/abcdef.../entry.json    what was found in each chosen frame
+    STORE/entries/ab/abcdef.../00030.jpg     the square of frame 30
+    STORE/files.csv                          content hashes of files, so that they are not read again
+
+An entry's address is a hash of the file's content and of everything that decides what is cut out of it, so a store serves
+any number of manifests and settings, and what is in it never goes stale.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.data.crops.square import MINIMUM_FACE, cut, face_square, resize
+from bonaface.data.downloads import sha256_of
+from bonaface.data.faces.detector import Detector, load_detector
+from bonaface.data.frames import open_frames
+from bonaface.data.images import encode_jpeg
+from bonaface.data.manifest import Manifest
+from bonaface.data.tables import write_bytes
+from bonaface.errors import MediaError, OutputError, writing
+from bonaface.settings import CropSettings
+from bonaface.verdicts import Box, Status
+
+__all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
+
+VERSION = 1
+"""Goes up whenever the same file and settings would give other pixels."""
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One presentation to crop: everything a worker process needs."""
+
+    path: str
+    file: Path
+    flip: str
+    boxes: dict[Key, Box] | None
+    sha256: str
+    folder: Path
+
+
+class CropStore:
+    """What a store holds of one manifest under one set of settings."""
+
+    def __init__(self, path: Path, manifest: Manifest, entries: list[tuple[Path, dict[str, Any]]], identity: str) -> None:
+        self.path = path
+        self.detector_identity = identity
+        self._manifest = manifest
+        self._entries = entries
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per chosen frame, in manifest order.
+
+        `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the JPEG; "" where there is none), the box in the
+        stored square (`x`, `y`, `w`, `h`) and `confidence`. A presentation that cannot be read has one row, frame 0.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for path, (folder, entry) in zip(self._manifest.table["path"], self._entries, strict=True):
+            for frame in entry["frames"]:
+                file = str(folder / frame["file"]) if frame["file"] else ""
+                box = frame["box"] or (np.nan,) * 4
+                reason = entry["reason"]
+                rows.append(
+                    (path, frame["frame"], frame["time"], frame["status"], reason, file, *box, frame["confidence"])
+                )
+        names = ["path", "frame", "time", "status", "reason", "file", "x", "y", "w", "h", "confidence"]
+        return pd.DataFrame(rows, columns=names).astype({"time": float, "confidence": float})
+
+    @property
+    def unusable(self) -> pd.DataFrame:
+        """The presentations without a single usable frame: `path`, `status` of the first, `reason`."""
+        first = self.table.drop_duplicates("path")
+        usable = set(self.table.loc[self.table["status"] == Status.OK.value, "path"])
+        return first.loc[~first["path"].isin(usable), ["path", "status", "reason"]].reset_index(drop=True)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the decoder had to say of presentations that could be read: truncated, variable rate."""
+        pairs = zip(self._manifest.table["path"], self._entries, strict=True)
+        return {str(path): entry["note"] for path, (_, entry) in pairs if entry["note"]}
+
+
+def fill_store(
+    manifest: Manifest,
+    store: Path,
+    settings: CropSettings,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CropStore:
+    """Find and store the faces of every presentation that the store does not hold yet.
+
+    Each entry is complete or absent, so an interrupted call goes on where it was. Raises OutputError where the store
+    cannot be written, and what `load_detector` raises.
+    """
+    boxes = boxes_of(manifest) if settings.detector == "boxes" else None
+    detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
+    with writing(store):
+        (store / "entries").mkdir(parents=True, exist_ok=True)
+        _sweep(store)
+    jobs = _jobs(manifest, store, settings, detector.identity, boxes)
+    todo = list({job.folder: job for job in jobs if job.sha256 and not (job.folder / "entry.json").is_file()}.values())
+    done = len(jobs) - len(todo)
+    if progress:
+        progress(done, len(jobs))
+    for _ in _work(todo, settings, workers or os.cpu_count() or 1):
+        done += 1
+        if progress:
+            progress(done, len(jobs))
+    entries = [(job.folder, _read_entry(job)) for job in jobs]
+    return CropStore(store, manifest, entries, detector.identity)
+
+
+def load_crop(file: str | Path) -> NDArray[np.uint8]:
+    """A stored square as RGB."""
+    data = np.fromfile(file, dtype=np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    if picture is None:
+        raise MediaError(f"{file} in the crop store is damaged; remove its folder and crop again")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def boxes_of(manifest: Manifest) -> dict[Key, Box] | None:
+    """A dataset's own face boxes by (presentation, frame); None where it brings none."""
+    if manifest.boxes is None:
+        return None
+    columns = manifest.boxes[["path", "frame", "x", "y", "w", "h"]]
+    return {(str(path), int(frame)): Box(x, y, w, h) for path, frame, x, y, w, h in columns.itertuples(index=False)}
+
+
+def _jobs(
+    manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Mapping[Key, Box] | None
+) -> list[Job]:
+    table = manifest.table
+    flips = table["flip"] if "flip" in table else [""] * len(table)
+    files = manifest.files()
+    hashes = _hashes(files, store)
+    per_path: dict[str, dict[Key, Box]] = {}
+    for key, box in (boxes or {}).items():
+        per_path.setdefault(key[0], {})[key] = box
+    jobs = []
+    for path, file, flip, sha256 in zip(table["path"], files, flips, hashes, strict=True):
+        own = per_path.get(path, {}) if boxes is not None else None
+        what = {
+            "file": sha256,
+            "detector": identity,
+            "frames": settings.frames,
+            "scale": settings.scale,
+            "side": settings.side,
+            "quality": settings.quality,
+            "flip": flip,
+            "boxes": None if own is None else [[frame, *box] for (_, frame), box in sorted(own.items())],
+            "version": VERSION,
+        }
+        key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
+        jobs.append(Job(str(path), file, str(flip), own, sha256, store / "entries" / key[:2] / key))
+    return jobs
+
+
+def _hashes(files: Iterable[Path], store: Path) -> list[str]:
+    """The sha256 of each file's content, "" where it cannot be read; remembered by size and time of change."""
+    memory: dict[str, tuple[str, str, str]] = {}
+    remembered = store / "files.csv"
+    if remembered.is_file():
+        rows = csv.reader(remembered.read_text(encoding="utf-8").splitlines())
+        memory = {row[0]: (row[1], row[2], row[3]) for row in rows if len(row) == 4}
+    before = len(memory)
+    hashes = []
+    for file in files:
+        try:
+            status = file.stat()
+            size, changed = str(status.st_size), str(status.st_mtime_ns)
+            known = memory.get(str(file))
+            if known is None or known[:2] != (size, changed):
+                memory[str(file)] = known = (size, changed, sha256_of(file))
+            hashes.append(known[2])
+        except OSError:
+            hashes.append("")
+    if len(memory) != before or not remembered.is_file():
+        buffer = io.StringIO()
+        csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
+        write_bytes(buffer.getvalue().encode(), remembered)
+    return hashes
+
+
+def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[None]:
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        if jobs:
+            _start(settings, 0)
+        for job in jobs:
+            yield _crop(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings, 1)) as pool:
+        try:
+            yield from pool.map(_crop, jobs, chunksize=1)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_own: dict[str, Any] = {}
+
+
+def _start(settings: CropSettings, threads: int) -> None:
+    """Prepare this process; several processes share the cores, so each has `threads` OpenCV threads (0: leave as is)."""
+    if threads:
+        cv2.setNumThreads(threads)
+    _own.update(settings=settings, detector=None)
+
+
+def _crop(job: Job) -> None:
+    """Crop one presentation into its entry, written beside and moved there."""
+    settings: CropSettings = _own["settings"]
+    if settings.detector == "boxes":
+        detector = load_detector("boxes", boxes=job.boxes)
+    else:
+        detector = _own["detector"] = _own["detector"] or load_detector(settings.detector, weights=settings.weights)
+    try:
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".part-", dir=job.folder.parent))
+        try:
+            entry = _fill(job, fresh, settings, detector)
+            (fresh / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
+            fresh.chmod(0o755)
+            fresh.replace(job.folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
+            raise OutputError(f"the crop store cannot be written: {error.strerror or error} ({job.folder})") from None
+
+
+def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    note = reason = ""
+    try:
+        with open_frames(job.file, count=settings.frames, flip=job.flip) as frames:
+            for frame in frames:
+                row: dict[str, Any] = {
+                    "frame": frame.index,
+                    "time": frame.time,
+                    "status": Status.NO_FACE.value,
+                    "file": "",
+                    "box": None,
+                    "confidence": None,
+                }
+                faces = detector.detect(frame.image, path=job.path, frame=frame.index)
+                if faces:
+                    row |= _store(frame.image, faces[0].box, folder, f"{frame.index:05d}.jpg", settings)
+                    row["confidence"] = faces[0].confidence
+                found.append(row)
+            note = frames.note
+    except MediaError as error:
+        reason = str(error)
+    if not found:
+        empty = {"time": None, "file": "", "box": None, "confidence": None}
+        found.append({"frame": 0, "status": Status.UNREADABLE.value, **empty})
+    return {"frames": found, "note": note, "reason": reason}
+
+
+def _store(
+    image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings
+) -> dict[str, Any]:
+    if max(box.w, box.h) < MINIMUM_FACE:
+        return {"status": Status.TOO_SMALL.value}
+    height, width = image.shape[:2]
+    square = face_square(box, scale=settings.scale, width=width, height=height)
+    side = min(square.side, settings.side)
+    (folder / name).write_bytes(encode_jpeg(resize(cut(image, square), side), quality=settings.quality))
+    factor = side / square.side
+    inside = ((box.x - square.x) * factor, (box.y - square.y) * factor, box.w * factor, box.h * factor)
+    return {"status": Status.OK.value, "file": name, "box": [round(value, 3) for value in inside]}
+
+
+def _read_entry(job: Job) -> dict[str, Any]:
+    if not job.sha256:
+        reason = "no such file" if not job.file.exists() else "the file cannot be read"
+        empty = {"time": None, "file": "", "box": None, "confidence": None}
+        return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
+    entry: dict[str, Any] = json.loads((job.folder / "entry.json").read_text(encoding="utf-8"))
+    return entry
+
+
+def _sweep(store: Path) -> None:
+    """Take away what a killed call left half-written."""
+    for leftover in (store / "entries").glob("*/.part-*"):
+        shutil.rmtree(leftover, ignore_errors=True)

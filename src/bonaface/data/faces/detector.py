@@ -1,0 +1,177 @@
+"""Face detectors behind one door: YuNet, Haar, the dataset's own boxes, and the whole frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.downloads import YUNET, fetch, sha256_of
+from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean
+from bonaface.verdicts import Box
+
+__all__ = ["DETECTORS", "Detector", "Face", "load_detector"]
+
+LONG_SIDE = 640
+"""Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
+
+Boxes = Mapping[tuple[str, int], Box]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in pixels of the frame it was looked for in; `confidence` is between 0 and 1."""
+
+    box: Box
+    confidence: float
+
+
+class Detector(Protocol):
+    """Finds faces. `identity` names detector, version and weights: other values, other crops."""
+
+    name: str
+    identity: str
+
+    def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
+        """Faces in an RGB picture, the largest first; `path` and `frame` are what a dataset's boxes are looked up by."""
+        ...
+
+
+class YuNet:
+    """OpenCV's YuNet, from its published ONNX file."""
+
+    name = "yunet"
+    CONFIDENCE = 0.6
+
+    def __init__(self, weights: Path | None = None) -> None:
+        path = weights if weights is not None else fetch(YUNET)
+        if not path.is_file():
+            raise InputError(f"no face detector weights at {path}; expected {YUNET.name} (sha256 {YUNET.sha256})")
+        self.identity = f"yunet sha256:{sha256_of(path)} confidence:{self.CONFIDENCE} side:{LONG_SIDE}"
+        try:
+            self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.CONFIDENCE, 0.3, 100)
+        except cv2.error:
+            raise WeightsError(
+                f"{path} is not a YuNet file that OpenCV reads; expected {YUNET.name} (sha256 {YUNET.sha256})"
+            ) from None
+
+    def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
+        """See Detector."""
+        small, factor = _shrunk(image)
+        self._net.setInputSize((small.shape[1], small.shape[0]))
+        _, rows = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        found = [] if rows is None else rows
+        return _ordered([Face(Box(*(float(v) * factor for v in row[:4])), float(row[14])) for row in found], image)
+
+
+class Haar:
+    """The frontal face cascade inside OpenCV: nothing to fetch, upright frontal faces only."""
+
+    name = "haar"
+    FILE = "haarcascade_frontalface_default.xml"
+
+    def __init__(self, weights: Path | None = None) -> None:
+        folder: str = getattr(cv2, "data").haarcascades  # noqa: B009 (a submodule that the stubs lack)
+        path = weights if weights is not None else Path(folder) / self.FILE
+        if not path.is_file():
+            raise InputError(f"no Haar cascade at {path}; expected an OpenCV cascade such as {self.FILE}")
+        self.identity = f"haar sha256:{sha256_of(path)} side:{LONG_SIDE}"
+        self._cascade = cv2.CascadeClassifier(str(path))
+        if self._cascade.empty():
+            raise WeightsError(f"{path} is not a cascade that OpenCV reads; expected one such as {self.FILE}")
+
+    def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
+        """See Detector."""
+        small, factor = _shrunk(image)
+        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        least = max(24, min(grey.shape) // 10)
+        rows, _, weights = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=4, minSize=(least, least), outputRejectLevels=True
+        )
+        # The weight of the last stage has no upper bound; 1 - 1/(1+w) orders it between 0 and 1.
+        faces = [
+            Face(Box(*(float(v) * factor for v in row)), 1 - 1 / (1 + max(float(weight), 0.0)))
+            for row, weight in zip(rows, np.ravel(weights), strict=True)
+        ]
+        return _ordered(faces, image)
+
+
+class DatasetBoxes:
+    """The boxes that a dataset brings, by presentation and frame; frame -1 stands for all frames."""
+
+    name = "boxes"
+    identity = "boxes of the dataset"
+
+    def __init__(self, boxes: Boxes | None) -> None:
+        if boxes is None:
+            raise InputError(
+                "the face detector is `boxes`, but the manifest brings no boxes; choose yunet, haar or whole_frame, "
+                "or index a dataset that has them"
+            )
+        self._boxes = boxes
+
+    def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
+        """See Detector."""
+        box = self._boxes.get((path, frame)) or self._boxes.get((path, -1))
+        return _ordered([] if box is None else [Face(box, 1.0)], image)
+
+
+class WholeFrame:
+    """No search at all: the largest centred square of the frame."""
+
+    name = "whole_frame"
+    identity = "whole_frame"
+
+    def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
+        """See Detector."""
+        height, width = image.shape[:2]
+        side = min(height, width)
+        return [Face(Box((width - side) / 2, (height - side) / 2, side, side), 1.0)]
+
+
+DETECTORS: Mapping[str, Callable[[Path | None, Boxes | None], Detector]] = {
+    "yunet": lambda weights, _: YuNet(weights),
+    "haar": lambda weights, _: Haar(weights),
+    "boxes": lambda _, boxes: DatasetBoxes(boxes),
+    "whole_frame": lambda _, __: WholeFrame(),
+}
+
+
+def load_detector(name: str, *, weights: Path | None = None, boxes: Boxes | None = None) -> Detector:
+    """The detector of that name; keep it, since making one costs more than using it.
+
+    `boxes` is for the detector `boxes`, by (presentation, frame). Raises SettingsError, InputError, WeightsError, and
+    DownloadError where weights have to be fetched and cannot be.
+    """
+    if name not in DETECTORS:
+        raise SettingsError(
+            f"no face detector {name!r}; expected {', '.join(DETECTORS)}{did_you_mean(name, DETECTORS)}"
+        )
+    return DETECTORS[name](weights, boxes)
+
+
+def _shrunk(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """The picture at a long side of LONG_SIDE at most, and what its coordinates have to be multiplied by."""
+    height, width = image.shape[:2]
+    factor = max(height, width) / LONG_SIDE
+    if factor <= 1:
+        return image, 1.0
+    size = (max(round(width / factor), 1), max(round(height / factor), 1))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8), factor
+
+
+def _ordered(faces: list[Face], image: NDArray[np.uint8]) -> list[Face]:
+    """Boxes clipped to the frame, those left without a size dropped, the largest first."""
+    height, width = image.shape[:2]
+    kept = []
+    for face in faces:
+        left, top = max(face.box.x, 0.0), max(face.box.y, 0.0)
+        right, bottom = min(face.box.x + face.box.w, width), min(face.box.y + face.box.h, height)
+        if right - left >= 1 and bottom - top >= 1:
+            kept.append(Face(Box(left, top, right - left, bottom - top), face.confidence))
+    return sorted(kept, key=lambda face: face.box.w * face.box.h, reverse=True)

@@ -1,0 +1,122 @@
+"""Frames of a presentation, whether it is an image or a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.images import read_image
+from bonaface.data.video import VideoReader
+from bonaface.errors import MediaError
+
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Frame", "Frames", "evenly_spaced", "kind_of", "open_frames"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"})
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One upright RGB picture `(height, width, 3)`; `time` is in seconds from the start, None for an image."""
+
+    index: int
+    time: float | None
+    image: NDArray[np.uint8]
+
+
+class Frames:
+    """The chosen frames of one presentation, to be iterated once.
+
+    After that, `decoded` counts the frames that were decoded, `expected` those that the file promises up to the last
+    chosen one (None where it does not say), and `note` says what was wrong: nothing, truncated, variable rate.
+    """
+
+    def __init__(self, path: Path, *, count: int | Literal["all"], flip: str = "") -> None:
+        self.expected: int | None = None
+        self.decoded = 0
+        self.note = ""
+        self._path = path
+        self._flip = flip
+        self._reader: VideoReader | None = None
+        self._wanted: set[int] | None = {0}
+        if kind_of(path) == "image":
+            self.expected = 1
+            return
+        self._reader = VideoReader(path)
+        total = self._reader.info.frames
+        if count == "all":
+            self._wanted = None
+            self.expected = max(total, self._reader.info.declared) or None
+        else:
+            self._wanted = set(evenly_spaced(max(total, 1), count))
+            self.expected = max(self._wanted) + 1 if total else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        reader = self._reader
+        if reader is None:
+            picture = read_image(self._path, trusted=True)
+            self.decoded = 1
+            yield Frame(0, None, picture[::-1].copy() if self._flip == "vertical" else picture)
+            return
+        for index, time, picture in reader.frames(self._wanted, flip=self._flip):
+            self.decoded = reader.decoded
+            yield Frame(index, time, picture)
+        self.decoded = reader.decoded
+        if not self.decoded:
+            raise MediaError(f"{self._path}: no frame could be decoded{f' ({reader.damage})' if reader.damage else ''}")
+        self.note = self._what_was_wrong(reader)
+
+    def _what_was_wrong(self, reader: VideoReader) -> str:
+        info = reader.info
+        notes = []
+        if info.declared > info.frames:
+            notes.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
+        if self.expected is not None and self.decoded < min(self.expected, info.frames or self.expected):
+            why = f" ({reader.damage})" if reader.damage else ""
+            notes.append(f"only {self.decoded} of {info.frames} frames could be decoded{why}")
+        if info.variable_rate:
+            notes.append("variable frame rate: frames are evenly spaced by number, not by time")
+        return "; ".join(notes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+def open_frames(path: Path, *, count: int | Literal["all"] = 1, flip: str = "") -> Frames:
+    """Open an image or a video for `count` evenly spaced frames, the first always among them; an image has one.
+
+    `flip="vertical"` undoes a stored vertical flip. Raises MediaError, here or while iterating.
+    """
+    return Frames(Path(path), count=count, flip=flip)
+
+
+def kind_of(path: Path | str) -> Literal["image", "video"] | None:
+    """What a file is by its suffix; None for neither.
+
+    >>> kind_of("a/B.MP4"), kind_of("Thumbs.db")
+    ('video', None)
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Indexes of `count` of `total` frames, from the first on; all of them where there are fewer.
+
+    >>> evenly_spaced(300, 4), evenly_spaced(2, 4)
+    ([0, 75, 150, 225], [0, 1])
+    """
+    count = min(total, count)
+    return [index * total // count for index in range(count)]

@@ -1,0 +1,143 @@
+"""Frames of a video, decoded once and in order: exact indexes, upright, and honest about what was missing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.errors import MediaError
+
+__all__ = ["VideoInfo", "VideoReader"]
+
+# What PyAV and FFmpeg raise on damaged files, beside PyAV's own errors.
+_DAMAGE = (OSError, ValueError, IndexError, EOFError, ArithmeticError, MemoryError, RuntimeError)
+MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's container says of it; `frames` counts its packets, which truncation makes fewer than `declared`.
+
+    `rotation` is in degrees, as the player should turn the stored picture counter-clockwise.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    seconds: float | None
+    codec: str
+    frames: int
+    declared: int
+    variable_rate: bool
+
+
+class VideoReader:
+    """A video opened for one pass. Raises MediaError where the file holds no video that can be decoded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.decoded = 0
+        self.damage = ""
+        if not path.is_file():
+            raise MediaError(f"{path}: {'is a folder; expected a video' if path.is_dir() else 'no such file'}")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path}: the file is empty")
+        self._container: Any = None
+        self._open()
+        try:
+            self.info = self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        import av
+
+        self.close()
+        try:
+            self._container = av.open(str(self._path), mode="r", metadata_errors="ignore")
+            self._stream: Any = next(iter(self._container.streams.video), None)
+        except _DAMAGE as error:
+            raise MediaError(f"{self._path}: not a video that can be read ({_reason(error)})") from None
+        if self._stream is None:
+            self.close()
+            raise MediaError(f"{self._path}: holds no video stream; expected a video")
+        self._stream.thread_type = "AUTO"
+
+    def _probe(self) -> VideoInfo:
+        stream = self._stream
+        context = stream.codec_context
+        if context is None:
+            raise MediaError(f"{self._path}: its codec is not known to FFmpeg; convert it to H.264")
+        if context.width * context.height > MAX_PIXELS:
+            raise MediaError(f"{self._path}: {context.width} x {context.height} is more pixels than are decoded")
+        times = []
+        with contextlib.suppress(*_DAMAGE):
+            times = [packet.pts for packet in self._container.demux(stream) if packet.size and packet.pts is not None]
+        count = len(times) or int(stream.frames or 0)
+        steps = np.diff(np.sort(np.asarray(times, dtype=np.int64)))[:-1] if len(times) > 3 else np.empty(0)
+        base = float(stream.time_base) if stream.time_base else 0.0
+        typical = float(np.median(steps)) if len(steps) else 0.0
+        info = VideoInfo(
+            width=context.width,
+            height=context.height,
+            fps=float(stream.average_rate) if stream.average_rate else None,
+            seconds=float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None,
+            codec=context.name,
+            frames=count,
+            declared=int(stream.frames or 0),
+            # A step of a millisecond is a container's rounding, not another rate.
+            variable_rate=bool(len(steps) and (np.abs(steps - typical) * base > max(0.25 * typical * base, 0.002)).any()),
+        )
+        self._open()
+        return info
+
+    def frames(self, wanted: set[int] | None, *, flip: str = "") -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
+        """Index, time in seconds and upright RGB picture of the wanted frames (None: all), in order.
+
+        Decoding stops after the last wanted one. Damage ends the video early: see `decoded` and `damage`.
+        """
+        last = max(wanted) if wanted else None
+        decoder = self._container.decode(self._stream)
+        while True:
+            try:
+                frame = next(decoder, None)
+                if frame is None:
+                    return
+                index, picture = self.decoded, None
+                if wanted is None or index in wanted:
+                    picture = _upright(frame.to_ndarray(format="rgb24"), int(frame.rotation), flip)
+                time = frame.time
+            except _DAMAGE as error:
+                self.damage = _reason(error)
+                return
+            self.decoded += 1
+            if picture is not None:
+                yield index, time, picture
+            if last is not None and index >= last:
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+
+def _upright(picture: NDArray[np.uint8], rotation: int, flip: str) -> NDArray[np.uint8]:
+    """`rotation` in degrees counter-clockwise as FFmpeg's display matrix has it; may be negative."""
+    turned = np.rot90(picture, k=round(rotation / 90) % 4)
+    if flip == "vertical":
+        turned = turned[::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())[:120] or type(error).__name__

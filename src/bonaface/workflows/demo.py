@@ -1,0 +1,75 @@
+"""The whole way on generated videos, for a first look: nothing to download, nothing to prepare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.data.manifest import Manifest
+from bonaface.workflows.dataset import Progress, index, split
+from bonaface.workflows.embed import embed
+from bonaface.workflows.explain import explain
+from bonaface.workflows.folders import fresh_folder
+from bonaface.workflows.train import Run, train
+
+__all__ = ["Demonstrated", "demo"]
+
+WARNING = "the videos are drawn by a program: these figures show that everything runs, and mean nothing for real faces"
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """What the demo left: videos, manifest, run, pictures and a map."""
+
+    path: Path
+    run: Run
+
+    def summary(self) -> str:
+        """The figures with their warning, where everything lies, and what to do next."""
+        bundle, manifest = self.path / "run" / "bundle", self.path / "manifest.csv"
+        return "\n".join(
+            [
+                self.run.summary(),
+                f"pictures: {self.path / 'explain'}",
+                f"map: {self.path / 'embed' / 'embedding.png'}",
+                "",
+                "On your own videos, in folders such as live/PERSON/ and print/PERSON/:",
+                "  bonaface data index FOOTAGE -o manifest.csv",
+                "  bonaface data split manifest.csv",
+                "  bonaface train default data.manifest=manifest.csv -o run",
+                f"Or score more with this bundle: bonaface evaluate {bundle} {manifest} -o scores",
+            ]
+        )
+
+
+def demo(*, output: str | Path, seed: int = 0, progress: Progress | None = None) -> Demonstrated:
+    """Draw a small dataset of faces and attacks, then index, split, crop, train, evaluate, explain and embed it."""
+    folder = fresh_folder(output, what="demo")
+    footage = folder / "footage"
+    write_demo_dataset(footage, seed=seed, progress=partial(progress, "videos") if progress else None)
+    indexed = index(footage, layout="folder", dataset="generated")
+    manifest = Manifest(
+        table=indexed.manifest.table, root=indexed.manifest.root, notes=(*indexed.manifest.notes, WARNING)
+    )
+    manifest_path = folder / "manifest.csv"
+    divided = split(manifest, output=manifest_path, val=0.25, test=0.25, seed=seed)
+    run = train(
+        "demo",
+        f"seed={seed}",
+        f"data.crops={folder / 'crops'}",
+        manifest=divided.manifest,
+        output=folder / "run",
+        progress=progress,
+    )
+    assert run.bundle is not None
+    explain(run.bundle, *_examples(divided.manifest), output=folder / "explain")
+    embed(run.bundle, divided.manifest, output=folder / "embed", split="all")
+    return Demonstrated(folder, run)
+
+
+def _examples(manifest: Manifest) -> list[Path]:
+    """The first test video of every species."""
+    table = manifest.where("test").table
+    return [manifest.root / path for path in table.drop_duplicates("species")["path"]]

@@ -1,0 +1,89 @@
+"""A t-SNE map of the embeddings that a bundle gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean, writing
+from bonaface.evaluation.report.learning import embedding_figure
+from bonaface.runtime.bundle import Bundle, load_bundle
+from bonaface.runtime.scoring import Scored, score_manifest
+from bonaface.workflows.dataset import Progress
+from bonaface.workflows.evaluate import part_of
+from bonaface.workflows.folders import fresh_folder, write_text
+
+__all__ = ["Embedded", "embed", "map_of"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Where the plot and the coordinates lie; `coordinates` has `presentation`, `x`, `y` and the manifest's columns."""
+
+    coordinates: pd.DataFrame
+    plot: Path
+    table: Path
+
+    def summary(self) -> str:
+        """How many presentations are on the map, and where it is."""
+        return f"{len(self.coordinates)} presentations on the map\nplot: {self.plot}\ncoordinates: {self.table}"
+
+
+def embed(
+    bundle: str | Path | Bundle,
+    manifest: str | Path | Manifest,
+    *,
+    output: str | Path,
+    colour: str = "species",
+    split: str | None = None,
+    seed: int = 0,
+    detector_weights: Path | None = None,
+    root: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Write a t-SNE map of a manifest's presentations, coloured by one of its columns, and the coordinates as CSV."""
+    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
+    if colour not in whole.table:
+        known = list(whole.table.columns)
+        raise SettingsError(
+            f"the manifest has no column {colour!r} to colour by{did_you_mean(colour, known)}; it has {', '.join(known)}"
+        )
+    if model.card.output.embedding is None:
+        raise BundleError(f"{model.path}: the network gives no embedding, so there is nothing to map")
+    part, _ = part_of(whole, split)
+    folder = fresh_folder(output, what="map")
+    scored = score_manifest(
+        model, part, detector_weights=detector_weights, progress=partial(progress, "score") if progress else None
+    )
+    coordinates = map_of(scored, seed=seed)
+    drawing = embedding_figure(coordinates, colour)
+    write_text(folder / "embedding.csv", coordinates.to_csv(index=False))
+    with writing(folder):
+        (folder / "embedding.png").write_bytes(drawing.png)
+    return Embedded(coordinates, folder / "embedding.png", folder / "embedding.csv")
+
+
+def map_of(scored: Scored, *, seed: int = 0) -> pd.DataFrame:
+    """t-SNE coordinates of a score table's presentations: `presentation`, `x`, `y`, `score` and the manifest's columns.
+
+    Raises InputError where too few presentations have an embedding.
+    """
+    if not len(scored.embedded):
+        raise InputError("not one presentation has an embedding: no face was found in any of them")
+    try:
+        from bonaface.model.embeddings import tsne
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("bonaface"):
+            raise
+        raise MissingExtraError("train", needed_for="the map of embeddings") from None
+    coordinates, kept = tsne(scored.embeddings, seed=seed)
+    points = pd.DataFrame(
+        {"presentation": [scored.embedded[int(i)] for i in kept], "x": coordinates[:, 0], "y": coordinates[:, 1]}
+    )
+    described = scored.table[scored.table["frame"].isna()].drop(columns=["frame", "logit"])
+    return points.merge(described, on="presentation", how="left", validate="one_to_one")

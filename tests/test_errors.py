@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from bonaface import errors
+from bonaface.errors import BonafaceError, OutputError, did_you_mean, few, writing
+
+
+def test_every_error_stands_in_the_drawn_tree_and_is_public():
+    classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+    assert all(issubclass(kind, BonafaceError) for kind in classes)
+    for kind in classes:
+        assert kind.__name__ in (errors.__doc__ or "")
+        assert kind.__name__ in errors.__all__
+
+
+@pytest.mark.parametrize(
+    ("items", "limit", "text"),
+    [([], 5, ""), (["a"], 5, "a"), (["a", "b"], 2, "a, b"), (["a", "b", "c"], 2, "a, b and 1 more")],
+)
+def test_few(items, limit, text):
+    assert few(items, limit=limit) == text
+
+
+def test_a_far_word_gets_no_hint():
+    assert did_you_mean("zebra", ["epochs"]) == ""
+
+
+def test_a_refused_write_is_one_line_that_names_the_file(tmp_path: Path):
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    with pytest.raises(OutputError) as caught, writing(tmp_path):
+        (blocker / "below").mkdir()
+    assert "file" in str(caught.value)
+    assert "\n" not in str(caught.value)
