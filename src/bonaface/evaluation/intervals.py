@@ -131,6 +131,11 @@ class Resampling:
             draws = generator.multinomial(self.units, shares, size=settings.resamples)
             self.weights = draws.astype(np.float64)
 
+    @classmethod
+    def none(cls, person: NDArray[np.intp], persons: int) -> Resampling:
+        """No resamples, for who wants the statistics alone."""
+        return cls(person, persons, IntervalSettings(resamples=0))
+
     def per_unit(self, which: NDArray[np.bool_], amounts: Floats | None = None) -> Floats:
         """Presentations where `which` holds (or the sum of `amounts` over them), by unit."""
         weights = None if amounts is None else amounts[which]

@@ -1,16 +1,38 @@
-"""The measures of presentation attack detection, from a score table alone."""
+"""The measures of presentation attack detection, from a score table alone.
+
+After ISO/IEC 30107-3: APCER is the share of one attack species that is accepted, BPCER the share of bona
+fide presentations that is rejected, both among presentations that got a score; APNRR and BPNRR are the
+shares that got none. Rates over all attacks together are called FAR, FRR and HTER, and count what got no
+score as rejected (`policy="reject"`: what could not be judged is not accepted) or leave it out
+(`"exclude"`). The share of impostor attacks that a whole system with a face matcher accepts (IAPAR) cannot
+be measured without the matcher.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bonaface.evaluation.intervals import IntervalSettings
+from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
+from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.intervals import (
+    DEFAULT_INTERVALS,
+    Estimate,
+    Interval,
+    IntervalSettings,
+    Resampling,
+    mean_interval,
+    scale_interval,
+)
+from bonaface.evaluation.measures import Counts, Evaluation, Measures, Policy
+from bonaface.evaluation.ranking import AtRate, Ranking, rank
 from bonaface.evaluation.rates import Figure, Rate
-from bonaface.evaluation.thresholds import OperatingPoint
+from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.thresholds import NEEDS_LOGITS, OperatingPoint, accepts, rounded_apart
 
 __all__ = [
     "AtRate",
@@ -26,105 +48,12 @@ __all__ = [
     "published_summary",
 ]
 
-Policy = Literal["reject", "exclude"]
+Bools = NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class Counts:
-    """What a set of presentations consists of; a failed one has no score, `failures` counts them by
-    status."""
-
-    presentations: int
-    bona_fide: int
-    attacks: int
-    persons: int
-    persons_known: bool
-    failed_bona_fide: int
-    failed_attacks: int
-    failures: dict[str, int]
-    species: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Measures:
-    """Every error rate of one set of presentations at one threshold.
-
-    `apcer`, `bpcer`, `acer_*` are over presentations that got a score, as ISO/IEC 30107-3 has it, with
-    `apnrr` and `bpnrr` beside them; `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr`
-    map a species (as `dataset/species` where the table holds several datasets) to its rate. `acer_max` takes
-    the worst species, `acer_pooled` all attacks together. `loss` is the binary cross-entropy over scored
-    presentations.
-    """
-
-    point: OperatingPoint
-    policy: Policy
-    counts: Counts
-    apcer: dict[str, Rate]
-    apcer_max: Rate
-    worst_species: str
-    bpcer: Rate
-    acer_max: Figure
-    acer_pooled: Figure
-    far: Rate
-    frr: Rate
-    hter: Figure
-    accuracy: Rate
-    apnrr: dict[str, Rate]
-    bpnrr: Rate
-    loss: Figure
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class AtRate:
-    """A rate at the threshold, chosen on these very scores, where another rate meets its target.
-
-    `title` says it in words, such as `BPCER where APCER of the worst species is at most 5 %`.
-    """
-
-    name: str
-    title: str
-    rate: Rate
-    threshold: float
-    note: str
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What needs no threshold fixed beforehand: computed over scored presentations, bona fide being positive.
-
-    `at` holds `bpcer10`, `bpcer20`, `bpcer100`, `apcer_at_bpcer_1`, `apcer_at_bpcer_5`, `tpr_at_fpr_1e-2`,
-    `tpr_at_fpr_5e-3`, `tpr_at_fpr_1e-3`. `eer` and all of `at` choose on the scores that they measure, and
-    say so.
-    """
-
-    auc: Figure
-    eer: Figure
-    eer_threshold: float
-    at: dict[str, AtRate]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One set of presentations, measured: what depends on no threshold, and the rates at each operating
-    point."""
-
-    counts: Counts
-    ranking: Ranking
-    at: tuple[Measures, ...]
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        raise NotImplementedError
+PERSONS_UNKNOWN = (
+    "persons are not known for all presentations: each such presentation counts as a person of its own, "
+    "and the intervals are narrower than they should be"
+)
 
 
 def evaluate(
@@ -132,11 +61,22 @@ def evaluate(
     points: Sequence[OperatingPoint],
     *,
     policy: Policy = "reject",
-    intervals: IntervalSettings | None = IntervalSettings(),
+    intervals: IntervalSettings | None = DEFAULT_INTERVALS,
 ) -> Evaluation:
     """Measure presentations (see `scores.presentations`) at each operating point; `intervals=None` skips
     intervals."""
-    raise NotImplementedError
+    _check_policy(policy)
+    if not len(presentations):
+        raise ScoreTableError("there are no presentations to evaluate; expected at least one")
+    sample = Sample.of(presentations)
+    resampling = Resampling(sample.person, sample.persons, intervals) if intervals else None
+    counts = _counts(sample)
+    return Evaluation(
+        counts=counts,
+        ranking=rank(sample, resampling),
+        at=tuple(_measure(sample, point, policy, resampling, counts) for point in points),
+        notes=_notes(counts),
+    )
 
 
 def by_group(
@@ -145,12 +85,212 @@ def by_group(
     point: OperatingPoint,
     *,
     policy: Policy = "reject",
-    intervals: IntervalSettings | None = IntervalSettings(),
+    intervals: IntervalSettings | None = DEFAULT_INTERVALS,
 ) -> dict[str, Measures]:
-    """The measures of each value of a column, in order of the values; an empty value is the group `""`."""
-    raise NotImplementedError
+    """The measures of each value of a column, in order of the values; what names none is the group `""`.
+
+    Of more than 50 groups the intervals are computed to first order, without resampling.
+    """
+    _check_policy(policy)
+    if column not in presentations.columns:
+        known = [str(name) for name in presentations.columns]
+        raise SettingsError(
+            f"no column {column!r} to group by{did_you_mean(column, known)}; known: {', '.join(known)}"
+        )
+    sample = Sample.of(presentations)
+    code, names = pd.factorize(text_column(presentations, column), sort=True)
+    if intervals and len(names) > 50:
+        intervals = IntervalSettings(0, intervals.seed, intervals.confidence, intervals.groups)
+    groups: dict[str, Measures] = {}
+    for i, name in enumerate(names):
+        part = sample.take(code == i)
+        resampling = Resampling(part.person, part.persons, intervals) if intervals else None
+        groups[str(name)] = _measure(part, point, policy, resampling, _counts(part))
+    return groups
 
 
 def published_summary(measures: Measures) -> str:
     """The five lines that the published baseline prints, without a final newline."""
-    raise NotImplementedError
+    rows = (
+        ("Test Loss", measures.loss.value, measures.loss.reason),
+        ("Test Acc", measures.accuracy.value, measures.accuracy.reason),
+        ("FAR", measures.far.value, measures.far.reason),
+        ("FRR", measures.frr.value, measures.frr.reason),
+        ("HTER", measures.hter.value, measures.hter.reason),
+    )
+    return "\n".join(
+        f"{title:<9} : " + (f"undefined ({reason})" if math.isnan(value) else f"{value:.4f}")
+        for title, value, reason in rows
+    )
+
+
+class _Meter:
+    """Rates with their intervals over one sample."""
+
+    def __init__(self, sample: Sample, resampling: Resampling | None) -> None:
+        self.sample = sample
+        self.resampling = resampling
+
+    def estimate(self, hit: Bools, of: Bools) -> Estimate | None:
+        return self.resampling.ratio(hit, of) if self.resampling and of.any() else None
+
+    def rate(self, hit: Bools, of: Bools, nothing: str) -> Rate:
+        """The share of `of` where `hit` holds as well; undefined for the reason `nothing` where `of` is
+        empty."""
+        total = int(of.sum())
+        if not total:
+            return Rate(0, 0, 0, reason=nothing)
+        persons = self.sample.persons_in(of)
+        rate = Rate(int((hit & of).sum()), total, persons)
+        estimate = self.estimate(hit, of)
+        return _bounded(rate, estimate.rate_interval(self.confidence)) if estimate else rate
+
+    @property
+    def confidence(self) -> float:
+        return self.resampling.confidence if self.resampling else math.nan
+
+    def half_total(self, hit: Bools, first: Bools, second: Bools, bounds: tuple[Rate, Rate]) -> Figure:
+        """The mean of two rates."""
+        for rate in bounds:
+            if not rate.defined:
+                return Figure(math.nan, reason=rate.reason)
+        value = (bounds[0].value + bounds[1].value) / 2
+        persons = self.sample.persons_in(first | second)
+        estimates = self.estimate(hit, first), self.estimate(hit, second)
+        if estimates[0] is None or estimates[1] is None:
+            return Figure(value, persons)
+        low, high, method, reason = mean_interval(
+            estimates[0], estimates[1], (_interval_of(bounds[0]), _interval_of(bounds[1]))
+        )
+        return Figure(value, persons, low, high, method, reason)
+
+
+def _interval_of(rate: Rate) -> Interval:
+    return Interval(rate.low, rate.high, rate.method, rate.reason)
+
+
+def _bounded(rate: Rate, interval: Interval) -> Rate:
+    return Rate(rate.errors, rate.total, rate.persons, *interval)
+
+
+def _measure(
+    sample: Sample, point: OperatingPoint, policy: Policy, resampling: Resampling | None, counts: Counts
+) -> Measures:
+    accepted, undefined = accepts(sample, point)
+    meter = _Meter(sample, resampling)
+    ok, bona_fide, attack = sample.ok, sample.bona_fide, ~sample.bona_fide
+    judged = ok if not undefined else np.zeros(len(sample), dtype=bool)
+    base = judged if policy == "exclude" or undefined else np.ones(len(sample), dtype=bool)
+    no_attack = undefined or (
+        "no attack presentation has a score" if attack.any() else "no attack presentations"
+    )
+    no_bona_fide = undefined or (
+        "no bona fide presentation has a score" if bona_fide.any() else "no bona fide presentations"
+    )
+    wrong = accepted != bona_fide
+    apcer, apnrr = {}, {}
+    for k, name in enumerate(sample.species_names):
+        species = sample.species == k
+        apcer[name] = meter.rate(accepted, judged & species, undefined or "no presentation of it has a score")
+        apnrr[name] = meter.rate(~ok, species, "")
+    apcer_max, worst = _worst(meter, accepted, judged, apcer, nothing=no_attack)
+    bpcer = meter.rate(~accepted, judged & bona_fide, no_bona_fide)
+    far = meter.rate(accepted, base & attack, no_attack)
+    frr = meter.rate(~accepted, base & bona_fide, no_bona_fide)
+    pooled = meter.rate(accepted, judged & attack, no_attack)
+    worst_attacks = judged & (
+        sample.species == (sample.species_names.index(worst) if worst else len(sample.species_names))
+    )
+    notes = list(_notes(counts))
+    if point.logit_threshold is not None and not undefined:
+        apart = rounded_apart(sample, point.threshold, point.logit_threshold)
+        if apart:
+            notes.append(
+                f"{apart} scores lie within rounding of the threshold and were decided on their logits"
+            )
+    return Measures(
+        point=point,
+        policy=policy,
+        counts=counts,
+        apcer=apcer,
+        apcer_max=apcer_max,
+        worst_species=worst,
+        bpcer=bpcer,
+        acer_max=meter.half_total(wrong, worst_attacks, judged & bona_fide, (apcer_max, bpcer)),
+        acer_pooled=meter.half_total(wrong, judged & attack, judged & bona_fide, (pooled, bpcer)),
+        far=far,
+        frr=frr,
+        hter=meter.half_total(wrong, base & attack, base & bona_fide, (far, frr)),
+        accuracy=meter.rate(~wrong, base, undefined or "no presentation has a score"),
+        apnrr=apnrr,
+        bpnrr=meter.rate(~ok, bona_fide, "no bona fide presentations"),
+        loss=_loss(sample, resampling),
+        notes=tuple(notes),
+    )
+
+
+def _worst(
+    meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str
+) -> tuple[Rate, str]:
+    """The worst species' rate; of equals the one with most presentations."""
+    known = {name: rate for name, rate in apcer.items() if rate.defined}
+    if not known:
+        return Rate(0, 0, 0, reason=nothing), ""
+    worst = max(known, key=lambda name: (known[name].value, known[name].total))
+    rate = known[worst]
+    if meter.resampling is None or len(known) == 1 or rate.reason:
+        return rate, worst
+    # The worst was picked after looking: each species' lower bound must hold at once.
+    confidence = 1 - (1 - meter.confidence) / len(known)
+    lows = []
+    for name in known:
+        species = meter.sample.species == meter.sample.species_names.index(name)
+        estimate = meter.estimate(accepted, judged & species)
+        assert estimate is not None
+        lows.append(estimate.rate_interval(confidence).low)
+    low = float(np.nanmax(lows))
+    return Rate(rate.errors, rate.total, rate.persons, min(low, rate.value), rate.high, rate.method), worst
+
+
+def _loss(sample: Sample, resampling: Resampling | None) -> Figure:
+    if not sample.ok.any():
+        return Figure(math.nan, reason="no presentation has a score")
+    if not sample.on_logits:
+        return Figure(math.nan, reason=NEEDS_LOGITS.replace("this threshold", "the loss"))
+    signed = np.where(sample.bona_fide, -sample.value, sample.value)
+    losses = np.logaddexp(0.0, np.where(sample.ok, signed, 0.0))
+    # Sorted, so that the last bit does not hang on the order of the rows.
+    value = float(np.sort(losses[sample.ok]).mean())
+    persons = sample.persons_in(sample.ok)
+    if resampling is None:
+        return Figure(value, persons)
+    estimate = resampling.mean(losses, sample.ok)
+    low, high, method, reason = scale_interval(estimate, resampling.confidence, scale="log")
+    return Figure(value, persons, low, high, method, reason)
+
+
+def _counts(sample: Sample) -> Counts:
+    failed = ~sample.ok
+    statuses, numbers = np.unique(sample.status[failed].astype(str), return_counts=True)
+    return Counts(
+        presentations=len(sample),
+        bona_fide=int(sample.bona_fide.sum()),
+        attacks=int((~sample.bona_fide).sum()),
+        persons=sample.persons,
+        persons_known=sample.persons_known,
+        failed_bona_fide=int((failed & sample.bona_fide).sum()),
+        failed_attacks=int((failed & ~sample.bona_fide).sum()),
+        failures={str(status): int(number) for status, number in zip(statuses, numbers, strict=True)},
+        species={name: int((sample.species == k).sum()) for k, name in enumerate(sample.species_names)},
+    )
+
+
+def _notes(counts: Counts) -> tuple[str, ...]:
+    return () if counts.persons_known else (PERSONS_UNKNOWN,)
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in {"reject", "exclude"}:
+        raise SettingsError(
+            f"unknown policy {policy!r} for presentations without a score; known: reject, exclude"
+        )

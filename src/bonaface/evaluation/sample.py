@@ -67,6 +67,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.value)
 
+    def persons_in(self, which: NDArray[np.bool_]) -> int:
+        """How many persons stand behind the presentations where `which` holds."""
+        return int(np.count_nonzero(np.bincount(self.person[which])))
+
     def take(self, which: NDArray[np.bool_]) -> Sample:
         """The presentations where `which` holds, their persons and species counted anew."""
         names, person = np.unique(self.person[which], return_inverse=True)

@@ -85,7 +85,7 @@ def write_scores(table: pd.DataFrame, path: Path | str) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
+            f"cannot write {path}: {error.strerror or error}; free space or choose another place"
         ) from None
 
 
@@ -122,8 +122,8 @@ def join_manifest(
     absent = _absent(manifest, at)
     if len(absent) and missing == "refuse":
         raise ScoreTableError(
-            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a row "
-            f"with a status ({', '.join(status for status in Status if status != Status.OK)}) for each, "
+            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a "
+            f"row with a status ({', '.join(s for s in Status if s != Status.OK)}) for each, "
             "or have them counted as unreadable"
         )
     if len(absent):

@@ -230,19 +230,19 @@ def _warnings(errors: Sweep, step: int, name: str, limit: float) -> list[str]:
         low, high = errors.values[gap - 1], errors.values[gap]
         what = "logits" if errors.on_logits else "scores"
         warnings.append(
-            f"validation separates perfectly: every threshold between the {what} {low:.4g} and {high:.4g} has no "
-            "error; the middle was taken, but validation was too easy to choose a threshold by"
+            f"validation separates perfectly: every threshold between the {what} {low:.4g} and {high:.4g} is "
+            "without error; the middle was taken, but validation was too easy to choose a threshold by"
         )
     if step in (0, len(errors.values)):
         warnings.append(
             f"the threshold {'accepts' if step == 0 else 'rejects'} every validation presentation"
         )
     if name == "apcer<=" and 0 < limit < 1:
-        few = [k for k, n in zip(errors.species_names, errors.attacks, strict=True) if n < 1 / limit - 1e-9]
+        needed = math.ceil(1 / limit - 1e-9)
+        few = [k for k, n in zip(errors.species_names, errors.attacks, strict=True) if n < needed]
         if few:
-            needed = math.ceil(1 / limit - 1e-9)
             warnings.append(
-                f"{len(few)} of {len(errors.species_names)} species have fewer than {needed} presentations in "
-                f"validation, such as {few[0]}: too few to tell an APCER of {100 * limit:g} %"
+                f"{len(few)} of {len(errors.species_names)} species have fewer than {needed} presentations "
+                f"in validation, such as {few[0]}: too few to tell an APCER of {100 * limit:g} %"
             )
     return warnings

@@ -37,7 +37,7 @@ class Explainer:
             )
         try:
             from bonaface.model.explain import grad_cam
-            from bonaface.model.weights import network_from_bytes
+            from bonaface.model.network import network_from_bytes
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("bonaface"):
                 raise

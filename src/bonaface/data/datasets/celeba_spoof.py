@@ -1,0 +1,135 @@
+"""CelebA-Spoof: 625,537 images of 10,177 persons, ten kinds of attack, three protocols in JSON lists."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named
+from bonaface.errors import ManifestError
+
+__all__ = ["CELEBA_SPOOF"]
+
+_KINDS = {
+    "0": ("", ""),
+    "1": ("photo", "print"),
+    "2": ("poster", "print"),
+    "3": ("a4", "print"),
+    "4": ("face_mask", "paper_mask"),
+    "5": ("upper_body_mask", "paper_mask"),
+    "6": ("region_mask", "paper_mask"),
+    "7": ("pc", "replay"),
+    "8": ("pad", "replay"),
+    "9": ("phone", "replay"),
+    "10": ("mask_3d", "mask_3d"),
+    "unlisted": ("unspecified", "other"),
+}
+_ILLUMINATION = {"1": "normal", "2": "strong", "3": "back", "4": "dark"}
+_ENVIRONMENT = {"1": "indoor", "2": "outdoor"}
+_SPOOF_TYPE, _LIGHT, _PLACE, _SPOOF = 40, 41, 42, 43
+_FRAME = 224
+_SMALLEST = 4
+"""Boxes are given in a frame of 224 x 224 pixels; one narrower than this there holds no face."""
+
+
+def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    key = names["path"].str.split("/").str[-4:].str.join("/")
+    marks: dict[str, tuple[str, str, str]] = {}
+    split_of: dict[str, str] = {}
+    for split in ("train", "test"):
+        read = _list(request.protocol or "intra_test", split, request)
+        marks |= read
+        split_of |= dict.fromkeys(read, split)
+    if request.protocol:
+        names = only_named(names, key, split_of, request)
+        key = names["path"].str.split("/").str[-4:].str.join("/")
+    else:
+        names = names.assign(split=names["set"])
+        if not marks:
+            request.notes.append("no species are known: metas/intra_test/*_label.json is not in the copy")
+    unlisted = names["kind"].map({"live": "0", "spoof": "unlisted"})
+    known = key.map(marks)
+    code = known.str[0].fillna(unlisted)
+    rows = labelled(names, code, _KINDS).assign(
+        illumination=known.str[1].map(_ILLUMINATION).fillna(""),
+        environment=known.str[2].map(_ENVIRONMENT).fillna(""),
+    )
+    differing = int(((rows["label"] == "bona_fide") != (names["kind"] == "live")).sum())
+    if differing:
+        request.notes.append(f"{differing} images lie in a folder that says otherwise than the lists, which are followed")
+    request.notes.append("split: there is no development set")
+    if request.want_boxes:
+        request.boxes = _boxes(rows["path"].tolist(), request)
+    return rows.drop(columns=["set", "kind"])
+
+
+def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, str, str]]:
+    """Person/class/file -> codes of spoof type, illumination and environment."""
+    name = request.find(f"metas/{protocol}/{split}_label.json")
+    if name is None:
+        if request.protocol:
+            raise ManifestError(f"{request.root}: no metas/{protocol}/{split}_label.json, which names the images of {protocol}")
+        return {}
+    path = request.root / name
+    try:
+        entries = json.loads(path.read_bytes())
+        return {
+            "/".join(key.replace("\\\\", "/").split("/")[-4:]): (
+                "0" if values[_SPOOF] == 0 else str(values[_SPOOF_TYPE]),
+                str(values[_LIGHT]),
+                str(values[_PLACE]),
+            )
+            for key, values in entries.items()
+        }
+    except (OSError, ValueError, TypeError, IndexError, AttributeError):
+        raise ManifestError(f"{path}: expected a JSON object, path -> list of 44 whole numbers") from None
+
+
+def _boxes(paths: list[str], request: Request) -> pd.DataFrame:
+    """The face in each image from the `_BB.txt` beside it, clipped to its frame; those too small are dropped."""
+    there = {name for name in request.files if name.endswith("_BB.txt")}
+    boxes: list[tuple[str, float, float, float, float]] = []
+    missing = 0
+    with ThreadPoolExecutor(8) as pool:
+        for done, box in enumerate(pool.map(partial(_box, request.root, there), paths, chunksize=256)):
+            if box is None:
+                missing += 1
+            else:
+                boxes.append((paths[done], *box))
+            if request.progress is not None and done % 1000 == 0:
+                request.progress(done, len(paths))
+    request.left_out["images without a usable box"] += missing
+    table = pd.DataFrame(boxes, columns=["path", "x", "y", "w", "h"])
+    return table.assign(frame=0, frame_size=str(_FRAME))
+
+
+def _box(root: Path, there: set[str], path: str) -> tuple[float, float, float, float] | None:
+    name = path.rpartition(".")[0] + "_BB.txt"
+    if name not in there:
+        return None
+    try:
+        x, y, w, h = (float(part) for part in (root / name).read_text().split()[:4])
+    except (OSError, ValueError):
+        return None
+    left, top = max(x, 0.0), max(y, 0.0)
+    right, bottom = min(x + w, _FRAME), min(y + h, _FRAME)
+    if not (right - left >= _SMALLEST and bottom - top >= _SMALLEST):
+        return None
+    return left, top, right - left, bottom - top
+
+
+CELEBA_SPOOF = Layout(
+    name="celeba_spoof",
+    title="CelebA-Spoof",
+    expects="Data/{train,test}/PERSON/{live,spoof}/ID.{jpg,png}, ID_BB.txt beside it, metas/PROTOCOL/{train,test}_label.json",
+    names=(r"(?P<set>train|test)/(?P<subject>\d+)/(?P<kind>live|spoof)/(?P<image>[^/]+)\.\w+",),
+    rows=_rows,
+    protocols=("intra_test", "protocol1", "protocol2"),
+    has_boxes=True,
+    reads_boxes=True,
+    tolerates_missing=True,
+)

@@ -1,0 +1,66 @@
+"""MSU-MFSD: 35 persons, a laptop's and a phone's camera, prints and replays."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bonaface.data.datasets.layouts import Layout, Request, labelled, read_lines, split_by_person
+from bonaface.errors import ManifestError, few
+
+__all__ = ["MSU_MFSD"]
+
+_KINDS = {
+    "": ("", ""),
+    "ipad_video": ("ipad_video", "replay"),
+    "iphone_video": ("iphone_video", "replay"),
+    "printed_photo": ("printed_photo", "print"),
+}
+_SPLITS = {
+    "official": {
+        "train": "2, 3, 5-9, 11, 12, 21, 22, 34, 53-55",
+        "test": "1, 13, 14, 23, 24, 26, 28-30, 32, 33, 35-37, 39, 42, 48-51",
+    },
+    "idiap": {
+        "train": "5, 8, 11, 21, 23, 24, 36, 37, 54, 55",
+        "val": "1-3, 9, 22, 34, 35, 42, 48, 51",
+        "test": "6, 7, 12-14, 26, 28-30, 32, 33, 39, 49, 50, 53",
+    },
+}
+
+
+def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    rows = labelled(names, names["medium"], _KINDS)
+    split = request.split or "official"
+    persons = _listed(request) if split == "official" else _SPLITS[split]
+    if split == "official":
+        request.notes.append("split: official, which has no development set (split=idiap has one)")
+    else:
+        request.notes.append("split: idiap, which is not the official one")
+    return rows.assign(split=split_by_person(rows["subject"], persons)).drop(columns=["medium"])
+
+
+def _listed(request: Request) -> dict[str, str]:
+    """The persons of the two lists that come with the dataset, else as published."""
+    persons = dict(_SPLITS["official"])
+    for split in persons:
+        name = request.find(f"{split}_sub_list.txt")
+        if name is not None:
+            lines = read_lines(request, name)
+            bad = [line for line in lines if not line.isdigit()]
+            if bad:
+                raise ManifestError(f"{request.root / name}: expected a person's number a line, found {few(bad)}")
+            persons[split] = ", ".join(lines)
+    return persons
+
+
+MSU_MFSD = Layout(
+    name="msu_mfsd",
+    title="MSU-MFSD",
+    expects="scene01/{real,attack}/…_client001_{laptop,android}_SD…_scene01.{mov,mp4}, with the two *_sub_list.txt",
+    names=(
+        r"(?:real|attack)/(?:real|attack)_client(?P<subject>\d+)_(?P<device>laptop|android)_SD"
+        r"(?:_(?P<medium>ipad_video|iphone_video|printed_photo))?_scene(?P<scene>\d+)\.\w+",
+    ),
+    rows=_rows,
+    splits=("official", "idiap"),
+)

@@ -1,0 +1,58 @@
+"""NUAA: webcam images of 15 persons and of their printed photos, over three sessions."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, read_lines, take
+
+__all__ = ["NUAA"]
+
+_KINDS = {"Client": ("", ""), "Imposter": ("print", "print")}
+_VERSIONS = ("Raw", "Face", "Normalized")
+"""Whole images, detected faces, 64 x 64 faces; the folder names of the latter two are reported, not checked."""
+
+
+def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    version = next(each for each in _VERSIONS if (names["version"] == each).any())
+    names = take(names, names["version"] == version, request, "other versions of the same images")
+    rows = labelled(names, names["kind"], _KINDS)
+    listed = _official_lists(version.lower(), request)
+    if listed:
+        rows = only_named(rows, rows["kind"] + "/" + rows["path"].str.split("/").str[-2:].str.join("/"), listed, request)
+    else:
+        split = rows["session"].map({"01": "train", "02": "train", "03": "test"})
+        rows = take(rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03")
+    request.notes.append(
+        f"split: by session, {'as its lists say' if listed else 'by rule, since its lists are not in the copy'}: "
+        "the same persons stand in train and test, and there is no development set"
+    )
+    return rows.assign(glasses=rows["glasses"].map({"00": "without", "01": "with"}).fillna("")).drop(
+        columns=["kind", "version"]
+    )
+
+
+def _official_lists(version: str, request: Request) -> dict[str, str]:
+    """Class/person/file -> split from the four lists, whose lines are such as `0001\\\\0001_00_00_01_0.jpg`; all or none."""
+    split_of: dict[str, str] = {}
+    for kind in _KINDS:
+        for split in ("train", "test"):
+            name = request.find(f"{kind.lower()}_{split}_{version}.txt")
+            if name is None:
+                return {}
+            for line in read_lines(request, name):
+                # lists of detected faces have their coordinates behind the name
+                split_of[f"{kind}/{line.split()[0]}"] = split
+    return split_of
+
+
+NUAA = Layout(
+    name="nuaa",
+    title="NUAA Photograph Imposter",
+    expects="{ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg, with client_train_raw.txt and the three other lists",
+    names=(
+        r"(?P<kind>Client|Imposter)(?P<version>Raw|Face|Normalized)/\d{4}/(?P<subject>\d{4})_(?P<glasses>\d\d)_"
+        r"(?P<position>\d\d)_(?P<session>\d\d)_(?P<number>\d+)\.\w+",
+    ),
+    rows=_rows,
+)

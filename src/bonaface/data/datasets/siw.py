@@ -1,0 +1,108 @@
+"""SiW: 165 persons, two cameras, prints on two papers, replays on four displays; three protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bonaface.data.datasets.layouts import Layout, Request, labelled, split_by_person, take
+from bonaface.errors import ManifestError
+
+__all__ = ["SIW"]
+
+_KINDS = {
+    "live": ("", ""),
+    "print_1": ("print_glossy", "print"),
+    "print_2": ("print_matt", "print"),
+    "replay_1": ("replay_ipad_pro", "replay"),
+    "replay_2": ("replay_iphone_7_plus", "replay"),
+    "replay_3": ("replay_galaxy_s8", "replay"),
+    "replay_4": ("replay_asus_mb168b", "replay"),
+}
+_TEST = (
+    "1, 2, 4, 5, 8-10, 12, 13, 15, 18-21, 23-27, 29, 31, 36, 37, 39, 43, 44, 48-50, 52, 53, 57, 59, 61, 64-67, 71, 73, "
+    "75, 79, 82-85, 87, 88, 90, 94, 95, 97, 102, 106, 108-110, 114, 116, 118, 122, 124-126, 130, 132, 137-139, 141, "
+    "142, 153, 154, 158, 161"
+)
+_VAL = "150-152, 155-157, 159, 160, 162-165"
+
+
+def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    kind = names["type"].map({"1": "live", "2": "print", "3": "replay"})
+    which = names["session"].where(kind == "print", names["medium"])
+    rows = labelled(names, kind.where(kind == "live", kind + "_" + which), _KINDS)
+    side = split_by_person(rows["subject"], {"train": "1-165", "test": _TEST})
+    if request.split == "official":
+        split = side
+    else:
+        split = side.mask(split_by_person(rows["subject"], {"val": _VAL}) == "val", "val")
+        request.notes.append("split: there is no official development set; 12 training persons (150 to 165) validate")
+    live = kind == "live"
+    rows = rows.assign(
+        split=split,
+        sensor=rows["sensor"].map({"1": "canon_eos_t6", "2": "logitech_c920"}),
+        lighting=rows["medium"].map({"1": "normal", "2": "extra"}).where(live, ""),
+        quality=rows["medium"].where(kind == "print", ""),
+        session=rows["session"],
+    )
+    if request.protocol == "1":
+        # The protocol trains on the first 60 frames of each video and tests on whole ones.
+        rows = rows.assign(first_frames=pd.Series("60", index=rows.index).where(rows["split"] != "test", ""))
+    elif request.protocol:
+        rows = take(rows, _by_rules(rows, kind, names["medium"], request), request)
+    if request.want_boxes:
+        request.boxes = _boxes(rows["path"], request)
+    return rows.drop(columns=["type", "medium"])
+
+
+def _by_rules(rows: pd.DataFrame, kind: pd.Series, medium: pd.Series, request: Request) -> pd.Series:
+    """Protocol 2 leaves one display out for the test; 3 trains on print and tests on replay, and the reverse."""
+    test = rows["split"] == "test"
+    if request.protocol == "2":
+        attack = (kind == "replay") & ((medium == str(request.fold)) == test)
+    else:
+        trained, tested = ("print", "replay") if request.fold == 1 else ("replay", "print")
+        attack = (kind == tested).where(test, kind == trained)
+    return (kind == "live") | attack
+
+
+def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
+    """The face of each frame from the `.face` file beside a video: a row of x1 y1 x2 y2 each, zeros for none."""
+    there = set(request.files)
+    tables = []
+    for done, path in enumerate(paths):
+        name = path.rpartition(".")[0] + ".face"
+        if name in there:
+            tables.append(_face_file(request.root / name, path))
+        if request.progress is not None:
+            request.progress(done + 1, len(paths))
+    request.left_out["videos without a file of boxes"] += len(paths) - len(tables)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])
+
+
+def _face_file(file: Path, path: str) -> pd.DataFrame:
+    try:
+        corners = np.loadtxt(file, ndmin=2, usecols=(0, 1, 2, 3))
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}") from None
+    size = corners[:, 2:] - corners[:, :2]
+    faces = (size > 0).all(axis=1)
+    x, y, w, h = np.hstack([corners[:, :2], size])[faces].T
+    return pd.DataFrame({"path": path, "frame": np.flatnonzero(faces), "x": x, "y": y, "w": w, "h": h})
+
+
+SIW = Layout(
+    name="siw",
+    title="SiW",
+    expects="{Train,Test}/{live,spoof}/PERSON/PERSON-SENSOR-TYPE-MEDIUM-SESSION.mov (003-1-2-1-1.mov), .face beside it",
+    names=(
+        r"(?P<subject>\d{3})-(?P<sensor>[12])-(?P<type>[123])-(?P<medium>[1-4])-(?P<session>[12])(?:\.m)?\.\w+",
+    ),
+    rows=_rows,
+    protocols=("1", "2", "3"),
+    folds={"2": 4, "3": 2},
+    splits=("with_val", "official"),
+    has_boxes=True,
+)

@@ -1,0 +1,60 @@
+"""CASIA-SURF, CASIA-SURF CeFA and LCC-FASD: what their folders tell; their lists are not read."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bonaface.data.datasets.layouts import Layout, Request, labelled, take
+
+__all__ = ["CASIA_SURF", "CEFA", "LCC_FASD"]
+
+_SIDES = {"Training": "train", "Val": "val", "Testing": "test", "training": "train", "development": "val"}
+_CEFA_KINDS = {"1": ("", ""), "2": ("cloth", "print"), "3": ("photo", "print"), "4": ("screen", "replay")}
+
+
+def _casia_surf(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    names = take(names, names["modality"] == "color", request, "depth and infrared")
+    rows = labelled(names, names["kind"], {"real": ("", ""), "fake": ("unspecified", "other")})
+    return rows.assign(split=rows["side"].map(_SIDES)).drop(columns=["side", "kind", "modality"])
+
+
+def _cefa(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    names = take(names, ~names["modality"].isin(["depth", "ir"]), request, "depth and infrared")
+    rows = labelled(names, names["pai"], _CEFA_KINDS)
+    return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(columns=["number", "pai", "modality"])
+
+
+def _lcc_fasd(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    rows = labelled(names, names["kind"], {"real": ("", ""), "spoof": ("unspecified", "other")})
+    return rows.assign(split=rows["side"].map(_SIDES).fillna("test")).drop(columns=["side", "kind"])
+
+
+CASIA_SURF = Layout(
+    name="casia_surf",
+    title="CASIA-SURF (colour stream)",
+    expects="Training/{real_part,fake_part}/CLKJ_AS0001/….rssdk/color/1.jpg",
+    names=(
+        r"(?P<side>Training|Val|Testing)/(?P<kind>real|fake)_part/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
+        r"(?P<modality>color|depth|ir)/(?P<image>[^/]+)\.\w+",
+    ),
+    rows=_casia_surf,
+)
+
+CEFA = Layout(
+    name="cefa",
+    title="CASIA-SURF CeFA (colour stream)",
+    expects="AF/AF-001-020/AF_001_1_1_1/[profile/]0001.jpg: race, person, device, session, attack",
+    names=(
+        r"(?P<race>[A-Z]+)_(?P<number>\d+)_(?P<device>\d)_(?P<session>\d)_(?P<pai>[1-4])/"
+        r"(?:(?P<modality>[^/]+)/)?(?P<image>[^/]+)\.\w+",
+    ),
+    rows=_cefa,
+)
+
+LCC_FASD = Layout(
+    name="lcc_fasd",
+    title="LCC-FASD",
+    expects="LCC_FASD_{training,development,evaluation}/{real,spoof}/…",
+    names=(r"[^/]*_(?P<side>training|development|evaluation)/(?P<kind>real|spoof)/(?:.*/)?(?P<image>[^/]+)\.\w+",),
+    rows=_lcc_fasd,
+)
