@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bonaface.data.datasets.registry import layouts as layouts
+    from bonaface.data.datasets.index import layouts as layouts
     from bonaface.data.manifest import Manifest as Manifest
     from bonaface.data.manifest import read_manifest as read_manifest
     from bonaface.data.manifest import write_manifest as write_manifest
@@ -48,7 +48,7 @@ _HOMES = {
     "evaluate": "workflows.evaluate",
     "explain": "workflows.explain",
     "index": "workflows.dataset",
-    "layouts": "data.datasets.registry",
+    "layouts": "data.datasets.index",
     "load_bundle": "runtime.bundle",
     "load_recipe": "settings",
     "read_manifest": "data.manifest",

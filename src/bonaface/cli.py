@@ -167,7 +167,9 @@ def crop_command(
 def layouts_command() -> None:
     """List the layouts that `bonaface data index` understands, and what each expects on disk."""
     for layout in bonaface.layouts():
-        typer.echo(layout.summary())
+        protocols = f"\n  protocols: {', '.join(layout.protocols)}" if layout.protocols else ""
+        splits = f"\n  splits: {', '.join(layout.splits)}" if layout.splits else ""
+        typer.echo(f"{layout.name}: {layout.title}\n  expects {layout.expects}{protocols}{splits}")
 
 
 @app.command("train")

@@ -160,13 +160,15 @@ def make_manifest(
     boxes: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     about: Mapping[str, object] | None = None,
+    row_names: Sequence[str] | None = None,
 ) -> Manifest:
-    """A manifest from rows in memory, validated as `read_manifest` does; rows are named from 1.
+    """A manifest from rows in memory, validated as `read_manifest` does.
 
-    A `subject` without `/` gets its dataset before it. An attack's missing `category` is read from the words
-    of its species (`category_of`).
+    `row_names` are how errors name the rows, by default from 1. A `subject` without `/` gets its dataset
+    before it. An attack's missing `category` is read from the words of its species (`category_of`).
     """
-    manifest = _make(as_text(table), _folder(root), _row_numbers, "")
+    places = _row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
+    manifest = _make(as_text(table), _folder(root), places, "")
     if boxes is not None:
         boxes = _checked_boxes(boxes, "the boxes: ", _row_numbers, manifest.table["path"])
     return replace(manifest, boxes=boxes, notes=tuple(notes), about=dict(about or {}))

@@ -121,14 +121,10 @@ def text_column(table: pd.DataFrame, column: str, *, default: str = "") -> NDArr
     """A column as plain strings, what is absent being empty; all `default` where there is no such column."""
     if column not in table.columns:
         return np.full(len(table), str(default), dtype=object)
-    values = table[column]
-    absent = values.isna().to_numpy(dtype=bool)
-    texts = values.to_numpy(dtype=object, na_value="") if absent.any() else values.to_numpy(dtype=object)
-    if pd.api.types.infer_dtype(texts, skipna=False) != "string" or isinstance(
-        next(iter(texts), ""), Status | Label
-    ):
-        texts = np.array([str(text) for text in texts], dtype=object)
-    return texts
+    # By distinct value: equal texts share one object, and a million rows cost little.
+    code, distinct = pd.factorize(table[column], use_na_sentinel=True)
+    texts = np.array([*(str(text) for text in distinct), ""], dtype=object)
+    return texts[code]
 
 
 def _need_columns(table: pd.DataFrame, name: str) -> None:
@@ -158,12 +154,18 @@ def _numbers(table: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], Boo
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.to_numpy(dtype=np.float64, na_value=np.nan, copy=True), bad
     # float() reads back exactly what repr wrote; pandas' own fast parser is off by a bit now and then.
-    numbers = np.empty(rows, dtype=np.float64)
-    for i, text in enumerate(text_column(table, column)):
+    texts = text_column(table, column)
+    texts[texts == ""] = "nan"
+    try:
+        return texts.astype(np.float64), bad
+    except ValueError:
+        pass
+    numbers = np.full(rows, np.nan)
+    for i, text in enumerate(texts):
         try:
-            numbers[i] = float(text) if text else np.nan
+            numbers[i] = float(text)
         except ValueError:
-            numbers[i], bad[i] = np.nan, True
+            bad[i] = True
     return numbers, bad
 
 

@@ -1,140 +1,265 @@
-"""From the crop store to batches: one stored frame a presentation, the same whatever the number of workers."""
+"""From the crop store to batches on their way to the network.
+
+What a sample is follows from (seed, epoch, place in the epoch) alone, so that neither the number of worker
+processes, nor that of devices, nor an interruption changes what the network sees.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bonaface.data.crops.square import crop_face
 from bonaface.data.crops.store import load_crop
 from bonaface.data.manifest import Manifest
-from bonaface.errors import InputError
-from bonaface.model.transforms import TrainingCrop
-from bonaface.settings import Recipe
+from bonaface.errors import MediaError
+from bonaface.model.transforms import Picture, TrainingCrop
+from bonaface.settings import ModelSettings, Recipe
 from bonaface.verdicts import Box, Label, Status
 
-__all__ = ["CropDataset", "EpochOrder", "evaluation_loader", "positive_weight", "training_loader"]
+__all__ = [
+    "Batch",
+    "EpochSampler",
+    "Key",
+    "StoredFrames",
+    "TrainingSet",
+    "ValidationSet",
+    "frames_for_training",
+    "frames_for_validation",
+    "positive_weight",
+    "training_loader",
+    "validation_loader",
+]
 
-Sample = tuple[Tensor, Tensor, Tensor]
+_SHUFFLE, _SAMPLE = 0, 1
+"""Streams of random numbers that must not be the same."""
 
 
-class CropDataset(Dataset[Sample]):
-    """One crop a presentation: `(uint8 crop (size, size, 3), 1.0 for bona fide, index)`.
+class Batch(NamedTuple):
+    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), and `(n,)` which sample each is."""
 
-    A training view takes a stored frame drawn from (seed, epoch, index), so that neither the number of workers nor an
-    interruption changes what is seen; any other takes the first frame, and leaves out presentations where it has no face.
+    crops: Tensor
+    labels: Tensor
+    samples: Tensor
+
+
+class Key(NamedTuple):
+    """What is asked of a training set: the sample in this place of this epoch."""
+
+    epoch: int
+    place: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """The usable stored frames of presentations: `names`, `labels` (True bona fide), and frames `start[i]:start[i + 1]`.
+
+    `left_out` names the presentations without one. Everything is a plain array, which worker processes share
+    without copying.
     """
 
-    def __init__(self, manifest: Manifest, crops: pd.DataFrame, recipe: Recipe, *, training: bool) -> None:
-        usable = crops[crops["status"] == Status.OK.value]
-        first_only = not training or recipe.training.frame == "first"
-        if first_only:
-            usable = usable[usable["frame"] == 0]
-        frames = {path: rows for path, rows in usable.groupby("path", sort=False)}
-        kept = manifest.table[manifest.table["path"].isin(frames)]
-        self.left_out = len(manifest) - len(kept)
-        self.names: list[str] = kept["path"].tolist()
-        self.bona_fide = (kept["label"] == Label.BONA_FIDE.value).to_numpy()
-        self._frames = [
-            [(row.file, Box(row.x, row.y, row.w, row.h)) for row in frames[name].itertuples()]
-            for name in self.names
-        ]
-        self._recipe = recipe
-        model = recipe.model
-        self._view = TrainingCrop(recipe.augment, model.crop_scale, model.input_size) if training else None
-        # Shared with the worker processes, which are kept from epoch to epoch.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next samples are for."""
-        self._epoch[0] = epoch
+    names: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    start: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    left_out: tuple[str, ...]
+    _files: NDArray[np.uint8]
+    _file_ends: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Sample:
-        frames, bona_fide = self._frames[index], bool(self.bona_fide[index])
-        if self._view is None:
-            file, box = frames[0]
-            model = self._recipe.model
-            crop = crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)
-        else:
-            rng = np.random.default_rng([self._recipe.seed, int(self._epoch[0]), index])
-            file, box = frames[int(rng.integers(len(frames)))]
-            label = Label.BONA_FIDE if bona_fide else Label.ATTACK
-            crop, label = self._view(load_crop(file), box, label=label, rng=rng)
-            bona_fide = label is Label.BONA_FIDE
-        return torch.from_numpy(crop), torch.tensor(float(bona_fide)), torch.tensor(index)
+    def load(self, frame: int) -> tuple[Picture, Box]:
+        """A stored square and the face's box in it. Raises MediaError where the file is gone or damaged."""
+        begin = int(self._file_ends[frame - 1]) if frame else 0
+        file = self._files[begin : int(self._file_ends[frame])].tobytes().decode()
+        try:
+            return load_crop(file), Box(*self.boxes[frame])
+        except OSError as error:
+            raise MediaError(
+                f"{file} of the crop store cannot be read ({error.strerror or error}); crop again"
+            ) from None
 
 
-class EpochOrder(WeightedRandomSampler):
-    """The order of an epoch, drawn from (seed, epoch): a permutation, or a draw balanced by class."""
+def frames_for_training(manifest: Manifest, crops: pd.DataFrame, *, first: bool = False) -> StoredFrames:
+    """All usable frames of each presentation, or its first usable one; `crops` is the crop store's table."""
+    usable = _usable(crops)
+    return _stored_frames(manifest, usable.drop_duplicates("path") if first else usable)
+
+
+def frames_for_validation(manifest: Manifest, crops: pd.DataFrame) -> StoredFrames:
+    """Frame 0 of each presentation; one without a usable frame 0 is left out, never stood in for."""
+    usable = _usable(crops)
+    return _stored_frames(manifest, usable[usable["frame"] == 0])
+
+
+class TrainingSet(Dataset[Batch]):
+    """One augmented crop a presentation and epoch, of a stored frame drawn at random."""
+
+    def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
+        self.frames = frames
+        self._seed = recipe.seed
+        self._crop = TrainingCrop(recipe.augment, recipe.model.crop_scale, recipe.model.input_size)
+
+    def __getitem__(self, key: Key) -> Batch:
+        frames = self.frames
+        rng = np.random.default_rng((_SAMPLE, self._seed, key.epoch, key.place))
+        chosen = int(rng.integers(frames.start[key.sample], frames.start[key.sample + 1]))
+        square, box = frames.load(chosen)
+        label = Label.BONA_FIDE if frames.labels[key.sample] else Label.ATTACK
+        picture, label = self._crop(square, box, label=label, rng=rng)
+        return _sample(picture, label is Label.BONA_FIDE, key.sample)
+
+
+class ValidationSet(Dataset[Batch]):
+    """The crop that scoring sees, of each presentation's only frame."""
+
+    def __init__(self, frames: StoredFrames, settings: ModelSettings) -> None:
+        self.frames = frames
+        self._settings = settings
+
+    def __getitem__(self, index: int) -> Batch:
+        square, box = self.frames.load(index)
+        crop = crop_face(square, box, scale=self._settings.crop_scale, size=self._settings.input_size)
+        return _sample(crop, bool(self.frames.labels[index]), index)
+
+
+class EpochSampler(Sampler[Key]):
+    """The order of an epoch: each presentation once, or drawn so that both classes come as often.
+
+    Set `epoch` before each. Of several devices, each takes every `world`-th place; places beyond the last are
+    filled from the beginning. A last batch of one sample, which BatchNorm cannot take, is left out.
+    """
 
     def __init__(
-        self, dataset: CropDataset, *, seed: int, balance: Literal["none", "weights", "sampler"]
+        self,
+        labels: NDArray[np.bool_],
+        *,
+        seed: int,
+        batch_size: int,
+        balanced: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        share = max(float(dataset.bona_fide.mean()), 1e-9)
-        weights = np.where(dataset.bona_fide, 0.5 / share, 0.5 / max(1 - share, 1e-9))
-        super().__init__(weights.tolist(), len(dataset), generator=torch.Generator())
+        self.epoch = 0
+        self._labels = labels
         self._seed = seed
-        self._balanced = balance == "sampler"
-        self._dataset = dataset
+        self._balanced = balanced
+        self._rank, self._world = rank, world
+        share = -(-len(labels) // world)
+        self._share = share - (share % batch_size == 1 and share > 1)
 
-    def __iter__(self) -> Any:
-        assert isinstance(self.generator, torch.Generator)
-        self.generator.manual_seed(self._seed * 1_000_003 + int(self._dataset._epoch[0]))
-        if self._balanced:
-            return super().__iter__()
-        return iter(torch.randperm(len(self._dataset), generator=self.generator).tolist())
+    def __len__(self) -> int:
+        return self._share
+
+    def __iter__(self) -> Iterator[Key]:
+        epoch = self.epoch
+        order = self._order(np.random.default_rng((_SHUFFLE, self._seed, epoch)))
+        for place in range(self._rank, self._share * self._world, self._world):
+            yield Key(epoch, place, int(order[place % len(order)]))
+
+    def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        count = len(self._labels)
+        if not self._balanced:
+            return rng.permutation(count)
+        wanted = np.zeros(count, dtype=bool)
+        wanted[: count // 2 + int(rng.integers(2)) * (count % 2)] = True
+        order = np.empty(count, dtype=np.int64)
+        rng.shuffle(wanted)
+        for label in (True, False):
+            order[wanted == label] = _repeated(
+                np.flatnonzero(self._labels == label), int((wanted == label).sum()), rng
+            )
+        return order
 
 
-def training_loader(dataset: CropDataset, recipe: Recipe) -> DataLoader[Sample]:
-    """Batches in the epoch's order; a last batch of one, which BatchNorm cannot take, is dropped."""
-    training = recipe.training
-    return DataLoader(
-        dataset,
-        batch_size=training.batch_size,
-        sampler=EpochOrder(dataset, seed=recipe.seed, balance=training.balance),
-        drop_last=len(dataset) % training.batch_size == 1 and len(dataset) > 1,
-        **_workers(training.workers),
+def training_loader(
+    dataset: TrainingSet, sampler: EpochSampler, *, batch_size: int, workers: int, pin: bool
+) -> DataLoader[Batch]:
+    """Batches in the sampler's order; the workers live as long as the loader."""
+    return _loader(dataset, sampler, batch_size=batch_size, workers=workers, pin=pin)
+
+
+def validation_loader(
+    dataset: ValidationSet, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world: int = 1
+) -> DataLoader[Batch]:
+    """Batches in order; of several devices each takes as many samples, so some come twice."""
+    count = len(dataset.frames)
+    places = [place % count for place in range(rank, -(-count // world) * world, world)]
+    return _loader(dataset, places, batch_size=batch_size, workers=workers, pin=pin)
+
+
+def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: float) -> float:
+    """What a bona fide sample must weigh for both classes to weigh the same in the loss.
+
+    Counts what is expected after a share `simulate` of the bona fide samples has become attacks; `balanced` says
+    that the sampler draws both classes as often.
+    """
+    bona_fide = 0.5 if balanced else float(labels.mean())
+    left = bona_fide * (1 - simulate)
+    return (1 - left) / left
+
+
+def _usable(crops: pd.DataFrame) -> pd.DataFrame:
+    usable = crops[(crops["status"] == Status.OK.value) & (crops["file"] != "")]
+    return usable.sort_values("frame", kind="stable")
+
+
+def _stored_frames(manifest: Manifest, usable: pd.DataFrame) -> StoredFrames:
+    table = manifest.table
+    row_of = pd.Series(np.arange(len(table)), index=table["path"])
+    rows = row_of.reindex(usable["path"]).to_numpy(dtype=np.float64)
+    known = ~np.isnan(rows)
+    order = np.argsort(rows[known], kind="stable")
+    mine, rows = usable[known].iloc[order], rows[known][order].astype(np.int64)
+    present, counts = np.unique(rows, return_counts=True)
+    files = [str(file).encode() for file in mine["file"]]
+    return StoredFrames(
+        names=tuple(table["path"].iloc[present]),
+        labels=(table["label"].iloc[present] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
+        start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=mine[["x", "y", "w", "h"]].to_numpy(dtype=np.float64),
+        left_out=tuple(table["path"].drop(table.index[present])),
+        _files=np.frombuffer(b"".join(files), dtype=np.uint8),
+        _file_ends=np.cumsum([len(file) for file in files], dtype=np.int64),
     )
 
 
-def evaluation_loader(dataset: CropDataset, recipe: Recipe) -> DataLoader[Sample]:
-    """Batches in manifest order."""
+def _repeated(choices: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the choices in random order, each as often as any other, give or take one."""
+    rounds = [rng.permutation(choices) for _ in range(-(-count // len(choices)))]
+    return np.concatenate([*rounds, choices[:0]])[:count]
+
+
+def _sample(picture: Picture, bona_fide: bool, index: int) -> Batch:
+    return Batch(torch.from_numpy(picture), torch.tensor(float(bona_fide)), torch.tensor(index))
+
+
+def _loader(
+    dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
+) -> DataLoader[Batch]:
+    options: dict[str, Any] = {}
+    if workers:
+        start: Callable[[int], None] = _start_worker
+        options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": start}
     return DataLoader(
-        dataset, batch_size=recipe.training.batch_size, shuffle=False, **_workers(recipe.training.workers)
+        dataset, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pin, **options
     )
-
-
-def positive_weight(dataset: CropDataset) -> float:
-    """Attacks per bona fide presentation: what a bona fide sample weighs in a balanced loss."""
-    bona_fide = int(dataset.bona_fide.sum())
-    if bona_fide in (0, len(dataset)):
-        raise InputError(
-            "one class has no usable crop; training needs bona fide and attack presentations with a face"
-        )
-    return (len(dataset) - bona_fide) / bona_fide
-
-
-def _workers(count: int) -> dict[str, Any]:
-    if not count:
-        return {}
-    return {
-        "num_workers": count,
-        "persistent_workers": True,
-        "worker_init_fn": _start_worker,
-        "multiprocessing_context": "forkserver" if torch.cuda.is_available() else None,
-        "pin_memory": torch.cuda.is_available(),
-    }
 
 
 def _start_worker(_: int) -> None:
-    cv2.setNumThreads(1)
+    """One thread each, as the workers share the cores; and Ctrl-C is for the process that they work for."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -78,21 +78,19 @@ class TrainingCrop:
     def _spoil(self, crop: Picture, rng: np.random.Generator) -> Picture:
         """What lenses, sensors, networks and hands do to a picture, in that order."""
         how = self.settings
-        image = _to_torch(crop)
         if _happens(rng, how.blur):
             sigma = float(rng.uniform(0.3, 1.8)) * self.size / 224
-            kernel = 2 * math.ceil(2.5 * sigma) + 1
-            image = F.gaussian_blur(image, [kernel, kernel], [sigma, sigma])
+            crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma), dtype=np.uint8)
         if _happens(rng, how.downscale):
-            image = _shrink_and_enlarge(image, rng)
+            crop = _from_torch(_shrink_and_enlarge(_to_torch(crop), rng))
         if _happens(rng, how.noise):
             noise = rng.standard_normal(crop.shape, dtype=np.float32) * np.float32(rng.uniform(1, 10))
-            image = _to_torch(np.clip(np.rint(_from_torch(image) + noise), 0, 255).astype(np.uint8))
+            crop = np.clip(np.rint(crop + noise), 0, 255).astype(np.uint8)
         if _happens(rng, how.jpeg):
-            image = F.jpeg(image.contiguous(), int(rng.integers(30, 91)))
+            crop = _from_torch(F.jpeg(_to_torch(crop), int(rng.integers(30, 91))))
         if _happens(rng, how.erase):
-            image = _erase(image, rng)
-        return _from_torch(image)
+            crop = _from_torch(_erase(_to_torch(crop), rng))
+        return crop
 
 
 def crop_turned(

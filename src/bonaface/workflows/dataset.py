@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from bonaface.data.crops.store import CropStore, fill_store
-from bonaface.data.datasets.registry import index as index_layout
+from bonaface.data.datasets.index import index as index_layout
 from bonaface.data.frames import open_frames
 from bonaface.data.manifest import Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
@@ -99,7 +99,8 @@ def index(
         mapping=mapping,
         columns=columns,
         dataset=dataset,
-        allow_missing=allow_missing,
+        allow_missing=allow_missing or None,
+        progress=partial(progress, "names") if progress else None,
     )
     unreadable = _check(manifest, progress) if check else None
     if output is not None:

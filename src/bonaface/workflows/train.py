@@ -124,7 +124,6 @@ def train(
         scored[last],
         footage.where(last),
         split=last,
-        validation=scored["val"].table if last == "test" else None,
         history=result.history,
         recipe=dump_recipe(settings),
         faces=faces,

@@ -8,7 +8,12 @@ from bonaface.data.datasets.layouts import Layout, Request, labelled, take
 
 __all__ = ["CASIA_FASD"]
 
-_BONA_FIDE, _WARPED, _CUT, _REPLAY = ("", ""), ("warped_photo", "print"), ("cut_photo", "print"), ("replay", "replay")
+_BONA_FIDE, _WARPED, _CUT, _REPLAY = (
+    ("", ""),
+    ("warped_photo", "print"),
+    ("cut_photo", "print"),
+    ("replay", "replay"),
+)
 _KINDS = {
     **dict.fromkeys(("1", "2", "HR_1"), _BONA_FIDE),
     **dict.fromkeys(("3", "4", "HR_2"), _WARPED),
@@ -26,7 +31,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     split = side
     if request.split != "official":
         split = side.mask((side == "train") & rows["client"].astype("int64").between(17, 20), "val")
-        request.notes.append("split: there is no official development set; training clients 17 to 20 validate")
+        request.notes.append(
+            "split: there is no official development set; training clients 17 to 20 validate"
+        )
     rows = rows.assign(
         subject=side + "_" + rows["client"],
         split=split,

@@ -60,7 +60,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     )
     differing = int(((rows["label"] == "bona_fide") != (names["kind"] == "live")).sum())
     if differing:
-        request.notes.append(f"{differing} images lie in a folder that says otherwise than the lists, which are followed")
+        request.notes.append(
+            f"{differing} images lie in a folder that says otherwise than the lists, which are followed"
+        )
     request.notes.append("split: there is no development set")
     if request.want_boxes:
         request.boxes = _boxes(rows["path"].tolist(), request)
@@ -72,7 +74,10 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
     name = request.find(f"metas/{protocol}/{split}_label.json")
     if name is None:
         if request.protocol:
-            raise ManifestError(f"{request.root}: no metas/{protocol}/{split}_label.json, which names the images of {protocol}")
+            raise ManifestError(
+                f"{request.root}: no metas/{protocol}/{split}_label.json, which names the images of "
+                f"{protocol}"
+            )
         return {}
     path = request.root / name
     try:

@@ -29,10 +29,10 @@ _OWN = ("path", "dataset", "subject_known", "protocol", "fold")
 def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     """Rows from class folders, or from `pattern`.
 
-    A class folder may stand at any level. A folder of a split's name above it, or right below it, gives `split`; the
-    first folder below it is the person (what lies deeper goes into the column `folder`), and a file directly in it
-    has no known person. Another folder above it is a collection: where no person folder is below, it stands for the
-    person, since people of one collection must not be on two sides.
+    A class folder may stand at any level. A folder of a split's name above it, or right below it, gives
+    `split`; the first folder below it is the person (what lies deeper goes into the column `folder`), and a
+    file directly in it has no known person. Another folder above it is a collection: where no person folder
+    is below, it stands for the person, since people of one collection must not be on two sides.
     """
     words = Words(cast("Mapping[str, str]", request.options.get("mapping") or {}))
     pattern = str(request.options.get("pattern") or "")
@@ -53,7 +53,8 @@ def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.
     nobody = (rows["subject"] == "") & (rows["collection"] != "")
     if nobody.any():
         request.notes.append(
-            f"the folder above the class folders ({few(sorted(rows['collection'][nobody].unique()))}) stands for "
+            f"the folder above the class folders ({few(sorted(rows['collection'][nobody].unique()))}) stands "
+            "for "
             "the person: if it holds several, they count as one"
         )
     rows = rows.assign(subject=rows["subject"].mask(nobody, rows["collection"]))
@@ -66,7 +67,9 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     strange = places.loc[places["strange"] != "", "strange"]
     if strange.empty:
         return
-    levels = [level for folder in places.index[places["label"] != ""] for level in _class_levels(folder, words)[:1]]
+    levels = [
+        level for folder in places.index[places["label"] != ""] for level in _class_levels(folder, words)[:1]
+    ]
     usual = Counter(levels).most_common(1)[0][0] if levels else None
     count: Counter[str] = Counter()
     files = folders.value_counts()
@@ -76,8 +79,10 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     shown = few([f"{name} ({number} files)" for name, number in count.most_common()])
     example = next((name for name, _ in count.most_common() if name != "."), "NAME")
     raise ManifestError(
-        f"{request.root}: no class in the names of {shown}; understood are {UNDERSTOOD}; or say what a folder means "
-        f"(mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}), or how the names are built (pattern)"
+        f"{request.root}: no class in the names of {shown}; understood are {UNDERSTOOD}; or say what a "
+        "folder means "
+        f"(mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}), or how the names are "
+        "built (pattern)"
     )
 
 
@@ -128,7 +133,8 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
     collections = [part for part in above if not split_of_word(part)]
     if len(collections) > 1 or len(splits) > 1:
         raise ManifestError(
-            f"{folder}: above the class folder {parts[first]} stand {' and '.join(above)}, so which one is the person "
+            f"{folder}: above the class folder {parts[first]} stand {' and '.join(above)}, so which one is "
+            "the person "
             "or the split cannot be told: say how the names are built (pattern)"
         )
     return {
@@ -146,7 +152,9 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
 def _refined(outer: Kind, inner: Kind, folder: str) -> Kind:
     """A class folder within a class folder: `spoof/print` is print, `replay/photo` is replay_photo."""
     if outer.label is not inner.label:
-        raise ManifestError(f"{folder}: one folder says {outer.label}, the next {inner.label}: rename one, or use a pattern")
+        raise ManifestError(
+            f"{folder}: one folder says {outer.label}, the next {inner.label}: rename one, or use a pattern"
+        )
     if outer.generic or outer == inner:
         return inner
     if inner.generic or not inner.species:
@@ -168,17 +176,21 @@ def _by_pattern(names: pd.DataFrame, pattern: str, words: Words, request: Reques
     fits = pd.Series([match is not None for match in matches], index=names.index)
     if not fits.any():
         raise ManifestError(
-            f"{request.root}: no name fits the pattern {pattern!r}; found: {few(names['path'].tolist(), limit=3)}"
+            f"{request.root}: no name fits the pattern {pattern!r}; found: "
+            f"{few(names['path'].tolist(), limit=3)}"
         )
     request.left_out["names that do not fit the pattern"] += int((~fits).sum())
-    fields = pd.DataFrame([match.groupdict() for match in matches if match is not None], index=names.index[fits])
+    fields = pd.DataFrame(
+        [match.groupdict() for match in matches if match is not None], index=names.index[fits]
+    )
     rows = pd.concat([names[fits], fields], axis=1)
     said = rows["label"] if "label" in rows else rows["species"]
     kinds = {name: words.kind(name) for name in said.unique()}
     unknown = [name for name, kind in kinds.items() if kind is None]
     if unknown:
         raise ManifestError(
-            f"{request.root}: the pattern finds {few(map(repr, sorted(unknown)))} as the class; understood are "
+            f"{request.root}: the pattern finds {few(map(repr, sorted(unknown)))} as the class; understood "
+            "are "
             f"{UNDERSTOOD}; or say what it means (mapping, such as {sorted(unknown)[0]}=bona_fide)"
         )
     words.refuse_unused(sorted(kinds))
@@ -201,7 +213,8 @@ def _with_splits(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     unknown = sorted(name for name, split in splits.items() if split is None)
     if unknown:
         raise ManifestError(
-            f"{request.root}: the pattern finds {few(map(repr, unknown))} as the split; understood are train, val, dev, "
+            f"{request.root}: the pattern finds {few(map(repr, unknown))} as the split; understood are "
+            "train, val, dev, "
             "devel, test and the like"
         )
     return rows.assign(split=rows["split"].map(splits))
@@ -222,7 +235,9 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             name = piece[1:-1]
             if not name.isidentifier() or name in _OWN:
                 reason = "is kept for Bonaface" if name in _OWN else "is no name"
-                raise SettingsError(f"pattern {pattern!r}: {{{name}}} {reason}; expected such as {{subject}} or {{label}}")
+                raise SettingsError(
+                    f"pattern {pattern!r}: {{{name}}} {reason}; expected such as {{subject}} or {{label}}"
+                )
             parts.append(f"(?P={name})" if name in fields else f"(?P<{name}>[^/]+?)")
             fields.append(name)
         elif piece == "**/":
@@ -232,7 +247,9 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         elif piece == "*":
             parts.append("[^/]*")
         elif "{" in piece or "}" in piece:
-            raise SettingsError(f"pattern {pattern!r}: a brace is not closed; expected such as '{{subject}}/{{label}}/*'")
+            raise SettingsError(
+                f"pattern {pattern!r}: a brace is not closed; expected such as '{{subject}}/{{label}}/*'"
+            )
         else:
             parts.append(re.escape(piece))
     if "label" not in fields and "species" not in fields:

@@ -29,7 +29,8 @@ __all__ = [
 class Request:
     """What was asked of an adapter, what lies on the disk, and what the adapter has to say about it.
 
-    `files` are all names below `root`, lists among them. `split` and `protocol` are among those of the layout, or `""`.
+    `files` are all names below `root`, lists among them. `split` and `protocol` are among those of the
+    layout, or `""`.
     """
 
     root: Path
@@ -62,9 +63,10 @@ Rows = Callable[[pd.DataFrame, Request], pd.DataFrame]
 class Layout:
     """One way in which a dataset lies on a disk.
 
-    `names` are regular expressions for a path's end, tried in order; their named groups become columns. `rows` turns
-    the matched names (`path` and the groups, `""` where a name has none) into a manifest's rows. `folds` says how many
-    a protocol has. `aside` are names that belong to the dataset and are left out on purpose.
+    `names` are regular expressions for a path's end, tried in order; their named groups become columns.
+    `rows` turns the matched names (`path` and the groups, `""` where a name has none) into a manifest's rows.
+    `folds` says how many a protocol has. `aside` are names that belong to the dataset and are left out on
+    purpose.
     """
 
     name: str
@@ -133,7 +135,9 @@ def split_by_person(persons: pd.Series, of_split: Mapping[str, str]) -> pd.Serie
     return persons.astype("int64").map(split_of).fillna("").astype("str")
 
 
-def take(names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not part of the protocol") -> pd.DataFrame:
+def take(
+    names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not part of the protocol"
+) -> pd.DataFrame:
     """The names where `rows` is True; the others are counted as left out."""
     request.left_out[why] += int((~rows).sum())
     return names[rows].reset_index(drop=True)
@@ -149,17 +153,23 @@ def read_lines(request: Request, name: str) -> list[str]:
     return [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
 
 
-def only_named(names: pd.DataFrame, key: pd.Series, split_of: Mapping[str, str], request: Request) -> pd.DataFrame:
+def only_named(
+    names: pd.DataFrame, key: pd.Series, split_of: Mapping[str, str], request: Request
+) -> pd.DataFrame:
     """The names whose key a list gives a split to, in that split.
 
-    Raises ManifestError for keys of the list that no file has, unless the request goes on without them: then a note
-    says how many there were.
+    Raises ManifestError for keys of the list that no file has, unless the request goes on without them: then
+    a note says how many there were.
     """
     absent = sorted(set(split_of) - set(key))
     if absent:
         what = f"{len(absent)} of the {len(split_of)} names in its lists have no file"
         if not request.allow_missing or len(absent) == len(split_of):
-            hint = "" if len(absent) == len(split_of) else "; complete the copy, or go on without them (allow_missing)"
+            hint = (
+                ""
+                if len(absent) == len(split_of)
+                else "; complete the copy, or go on without them (allow_missing)"
+            )
             raise ManifestError(f"{request.root}: {what} ({few(absent)}){hint}")
         request.notes.append(f"incomplete copy: {what}")
         request.left_out["named in a list, but absent"] += len(absent)

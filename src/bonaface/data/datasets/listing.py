@@ -27,8 +27,8 @@ class Listing:
 def list_files(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Listing:
     """Walk a folder without opening a file; hidden ones and what systems leave lying about are only counted.
 
-    A link is followed where it leads out of the folder, once. Raises ManifestError where `root` is no folder or
-    cannot be listed. `progress` gets the files found so far and 0, since the total is not known.
+    A link is followed where it leads out of the folder, once. Raises ManifestError where `root` is no folder
+    or cannot be listed. `progress` gets the files found so far and 0, since the total is not known.
     """
     if not root.exists():
         raise ManifestError(f"no folder at {root}: expected the folder that holds the dataset{_nearby(root)}")

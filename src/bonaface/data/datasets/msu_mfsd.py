@@ -48,7 +48,9 @@ def _listed(request: Request) -> dict[str, str]:
             lines = read_lines(request, name)
             bad = [line for line in lines if not line.isdigit()]
             if bad:
-                raise ManifestError(f"{request.root / name}: expected a person's number a line, found {few(bad)}")
+                raise ManifestError(
+                    f"{request.root / name}: expected a person's number a line, found {few(bad)}"
+                )
             persons[split] = ", ".join(lines)
     return persons
 

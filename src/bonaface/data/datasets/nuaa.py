@@ -19,12 +19,17 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["kind"], _KINDS)
     listed = _official_lists(version.lower(), request)
     if listed:
-        rows = only_named(rows, rows["kind"] + "/" + rows["path"].str.split("/").str[-2:].str.join("/"), listed, request)
+        rows = only_named(
+            rows, rows["kind"] + "/" + rows["path"].str.split("/").str[-2:].str.join("/"), listed, request
+        )
     else:
         split = rows["session"].map({"01": "train", "02": "train", "03": "test"})
-        rows = take(rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03")
+        rows = take(
+            rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03"
+        )
     request.notes.append(
-        f"split: by session, {'as its lists say' if listed else 'by rule, since its lists are not in the copy'}: "
+        f"split: by session, "
+        f"{'as its lists say' if listed else 'by rule, since its lists are not in the copy'}: "
         "the same persons stand in train and test, and there is no development set"
     )
     return rows.assign(glasses=rows["glasses"].map({"00": "without", "01": "with"}).fillna("")).drop(

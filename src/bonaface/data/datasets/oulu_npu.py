@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, read_lines, split_by_person, take
+from bonaface.data.datasets.layouts import (
+    Layout,
+    Request,
+    labelled,
+    only_named,
+    read_lines,
+    split_by_person,
+    take,
+)
 from bonaface.errors import ManifestError, few
 
 __all__ = ["OULU_NPU"]
@@ -36,7 +44,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         if listed:
             rows = only_named(rows, _stems(rows), listed, request)
         else:
-            request.notes.append(f"split: protocol {request.protocol} by its rules, since its lists are not in the copy")
+            request.notes.append(
+                f"split: protocol {request.protocol} by its rules, since its lists are not in the copy"
+            )
             rows = take(rows, _by_rules(rows, request), request)
     return rows.assign(device=rows["phone"].map(_PHONES)).drop(columns=["user", "file"])
 
@@ -67,7 +77,8 @@ def _official_lists(request: Request) -> dict[str, str]:
             genuine = stem.endswith("_1")
             if label not in {"+1", "1", "-1", "-2"} or (label in {"+1", "1"}) != genuine:
                 raise ManifestError(
-                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found {few([line])}"
+                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found "
+                    f"{few([line])}"
                 )
             split_of[stem.removesuffix(".avi")] = split
     return split_of

@@ -19,12 +19,17 @@ _KINDS = {
     "Mu": ("paper_mask_upper", "paper_mask"),
     "Ml": ("paper_mask_lower", "paper_mask"),
 }
-# Two splits circulate. In the distributed folders `train/5` holds the person whose files say 9: whoever reads the folder
-# numbers as the numbers in the names gets the first, whoever goes by the folders the second. Neither has an official
-# development set; the persons 11 and 12 of each reading are taken for it, as published results do.
+# Two splits circulate. In the distributed folders `train/5` holds the person whose files say 9: whoever reads
+# the folder numbers as the numbers in the names gets the first, whoever goes by the folders the second.
+# Neither has an official development set; the persons 11 and 12 of each reading are taken for it, as
+# published results do.
 _SPLITS = {
     "token": {"train": "2-7, 9, 10", "val": "11, 12", "test": "13-18, 20-23"},
-    "folder": {"train": "2, 3, 5, 9, 12, 13, 15, 16", "val": "20, 22", "test": "4, 6, 7, 10, 11, 14, 17, 18, 21, 23"},
+    "folder": {
+        "train": "2, 3, 5, 9, 12, 13, 15, 16",
+        "val": "20, 22",
+        "test": "4, 6, 7, 10, 11, 14, 17, 18, 21, 23",
+    },
 }
 _BASELINE = (1391, 350, 1748)
 """Videos that the published baseline trains and validates on, out of those of its two splits together."""
@@ -65,13 +70,16 @@ def _baseline(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     shuffled = pool.sample(frac=1, random_state=42).index
     train, val, whole = _BASELINE
     if len(pool) != whole:
-        request.notes.append(f"incomplete copy: {len(pool)} of {whole} videos of the baseline's training persons")
+        request.notes.append(
+            f"incomplete copy: {len(pool)} of {whole} videos of the baseline's training persons"
+        )
         train, val = round(len(pool) * train / whole), round(len(pool) * val / whole)
     split = rows["split"].mask(rows.index.isin(shuffled), "")
     split[shuffled[:train]] = "train"
     split[shuffled[train : train + val]] = "val"
     request.notes.append(
-        "split: protocol baseline puts videos of the same persons into train and val, so its val figures are too good; "
+        "split: protocol baseline puts videos of the same persons into train and val, so its val figures are "
+        "too good; "
         "its sizes are the published ones, which videos are which was not published"
     )
     return take(rows.assign(split=split), split != "", request)

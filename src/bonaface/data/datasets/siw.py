@@ -22,8 +22,10 @@ _KINDS = {
     "replay_4": ("replay_asus_mb168b", "replay"),
 }
 _TEST = (
-    "1, 2, 4, 5, 8-10, 12, 13, 15, 18-21, 23-27, 29, 31, 36, 37, 39, 43, 44, 48-50, 52, 53, 57, 59, 61, 64-67, 71, 73, "
-    "75, 79, 82-85, 87, 88, 90, 94, 95, 97, 102, 106, 108-110, 114, 116, 118, 122, 124-126, 130, 132, 137-139, 141, "
+    "1, 2, 4, 5, 8-10, 12, 13, 15, 18-21, 23-27, 29, 31, 36, 37, 39, 43, 44, 48-50, 52, 53, 57, 59, 61, "
+    "64-67, 71, 73, "
+    "75, 79, 82-85, 87, 88, 90, 94, 95, 97, 102, 106, 108-110, 114, 116, 118, 122, 124-126, 130, 132, "
+    "137-139, 141, "
     "142, 153, 154, 158, 161"
 )
 _VAL = "150-152, 155-157, 159, 160, 162-165"
@@ -38,7 +40,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         split = side
     else:
         split = side.mask(split_by_person(rows["subject"], {"val": _VAL}) == "val", "val")
-        request.notes.append("split: there is no official development set; 12 training persons (150 to 165) validate")
+        request.notes.append(
+            "split: there is no official development set; 12 training persons (150 to 165) validate"
+        )
     live = kind == "live"
     rows = rows.assign(
         split=split,
@@ -79,14 +83,20 @@ def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
         if request.progress is not None:
             request.progress(done + 1, len(paths))
     request.left_out["videos without a file of boxes"] += len(paths) - len(tables)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])
+    return (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])
+    )
 
 
 def _face_file(file: Path, path: str) -> pd.DataFrame:
     try:
         corners = np.loadtxt(file, ndmin=2, usecols=(0, 1, 2, 3))
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}") from None
+        raise ManifestError(
+            f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}"
+        ) from None
     size = corners[:, 2:] - corners[:, :2]
     faces = (size > 0).all(axis=1)
     x, y, w, h = np.hstack([corners[:, :2], size])[faces].T

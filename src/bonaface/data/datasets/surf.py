@@ -15,18 +15,20 @@ _CEFA_KINDS = {"1": ("", ""), "2": ("cloth", "print"), "3": ("photo", "print"), 
 def _casia_surf(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     names = take(names, names["modality"] == "color", request, "depth and infrared")
     rows = labelled(names, names["kind"], {"real": ("", ""), "fake": ("unspecified", "other")})
-    return rows.assign(split=rows["side"].map(_SIDES)).drop(columns=["side", "kind", "modality"])
+    return rows.assign(split=rows["set"].map(_SIDES)).drop(columns=["set", "kind", "modality"])
 
 
 def _cefa(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     names = take(names, ~names["modality"].isin(["depth", "ir"]), request, "depth and infrared")
     rows = labelled(names, names["pai"], _CEFA_KINDS)
-    return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(columns=["number", "pai", "modality"])
+    return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(
+        columns=["number", "pai", "modality"]
+    )
 
 
 def _lcc_fasd(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["kind"], {"real": ("", ""), "spoof": ("unspecified", "other")})
-    return rows.assign(split=rows["side"].map(_SIDES).fillna("test")).drop(columns=["side", "kind"])
+    return rows.assign(split=rows["set"].map(_SIDES).fillna("test")).drop(columns=["set", "kind"])
 
 
 CASIA_SURF = Layout(
@@ -34,7 +36,7 @@ CASIA_SURF = Layout(
     title="CASIA-SURF (colour stream)",
     expects="Training/{real_part,fake_part}/CLKJ_AS0001/….rssdk/color/1.jpg",
     names=(
-        r"(?P<side>Training|Val|Testing)/(?P<kind>real|fake)_part/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
+        r"(?P<set>Training|Val|Testing)/(?P<kind>real|fake)_part/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
         r"(?P<modality>color|depth|ir)/(?P<image>[^/]+)\.\w+",
     ),
     rows=_casia_surf,
@@ -55,6 +57,6 @@ LCC_FASD = Layout(
     name="lcc_fasd",
     title="LCC-FASD",
     expects="LCC_FASD_{training,development,evaluation}/{real,spoof}/…",
-    names=(r"[^/]*_(?P<side>training|development|evaluation)/(?P<kind>real|spoof)/(?:.*/)?(?P<image>[^/]+)\.\w+",),
+    names=(r"[^/]*_(?P<set>training|development|evaluation)/(?P<kind>real|spoof)/(?P<image>.+)\.\w+",),
     rows=_lcc_fasd,
 )

@@ -32,27 +32,35 @@ def find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
     if root.is_file() or root.suffix.lower() in TABLE_SUFFIXES:
         return root, root.parent
     if not root.is_dir():
-        raise ManifestError(f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder")
-    tables = sorted(each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != ".")
+        raise ManifestError(
+            f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder"
+        )
+    tables = sorted(
+        each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != "."
+    )
     tables = [each for each in tables if not each.name.endswith((".boxes.csv",))]
     if len(tables) != 1:
         found = few([each.name for each in tables]) if tables else "none"
-        raise ManifestError(f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table")
+        raise ManifestError(
+            f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table"
+        )
     return tables[0], root
 
 
 def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
     """Rows from a table, and how to name each to the person who wrote it (`line 7`).
 
-    `columns` maps a manifest's column to the table's, as `{"subject": "person_id"}`; columns of the same name need no
-    mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and split words are
-    understood as folder names are.
+    `columns` maps a manifest's column to the table's, as `{"subject": "person_id"}`; columns of the same name
+    need no mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and
+    split words are understood as folder names are.
     """
     table = read_table(path)
     if len(table.frame) == 0:
         raise ManifestError(f"{path} has no rows: expected one a presentation")
     rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    rows["path"] = [_relative(name, request.root) for name in rows["path"].str.replace("\\\\", "/", regex=False)]
+    rows["path"] = [
+        _relative(name, request.root) for name in rows["path"].str.replace("\\\\", "/", regex=False)
+    ]
     wanted = np.ones(len(rows), dtype=bool)
     rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
     request.left_out["left out by the mapping"] += int(ignored.sum())
@@ -72,7 +80,10 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
     for ours, theirs in columns.items():
         if theirs and theirs not in found:
             hint = did_you_mean(theirs, found)
-            raise SettingsError(f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: {few(found, limit=20)}")
+            raise SettingsError(
+                f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: "
+                f"{few(found, limit=20)}"
+            )
     taken = {theirs: ours for ours, theirs in columns.items() if theirs}
     dropped = [name for name in found if name in columns and name not in taken]
     rows = table.frame.drop(columns=dropped).rename(columns=taken)
@@ -86,7 +97,9 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
     return rows
 
 
-def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]) -> tuple[pd.DataFrame, np.ndarray]:
+def _with_kinds(
+    table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
+) -> tuple[pd.DataFrame, np.ndarray]:
     words = Words(mapping)
     kinds = {str(name): words.kind(str(name)) for name in rows["label"].unique()}
     unknown = rows["label"].map(lambda name: kinds[name] is None).to_numpy(dtype=bool)
@@ -95,8 +108,10 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
         where = zip(table.places(positions.tolist()), rows["label"].iloc[positions], strict=True)
         example = rows["label"].iloc[positions[0]] or "VALUE"
         raise ManifestError(
-            f"{table.name}: a label that is not understood in {few([f'{line} ({value!r})' for line, value in where])}; "
-            f"understood are {UNDERSTOOD}; or say what it means (mapping: {example}=bona_fide or {example}=SPECIES)"
+            f"{table.name}: a label that is not understood in "
+            f"{few([f'{line} ({value!r})' for line, value in where])}; "
+            f"understood are {UNDERSTOOD}; or say what it means (mapping: {example}=bona_fide or "
+            f"{example}=SPECIES)"
         )
     words.refuse_unused(sorted(kinds))
     ignored = rows["label"].map(lambda name: kinds[name] == IGNORE).to_numpy(dtype=bool)
@@ -104,7 +119,12 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
     species = rows["label"].map({name: kind.species for name, kind in of_kind.items()}).fillna("")
     if "species" in rows:
         own = rows["species"].map(normal)
-        generic = rows["label"].map({name: kind.generic for name, kind in of_kind.items()}).fillna(False).astype(bool)
+        generic = (
+            rows["label"]
+            .map({name: kind.generic for name, kind in of_kind.items()})
+            .fillna(False)
+            .astype(bool)
+        )
         species = species.mask(generic & (own != ""), own)
     label = rows["label"].map({name: str(kind.label) for name, kind in of_kind.items()}).fillna("")
     return rows.assign(label=label, species=species), ignored
@@ -116,7 +136,8 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
     if len(unknown):
         where = zip(table.places(unknown.tolist()), split.iloc[unknown], strict=True)
         raise ManifestError(
-            f"{table.name}: a split that is not understood in {few([f'{line} ({value!r})' for line, value in where])}; "
+            f"{table.name}: a split that is not understood in "
+            f"{few([f'{line} ({value!r})' for line, value in where])}; "
             "expected train, val (dev, devel) or test"
         )
     return split.map(known)
@@ -146,7 +167,8 @@ def _present(table: TextTable, paths: pd.Series, request: Request) -> np.ndarray
         shown: Sequence[str] = [f"{path} ({line})" for line, path in where]
         more = f" and {len(absent) - len(shown)} more" if len(absent) > len(shown) else ""
         raise ManifestError(
-            f"{table.name}: {what}: {', '.join(shown)}{more}; say where the footage lies (root), complete it, or go on "
+            f"{table.name}: {what}: {', '.join(shown)}{more}; say where the footage lies (root), complete "
+            "it, or go on "
             "without them (allow_missing)"
         )
     request.notes.append(f"incomplete copy: {what}")

@@ -26,7 +26,18 @@ _ATTACK = frozenset({"spoof", "spoofed", "spoofing", "fake", "attack", "imposter
 _SPECIES = frozenset(
     {"print", "printed", "printout", "photo", "picture", "poster", "paper", "cut", "cutout", "warped"}
     | {"replay", "replayed", "video", "screen", "display", "monitor", "mattescreen"}
-    | {"mask", "masked", "papermask", "3dmask", "silicone", "latex", "resin", "mannequin", "partial", "makeup"}
+    | {
+        "mask",
+        "masked",
+        "papermask",
+        "3dmask",
+        "silicone",
+        "latex",
+        "resin",
+        "mannequin",
+        "partial",
+        "makeup",
+    }
 )
 _FILLING = frozenset(
     {"face", "video", "image", "img", "photo", "part", "person", "people", "raw", "crop", "frame", "selfie"}
@@ -97,9 +108,15 @@ class Words:
         if normal(meaning) == IGNORE:
             return IGNORE
         if meaning == "":
-            raise SettingsError(f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species")
+            raise SettingsError(
+                f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species"
+            )
         known = kind_of_word(meaning)
-        return known if known in (BONA_FIDE, ATTACK) else Kind(Label.ATTACK, normal(meaning), category_of(meaning))
+        return (
+            known
+            if known in (BONA_FIDE, ATTACK)
+            else Kind(Label.ATTACK, normal(meaning), category_of(meaning))
+        )
 
 
 def normal(name: str) -> str:

@@ -1,0 +1,87 @@
+"""Puts a report together from what the rooms know: figures, pictures that explain, the map of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from bonaface.data.manifest import Manifest
+from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.evaluation.report.page import ReportInput
+from bonaface.evaluation.report.page import write_report as write_page
+from bonaface.runtime.bundle import Bundle
+from bonaface.runtime.scoring import Scored
+from bonaface.workflows.assess import Assessment, rows_of
+from bonaface.workflows.dataset import counts_line
+from bonaface.workflows.embed import map_of
+from bonaface.workflows.gallery import Explainer, gallery
+
+__all__ = ["write_report"]
+
+PER_GROUP = 6
+SPLITS = {"test": "the test split", "val": "the validation split", "train": "the train split", "all": "all presentations"}
+
+
+def write_report(
+    folder: Path,
+    bundle: Bundle,
+    assessment: Assessment,
+    scored: Scored,
+    manifest: Manifest,
+    *,
+    split: str,
+    history: pd.DataFrame | None = None,
+    recipe: str = "",
+    faces: bool = True,
+    detector_weights: Path | None = None,
+) -> Path:
+    """Write the report of one scored manifest; what cannot be shown is left out with a note that says why."""
+    notes = list(assessment.notes)
+    point = bundle.operating_point("video")
+    explainer = None
+    try:
+        explainer = Explainer(bundle) if faces else None
+    except (BundleError, MissingExtraError) as error:
+        notes.append(f"no Grad-CAM: {error}")
+    items = gallery(
+        bundle,
+        manifest,
+        rows_of(scored.table, point, "video"),
+        point=point,
+        count=PER_GROUP,
+        detector_weights=detector_weights,
+        explainer=explainer,
+    )
+    embedding = None
+    if bundle.card.output.embedding is not None:
+        try:
+            embedding = map_of(scored)
+        except (InputError, MissingExtraError) as error:
+            notes.append(f"no map of embeddings: {error}")
+    notes += [f"{name}: {note}" for name, note in list(scored.notes.items())[:10]]
+    card = bundle.card
+    facts = {
+        "system": f"{card.name}, bundle {bundle.id}",
+        "evaluated on": f"{SPLITS[split]}: {counts_line(manifest)}",
+        "datasets": ", ".join(sorted(set(manifest.table["dataset"]))),
+        "manifest": manifest.digest[:16],
+        "network": f"{card.architecture}, input {card.input.size} x {card.input.size}, crop {card.crop_scale:g} x the face box",
+        "face detector": card.detector.identity,
+        "made": card.created,
+    }
+    data = ReportInput(
+        title=f"Liveness report: {card.name}",
+        evaluations={assessment.titles[kind]: found for kind, found in assessment.evaluations.items()},
+        presentations={
+            assessment.titles[kind]: rows_of(scored.table, bundle.operating_point(kind), kind)
+            for kind in assessment.evaluations
+        },
+        notes=list(dict.fromkeys(notes)),
+        facts=facts,
+        history=history,
+        embedding=embedding,
+        gallery=items,
+        recipe=recipe,
+    )
+    return write_page(data, folder, faces=faces)
