@@ -123,7 +123,9 @@ def text_column(table: pd.DataFrame, column: str, *, default: str = "") -> NDArr
         return np.full(len(table), str(default), dtype=object)
     # By distinct value: equal texts share one object, and a million rows cost little.
     code, distinct = pd.factorize(table[column], use_na_sentinel=True)
-    texts = np.array([*(str(text) for text in distinct), ""], dtype=object)
+    texts = np.append(np.asarray(distinct, dtype=object), "")
+    if {type(text) for text in texts} != {str}:
+        texts = np.array([str(text) for text in texts], dtype=object)
     return texts[code]
 
 

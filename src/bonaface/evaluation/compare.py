@@ -22,7 +22,7 @@ from bonaface.evaluation.rates import json_safe
 from bonaface.evaluation.sample import Sample
 from bonaface.evaluation.thresholds import OperatingPoint, accepts
 
-__all__ = ["Comparison", "Difference", "align", "compare"]
+__all__ = ["Comparison", "Difference", "align", "compare", "differ"]
 
 Mismatch = Literal["refuse", "intersect"]
 MEASURES = ("hter", "apcer_max", "auc")
@@ -116,24 +116,33 @@ def compare(
     samples = {name: Sample.of(table) for name, table in aligned.items()}
     first = next(iter(samples.values()))
     resampling = Resampling(first.person, first.persons, intervals)
-    measured = {name: _measure(sample, points[name], policy, resampling) for name, sample in samples.items()}
-    differences = [
-        _difference(measure, pair, measured, resampling)
-        for pair in combinations(tables, 2)
-        for measure in MEASURES
-    ]
+    differences = differ(samples, points, resampling, policy=policy)
     notes = list(dict.fromkeys(note for evaluation in evaluations.values() for note in evaluation.notes))
     if any(left_out.values()):
         counts = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count)
         notes.append(f"only presentations that every system was given are compared; left out: {counts}")
     return Comparison(
         evaluations=evaluations,
-        differences=_holm(differences, 1 - intervals.confidence),
+        differences=differences,
         presentations=len(first),
         persons=first.persons,
         left_out=left_out,
         notes=tuple(notes),
     )
+
+
+def differ(
+    samples: Mapping[str, Sample],
+    points: Mapping[str, OperatingPoint],
+    resampling: Resampling,
+    *,
+    policy: Policy = "reject",
+) -> tuple[Difference, ...]:
+    """The differences of every pair of systems, over samples of the same presentations in the same order."""
+    measured = {name: _measure(sample, points[name], policy, resampling) for name, sample in samples.items()}
+    pairs = combinations(samples, 2)
+    differences = [_difference(measure, pair, measured, resampling) for pair in pairs for measure in MEASURES]
+    return _holm(differences, 1 - resampling.confidence)
 
 
 def align(

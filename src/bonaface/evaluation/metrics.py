@@ -44,7 +44,9 @@ __all__ = [
     "Ranking",
     "Rate",
     "by_group",
+    "count",
     "evaluate",
+    "measure",
     "published_summary",
 ]
 
@@ -70,11 +72,11 @@ def evaluate(
         raise ScoreTableError("there are no presentations to evaluate; expected at least one")
     sample = Sample.of(presentations)
     resampling = Resampling(sample.person, sample.persons, intervals) if intervals else None
-    counts = _counts(sample)
+    counts = count(sample)
     return Evaluation(
         counts=counts,
         ranking=rank(sample, resampling),
-        at=tuple(_measure(sample, point, policy, resampling, counts) for point in points),
+        at=tuple(measure(sample, point, policy=policy, resampling=resampling) for point in points),
         notes=_notes(counts),
     )
 
@@ -105,7 +107,7 @@ def by_group(
     for i, name in enumerate(names):
         part = sample.take(code == i)
         resampling = Resampling(part.person, part.persons, intervals) if intervals else None
-        groups[str(name)] = _measure(part, point, policy, resampling, _counts(part))
+        groups[str(name)] = measure(part, point, policy=policy, resampling=resampling)
     return groups
 
 
@@ -173,9 +175,11 @@ def _bounded(rate: Rate, interval: Interval) -> Rate:
     return Rate(rate.errors, rate.total, rate.persons, *interval)
 
 
-def _measure(
-    sample: Sample, point: OperatingPoint, policy: Policy, resampling: Resampling | None, counts: Counts
+def measure(
+    sample: Sample, point: OperatingPoint, *, policy: Policy = "reject", resampling: Resampling | None = None
 ) -> Measures:
+    """The measures of a sample at one operating point; without a resampling, without intervals."""
+    counts = count(sample)
     accepted, undefined = accepts(sample, point)
     meter = _Meter(sample, resampling)
     ok, bona_fide, attack = sample.ok, sample.bona_fide, ~sample.bona_fide
@@ -269,7 +273,8 @@ def _loss(sample: Sample, resampling: Resampling | None) -> Figure:
     return Figure(value, persons, low, high, method, reason)
 
 
-def _counts(sample: Sample) -> Counts:
+def count(sample: Sample) -> Counts:
+    """What a sample consists of."""
     failed = ~sample.ok
     statuses, numbers = np.unique(sample.status[failed].astype(str), return_counts=True)
     return Counts(

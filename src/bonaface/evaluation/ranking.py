@@ -16,7 +16,7 @@ from bonaface.evaluation.sample import Sample
 from bonaface.evaluation.sweep import Sweep, sweep
 from bonaface.verdicts import probability
 
-__all__ = ["AtRate", "Ranking", "rank"]
+__all__ = ["AtRate", "Ranking", "auc", "rank"]
 
 Floats = NDArray[np.float64]
 
@@ -113,17 +113,19 @@ def rank(sample: Sample, resampling: Resampling | None) -> Ranking:
     step = _equal_error(errors.far, errors.frr)
     at = {target.name: _at(target, sample, errors, resampling, drawn) for target in _TARGETS}
     return Ranking(
-        auc=_auc(sample, resampling),
+        auc=auc(sample, resampling),
         eer=_eer(sample, errors, step, resampling, drawn),
         eer_threshold=_score(sample, errors.threshold(step, step)),
         at=at,
     )
 
 
-def _auc(sample: Sample, resampling: Resampling | None) -> Figure:
+def auc(sample: Sample, resampling: Resampling | None) -> Figure:
+    """The area under the ROC curve with its interval; undefined where a class is missing."""
     quiet = resampling or Resampling.none(sample.person, sample.persons)
     estimate = auc_estimate(sample, quiet)
-    assert estimate is not None
+    if estimate is None:
+        return Figure(math.nan, reason="needs scores of both classes")
     if resampling is None:
         return Figure(estimate.value, sample.persons)
     bounds = scale_interval(estimate, resampling.confidence, scale="logit")

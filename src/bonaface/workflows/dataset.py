@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from bonaface.data.crops.store import CropStore, fill_store
 from bonaface.data.datasets.index import index as index_layout
 from bonaface.data.frames import open_frames
-from bonaface.data.manifest import Manifest, read_manifest, write_manifest
+from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
-from bonaface.errors import MediaError, SettingsError, few
+from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, few
 from bonaface.settings import CropSettings
 
-__all__ = ["Cropped", "Indexed", "Progress", "counts_line", "crop", "index", "split"]
+__all__ = ["Cropped", "Indexed", "Progress", "counts_line", "crop", "index", "part_of", "split"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""
@@ -184,6 +184,19 @@ def counts_line(manifest: Manifest) -> str:
         f"{len(table)} presentations: {labels.get('bona_fide', 0)} bona fide, "
         f"{labels.get('attack', 0)} attacks{species}; {who}"
     )
+
+
+def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
+    """The presentations of the split that was asked for, and its name; an empty one is an InputError."""
+    if split not in (None, "all", *SPLITS):
+        raise SettingsError(f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}")
+    held = set(manifest.table["split"]) - {""}
+    name = split or ("test" if "test" in held else "all")
+    part = manifest if name == "all" else manifest.where(name)
+    if not len(part):
+        has = f"it has {', '.join(sorted(held))}" if held else "it has no splits; `bonaface data split` assigns them"
+        raise InputError(f"the manifest has no presentation in split {name!r}: {has}")
+    return part, name
 
 
 def _split_lines(manifest: Manifest) -> list[str]:

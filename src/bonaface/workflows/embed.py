@@ -13,8 +13,7 @@ from bonaface.errors import BundleError, InputError, MissingExtraError, Settings
 from bonaface.evaluation.report.learning import embedding_figure
 from bonaface.runtime.bundle import Bundle, load_bundle
 from bonaface.runtime.scoring import Scored, score_manifest
-from bonaface.workflows.dataset import Progress
-from bonaface.workflows.evaluate import part_of
+from bonaface.workflows.dataset import Progress, part_of
 from bonaface.workflows.folders import fresh_folder, write_text
 
 __all__ = ["Embedded", "embed", "map_of"]

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from bonaface.data.manifest import SPLITS, Manifest, read_manifest
-from bonaface.errors import InputError, SettingsError, did_you_mean, writing
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.errors import writing
 from bonaface.evaluation.scores import write_scores
 from bonaface.runtime.bundle import Bundle, load_bundle
 from bonaface.runtime.scoring import score_manifest
 from bonaface.workflows.assess import Assessment, assess
-from bonaface.workflows.dataset import Progress
+from bonaface.workflows.dataset import Progress, part_of
 from bonaface.workflows.folders import fresh_folder
 from bonaface.workflows.reporting import write_report
 
-__all__ = ["Evaluated", "evaluate", "part_of"]
+__all__ = ["Evaluated", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,3 @@ def evaluate(
         folder, model, assessment, scored, part, split=name, faces=faces, detector_weights=detector_weights
     )
     return Evaluated(scored.table, assessment, folder, report)
-
-
-def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
-    """The presentations of the split that was asked for, and its name; an empty one is an InputError."""
-    if split not in (None, "all", *SPLITS):
-        raise SettingsError(f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}")
-    held = set(manifest.table["split"]) - {""}
-    name = split or ("test" if "test" in held else "all")
-    part = manifest if name == "all" else manifest.where(name)
-    if not len(part):
-        has = f"it has {', '.join(sorted(held))}" if held else "it has no splits; `bonaface data split` assigns them"
-        raise InputError(f"the manifest has no presentation in split {name!r}: {has}")
-    return part, name

@@ -17,8 +17,7 @@ from bonaface.runtime.pipeline import Pipeline, Sample, Source, verdict_of
 from bonaface.runtime.scoring import score_manifest
 from bonaface.verdicts import Status, Verdict
 from bonaface.workflows.assess import rows_of
-from bonaface.workflows.dataset import Progress
-from bonaface.workflows.evaluate import part_of
+from bonaface.workflows.dataset import Progress, part_of
 from bonaface.workflows.folders import fresh_folder
 from bonaface.workflows.gallery import Explainer, gallery
 

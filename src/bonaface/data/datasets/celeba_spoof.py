@@ -95,7 +95,7 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
 
 
 def _boxes(paths: list[str], request: Request) -> pd.DataFrame:
-    """The face in each image from the `_BB.txt` beside it, clipped to its frame; those too small are dropped."""
+    """The face in each image from the `_BB.txt` beside it, clipped to its frame; too small ones go."""
     there = {name for name in request.files if name.endswith("_BB.txt")}
     boxes: list[tuple[str, float, float, float, float]] = []
     missing = 0
@@ -130,7 +130,7 @@ def _box(root: Path, there: set[str], path: str) -> tuple[float, float, float, f
 CELEBA_SPOOF = Layout(
     name="celeba_spoof",
     title="CelebA-Spoof",
-    expects="Data/{train,test}/PERSON/{live,spoof}/ID.{jpg,png}, ID_BB.txt beside it, metas/PROTOCOL/{train,test}_label.json",
+    expects="Data/{train,test}/PERSON/{live,spoof}/ID.{jpg,png}, ID_BB.txt, metas/PROTOCOL/*_label.json",
     names=(r"(?P<set>train|test)/(?P<subject>\d+)/(?P<kind>live|spoof)/(?P<image>[^/]+)\.\w+",),
     rows=_rows,
     protocols=("intra_test", "protocol1", "protocol2"),

@@ -10,7 +10,7 @@ from typing import cast
 import pandas as pd
 
 from bonaface.data.datasets.layouts import Layout, Request
-from bonaface.data.datasets.words import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
+from bonaface.data.datasets.words import IGNORE, NOTHING, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 
 __all__ = ["FOLDER", "compile_pattern", "folder_rows"]
@@ -18,7 +18,7 @@ __all__ = ["FOLDER", "compile_pattern", "folder_rows"]
 FOLDER = Layout(
     name="folder",
     title="Class folders, with person folders below",
-    expects="[train|val|test/]live/PERSON/…, print/PERSON/…, replay/PERSON/…; or any arrangement by a pattern",
+    expects="[train|val|test/]live/PERSON/…, print/PERSON/…, replay/PERSON/…; or what a pattern says",
     options=frozenset({"pattern", "mapping"}),
 )
 
@@ -73,16 +73,20 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     usual = Counter(levels).most_common(1)[0][0] if levels else None
     count: Counter[str] = Counter()
     files = folders.value_counts()
-    for folder, first in strange.items():
-        parts = str(folder).split("/")
+    for folder, first in zip(strange.index.astype(str), strange, strict=True):
+        parts = folder.split("/")
         count[parts[usual] if usual is not None and usual < len(parts) else str(first)] += int(files[folder])
-    shown = few([f"{name} ({number} files)" for name, number in count.most_common()])
-    example = next((name for name, _ in count.most_common() if name != "."), "NAME")
+    in_root = count.pop(".", 0)
+    shown = [f"{name} ({number} files)" for name, number in count.most_common()]
+    shown += [f"the root itself ({in_root} files)"] if in_root else []
+    example = count.most_common(1)[0][0] if count else ""
+    hint = (
+        f"say what a folder means (mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}) or "
+    )
     raise ManifestError(
-        f"{request.root}: no class in the names of {shown}; understood are {UNDERSTOOD}; or say what a "
-        "folder means "
-        f"(mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}), or how the names are "
-        "built (pattern)"
+        f"{request.root}: no folder name says what is live and what is not in {few(shown)}; understood are "
+        f"{UNDERSTOOD}; {hint if example else ''}say how the names are built (pattern, such as "
+        "'{subject}/{label}/*')"
     )
 
 
@@ -91,7 +95,7 @@ def _class_levels(folder: str, words: Words) -> list[int]:
 
 
 def _folders_above(folders: list[str], words: Words) -> int:
-    """How many leading folders lie above the dataset: shared by all files, and not right above the class folders."""
+    """How many folders lie above the dataset: shared by all files, and not right above the class folders."""
     parts = [folder.split("/") for folder in folders if IGNORE not in map(words.kind, folder.split("/"))]
     shared = 0
     for level in zip(*parts, strict=False):
@@ -126,10 +130,11 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
     splits = {split for part in above if (split := split_of_word(part))}
     if not splits and below and (split := split_of_word(below[0])):
         splits, below = {split}, below[1:]
-    deeper = [level for level in found if level > last]
-    if kind.generic and deeper and (inner := cast("Kind", kinds[deeper[0]])).label is kind.label:
-        kind = inner
-        below = [part for part in below if part != parts[deeper[0]]]
+    for level in (level for level in found if level > last):
+        inner = cast("Kind", kinds[level])
+        if kind.generic or inner.label is not kind.label:
+            kind = _refined(kind, inner, folder)
+            below = [part for part in below if part != parts[level]]
     collections = [part for part in above if not split_of_word(part)]
     if len(collections) > 1 or len(splits) > 1:
         raise ManifestError(
@@ -153,21 +158,14 @@ def _refined(outer: Kind, inner: Kind, folder: str) -> Kind:
     """A class folder within a class folder: `spoof/print` is print, `replay/photo` is replay_photo."""
     if outer.label is not inner.label:
         raise ManifestError(
-            f"{folder}: one folder says {outer.label}, the next {inner.label}: rename one, or use a pattern"
+            f"{folder}: one folder says {outer.label}, another {inner.label}: rename one, say that it "
+            f"means nothing (mapping: NAME={NOTHING}), or how the names are built (pattern)"
         )
     if outer.generic or outer == inner:
         return inner
     if inner.generic or not inner.species:
         return outer
     return Kind(outer.label, f"{outer.species}_{inner.species}", outer.category)
-
-
-def _strange(parts: list[str], shared: int) -> str:
-    """The folder that ought to have been a class folder: the first that is no split, else where the files lie."""
-    for part in parts[shared:]:
-        if split_of_word(part) is None:
-            return part
-    return "/".join(parts) or "the root itself"
 
 
 def _by_pattern(names: pd.DataFrame, pattern: str, words: Words, request: Request) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def _with_supports(*protocols: str) -> tuple[str, ...]:
 REPLAY_ATTACK = Layout(
     name="replay_attack",
     title="Replay-Attack",
-    expects="{train,devel,test}/real/client001_session01_webcam_authenticate_adverse_1.mov and attack/{hand,fixed}/…",
+    expects="{train,devel,test}/real/client001_session01_webcam_authenticate_adverse_1.mov and attack/hand/…",
     names=(
         r"(?:(?:replayattack-)?(?P<set>train|devel|test)/)?real/"
         r"client(?P<subject>\d+)_session(?P<session>\d+)_webcam_authenticate_(?P<lighting>controlled|adverse)_(?P<take>\d+)"

@@ -168,8 +168,9 @@ def _media(listing: Listing, chosen: Layout, request: Request) -> list[str]:
     suffixes = chosen.suffixes or _MEDIA
     media = [name for name in listing.files if name[name.rfind(".") :].lower() in suffixes]
     if not media:
+        what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
         raise ManifestError(
-            f"{listing.root} holds {len(listing.files)} files, none of them {' or '.join(sorted(suffixes))}: "
+            f"{listing.root} holds {len(listing.files)} files, none of them {what}: "
             "expected "
             f"{chosen.expects}; found: {few(listing.files, limit=3)}{_looks_like(listing.files, chosen)}"
         )

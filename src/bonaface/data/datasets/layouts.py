@@ -47,7 +47,7 @@ class Request:
     progress: Callable[[int, int], None] | None = None
 
     def find(self, ending: str) -> str | None:
-        """The first file below the root whose path ends so, in whole segments and any case; None without one."""
+        """The first file below the root whose path ends so, in whole segments and any case; else None."""
         wanted = ending.lower()
         for name in self.files:
             lower = name.lower()
@@ -106,7 +106,7 @@ def match_names(files: Iterable[str], names: Sequence[str]) -> tuple[pd.DataFram
 
 
 def labelled(names: pd.DataFrame, code: pd.Series, kinds: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The names with `label`, `species` and `category` from a code: `("", "")` is bona fide, else (species, category)."""
+    """The names with `label`, `species` and `category` from a code; the kind `("", "")` is bona fide."""
     species = code.map({key: kind[0] for key, kind in kinds.items()})
     if species.isna().any():
         unknown = sorted(set(code[species.isna()]))
@@ -130,7 +130,7 @@ def person_ranges(text: str) -> frozenset[int]:
 
 
 def split_by_person(persons: pd.Series, of_split: Mapping[str, str]) -> pd.Series:
-    """The split of each person's number; `of_split` gives the numbers as for `person_ranges`, `""` for nobody's."""
+    """The split of each person's number, `""` for one that no split lists (as in `person_ranges`)."""
     split_of = {number: split for split, text in of_split.items() for number in person_ranges(text)}
     return persons.astype("int64").map(split_of).fillna("").astype("str")
 

@@ -14,7 +14,7 @@ _KINDS = {"1": ("", ""), "2": ("", ""), "3": ("mask_3d", "mask_3d")}
 
 
 def _masks(of_split: Mapping[str, str], whose: str, validating: int) -> Rows:
-    """Rows for a dataset whose protocol leaves one person out; `validating` of the others watch the training."""
+    """Rows for a dataset whose protocol leaves one person out; `validating` of the others validate."""
     persons = sorted(person_ranges(", ".join(of_split.values())))
 
     def rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:

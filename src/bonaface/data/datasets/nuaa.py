@@ -10,7 +10,7 @@ __all__ = ["NUAA"]
 
 _KINDS = {"Client": ("", ""), "Imposter": ("print", "print")}
 _VERSIONS = ("Raw", "Face", "Normalized")
-"""Whole images, detected faces, 64 x 64 faces; the folder names of the latter two are reported, not checked."""
+"""Whole images, detected faces, 64 x 64 faces; the latter two folder names are a guess."""
 
 
 def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
 
 
 def _official_lists(version: str, request: Request) -> dict[str, str]:
-    """Class/person/file -> split from the four lists, whose lines are such as `0001\\\\0001_00_00_01_0.jpg`; all or none."""
+    """Class/person/file -> split from the four lists, all or none; their lines have backslashes."""
     split_of: dict[str, str] = {}
     for kind in _KINDS:
         for split in ("train", "test"):
@@ -54,7 +54,7 @@ def _official_lists(version: str, request: Request) -> dict[str, str]:
 NUAA = Layout(
     name="nuaa",
     title="NUAA Photograph Imposter",
-    expects="{ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg, with client_train_raw.txt and the three other lists",
+    expects="{ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg, client_train_raw.txt and three more lists",
     names=(
         r"(?P<kind>Client|Imposter)(?P<version>Raw|Face|Normalized)/\d{4}/(?P<subject>\d{4})_(?P<glasses>\d\d)_"
         r"(?P<position>\d\d)_(?P<session>\d\d)_(?P<number>\d+)\.\w+",

@@ -91,7 +91,7 @@ def _stems(rows: pd.DataFrame) -> pd.Series:
 OULU_NPU = Layout(
     name="oulu_npu",
     title="OULU-NPU",
-    expects="{Train_files,Dev_files,Test_files}/PHONE_SESSION_USER_FILE.avi (1_1_01_1.avi), with Protocols/Protocol_1/…",
+    expects="{Train_files,Dev_files,Test_files}/PHONE_SESSION_USER_FILE.avi (1_1_01_1.avi), Protocols/…",
     names=(r"(?P<phone>[1-6])_(?P<session>[1-3])_(?P<user>\d\d)_(?P<file>[1-5])\.\w+",),
     rows=_rows,
     protocols=("1", "2", "3", "4"),

@@ -88,7 +88,7 @@ def _baseline(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
 ROSE_YOUTU = Layout(
     name="rose_youtu",
     title="ROSE-Youtu",
-    expects="files such as Mf_NT_5s_g_E_5_71.mp4 in any folders; the distributed ones are train/5 and test/_13",
+    expects="files such as Mf_NT_5s_g_E_5_71.mp4 in any folders (distributed as train/5 and test/_13)",
     names=(
         r"(?:(?P<side>train|test)/(?:.*/)?)?"
         r"(?P<code>G|Ps|Pq|Vl|Vm|Mc|Mf|Mu|Ml)_(?P<speech>T|NT)_(?P<device>HS|HW|IP|5s|ZTE)_(?P<glasses>g|wg)_"

@@ -62,7 +62,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
 
 
 def _by_rules(rows: pd.DataFrame, kind: pd.Series, medium: pd.Series, request: Request) -> pd.Series:
-    """Protocol 2 leaves one display out for the test; 3 trains on print and tests on replay, and the reverse."""
+    """Protocol 2 tests on a display that training lacks; 3 on the kind that it lacks."""
     test = rows["split"] == "test"
     if request.protocol == "2":
         attack = (kind == "replay") & ((medium == str(request.fold)) == test)
@@ -73,7 +73,7 @@ def _by_rules(rows: pd.DataFrame, kind: pd.Series, medium: pd.Series, request: R
 
 
 def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
-    """The face of each frame from the `.face` file beside a video: a row of x1 y1 x2 y2 each, zeros for none."""
+    """The face of each frame from the `.face` file beside a video: a row x1 y1 x2 y2 each, zeros for none."""
     there = set(request.files)
     tables = []
     for done, path in enumerate(paths):
@@ -106,7 +106,7 @@ def _face_file(file: Path, path: str) -> pd.DataFrame:
 SIW = Layout(
     name="siw",
     title="SiW",
-    expects="{Train,Test}/{live,spoof}/PERSON/PERSON-SENSOR-TYPE-MEDIUM-SESSION.mov (003-1-2-1-1.mov), .face beside it",
+    expects="{Train,Test}/{live,spoof}/PERSON/PERSON-SENSOR-TYPE-MEDIUM-SESSION.mov (003-1-2-1-1.mov)",
     names=(
         r"(?P<subject>\d{3})-(?P<sensor>[12])-(?P<type>[123])-(?P<medium>[1-4])-(?P<session>[12])(?:\.m)?\.\w+",
     ),

@@ -144,7 +144,7 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
 
 
 def _relative(name: str, root: Path) -> str:
-    """An absolute path below the root as one relative to it; any other as it is, for the manifest to judge."""
+    """An absolute path below the root made relative to it; any other as it is, for the manifest to judge."""
     prefix = root.as_posix().rstrip("/") + "/"
     return name[len(prefix) :] if name.startswith(prefix) else name
 

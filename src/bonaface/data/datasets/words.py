@@ -10,10 +10,13 @@ from bonaface.data.manifest import UNSPECIFIED, category_of
 from bonaface.errors import SettingsError, did_you_mean, few
 from bonaface.verdicts import Label
 
-__all__ = ["IGNORE", "UNDERSTOOD", "Kind", "Words", "kind_of_word", "normal", "split_of_word"]
+__all__ = ["IGNORE", "NOTHING", "UNDERSTOOD", "Kind", "Words", "kind_of_word", "normal", "split_of_word"]
 
 IGNORE = "ignore"
 """What a mapping says of a name whose files are to be left out."""
+
+NOTHING = "nothing"
+"""What a mapping says of a folder that looks like a class folder and is none."""
 
 UNDERSTOOD = (
     "bona fide: live, real, genuine, bona_fide, bonafide, client; "
@@ -78,7 +81,7 @@ ATTACK = Kind(Label.ATTACK, UNSPECIFIED, "other")
 
 
 class Words:
-    """The words understood, and before them a person's own: name -> `bona_fide`, `attack`, `ignore` or a species."""
+    """The words understood, and before them a person's own, to `bona_fide`, `attack`, `ignore` or species."""
 
     def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
         self._own = {normal(name): meaning.strip() for name, meaning in (mapping or {}).items()}
@@ -107,6 +110,8 @@ class Words:
         self._used.add(word)
         if normal(meaning) == IGNORE:
             return IGNORE
+        if normal(meaning) == NOTHING:
+            return None
         if meaning == "":
             raise SettingsError(
                 f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species"

@@ -89,7 +89,7 @@ class Haar:
         """See Detector."""
         small, factor = _shrunk(image)
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        least = max(24, min(grey.shape) // 10)
+        least = max(24, min(grey.shape) // 6)
         rows, _, weights = self._cascade.detectMultiScale3(
             grey, scaleFactor=1.1, minNeighbors=4, minSize=(least, least), outputRejectLevels=True
         )

@@ -1,0 +1,232 @@
+"""Do 95 % intervals hold the truth 95 times in 100? Simulated datasets whose truth is known, persons drawn
+at random.
+
+    python benchmarks/intervals.py [--datasets 1000] [--seed 0] [--jobs 2]
+
+A presentation's logit is its class's mean, plus the person's effect (partly shared by both classes: some
+faces look more bona fide than others), plus noise; persons bring unequal numbers of presentations. The first
+table is what Bonaface reports; the second, what it would have reported with methods that are in use: a
+bootstrap and Clopper-Pearson bounds over presentations, as if these were independent, and a plain percentile
+bootstrap over persons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bonaface.evaluation.compare import differ
+from bonaface.evaluation.intervals import IntervalSettings, Resampling, clopper_pearson
+from bonaface.evaluation.metrics import measure
+from bonaface.evaluation.pairs import auc_estimate
+from bonaface.evaluation.ranking import auc
+from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.thresholds import OperatingPoint
+
+Pair = tuple[float, float]
+PERSONS = (10, 20, 50, 100)
+POINT = OperatingPoint(0.5, 0.0, "fixed=0.5")
+OURS = ("far", "frr", "hter", "apcer_max", "acer_max", "accuracy", "auc")
+THEIRS = ("far", "hter", "auc")
+
+
+class Scenario(NamedTuple):
+    """How presentations come about; `error` is the rate of bona fide rejected and of the first species
+    accepted."""
+
+    title: str
+    error: float
+    correlation: float  # of two presentations of one person and class
+    shared: float  # part of the person's effect that both classes share
+    presentations: float  # mean number a person and class
+    spread: float  # of that number: negative binomial's size; 0: all alike
+    easier: tuple[float, ...]  # by how many deviations each species is easier to detect
+
+
+SCENARIOS = (
+    Scenario("typical: 5 % errors", 0.05, 0.3, 0.5, 10, 2, (0.0, 0.3)),
+    Scenario("strong persons: 10 %", 0.10, 0.6, 0.3, 10, 0, (0.0, 0.2)),
+    Scenario("many errors: 20 %", 0.20, 0.2, 0.5, 6, 2, (0.0, 0.0)),
+    Scenario("rare errors: 2 %", 0.02, 0.3, 0.5, 20, 3, (0.0,)),
+    Scenario("one each: 10 %", 0.10, 0.0, 0.0, 1, 0, (0.0,)),
+)
+
+
+def main() -> None:
+    """Simulate, and print how often each interval held the truth."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--datasets", type=int, default=1000)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    chunk = 50
+    tasks = [
+        (
+            scenario,
+            persons,
+            range(first, min(first + chunk, arguments.datasets)),
+            arguments.seed,
+            arguments.resamples,
+        )
+        for scenario in range(len(SCENARIOS))
+        for persons in PERSONS
+        for first in range(0, arguments.datasets, chunk)
+    ]
+    held: dict[tuple[int, int, str], list[bool]] = defaultdict(list)
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        for (scenario, persons, *_), found in zip(tasks, pool.map(_simulate, tasks), strict=True):
+            for name, truth in found:
+                held[scenario, persons, name].append(truth)
+    print(f"Coverage of 95 % intervals in %, {arguments.datasets} datasets a row, seed {arguments.seed}")
+    _table("Bonaface", [*OURS, "difference"], held)
+    print()
+    theirs = [
+        f"{method}:{name}"
+        for name in THEIRS
+        for method in ("exact", "boot", "person")
+        if (method, name) in METHODS
+    ]
+    _table("Not used", theirs, held)
+    print(
+        "exact: Clopper-Pearson over presentations; boot: bootstrap over presentations; person: percentile over persons"
+    )
+    print(f"{time.perf_counter() - start:.0f} s on {arguments.jobs} processes")
+
+
+def _table(title: str, names: list[str], held: dict[tuple[int, int, str], list[bool]]) -> None:
+    print(f"{title:<24}{'persons':>8}" + "".join(f"{name:>12}" for name in names))
+    for i, scenario in enumerate(SCENARIOS):
+        for persons in PERSONS:
+            cells = (held.get((i, persons, name)) for name in names)
+            shown = "".join(f"{100 * np.mean(cell):>12.1f}" if cell else f"{'-':>12}" for cell in cells)
+            print(f"{scenario.title:<24}{persons:>8}{shown}")
+
+
+def _simulate(task: tuple[int, int, range, int, int]) -> list[tuple[str, bool]]:
+    which, persons, datasets, seed, resamples = task
+    scenario = SCENARIOS[which]
+    truth = _truth(scenario)
+    found: list[tuple[str, bool]] = []
+    for dataset in datasets:
+        generator = np.random.default_rng([seed, which, persons, dataset])
+        sample, other = _draw(scenario, persons, generator)
+        settings = IntervalSettings(resamples=resamples, seed=dataset)
+        resampling = Resampling(sample.person, sample.persons, settings)
+        measures = measure(sample, POINT, resampling=resampling)
+        figures = {**{name: getattr(measures, name) for name in OURS[:-1]}, "auc": auc(sample, resampling)}
+        found += [(name, figure.low <= truth[name] <= figure.high) for name, figure in figures.items()]
+        # Two systems that are equally good: their true difference is zero.
+        difference = differ({"first": sample, "second": other}, {"first": POINT, "second": POINT}, resampling)
+        found += [("difference", bool(d.low <= 0 <= d.high)) for d in difference if d.measure == "hter"]
+        found += [
+            (name, low <= truth[name.split(":")[1]] <= high)
+            for name, (low, high) in _others(sample, resampling)
+        ]
+    return found
+
+
+def _draw(scenario: Scenario, persons: int, generator: np.random.Generator) -> tuple[Sample, Sample]:
+    """One dataset, and the scores of a second system of the same quality on it."""
+    species_count = len(scenario.easier)
+    means = _means(scenario)
+    shared = generator.normal(size=persons) * np.sqrt(scenario.correlation * scenario.shared)
+    parts: list[tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]] = []
+    for attack in (False, True):
+        own = shared + generator.normal(size=persons) * np.sqrt(scenario.correlation * (1 - scenario.shared))
+        number = _sizes(scenario, persons, generator)
+        person = np.repeat(np.arange(persons), number)
+        species = generator.integers(0, species_count, len(person)) if attack else np.full(len(person), -1)
+        parts.append((means[species + 1] + own[person], person, species))
+    centre, person, species = (np.concatenate(items) for items in zip(*parts, strict=True))
+    noise = np.sqrt(1 - scenario.correlation)
+    both = [
+        _sample(centre + noise * generator.normal(size=len(centre)), person, species, species_count)
+        for _ in "ab"
+    ]
+    return both[0], both[1]
+
+
+def _sample(
+    value: NDArray[np.float64], person: NDArray[np.intp], species: NDArray[np.intp], species_count: int
+) -> Sample:
+    names = tuple(f"species {k}" for k in range(species_count))
+    ok = np.ones(len(value), dtype=bool)
+    return Sample(
+        value=value,
+        score=np.asarray(1 / (1 + np.exp(-value))),
+        on_logits=True,
+        ok=ok,
+        status=np.full(len(value), "ok", dtype=object),
+        bona_fide=species < 0,
+        species=species,
+        species_names=names,
+        person=person,
+        persons=int(person.max()) + 1,
+        persons_known=True,
+    )
+
+
+def _sizes(scenario: Scenario, persons: int, generator: np.random.Generator) -> NDArray[np.intp]:
+    if not scenario.spread:
+        return np.full(persons, int(scenario.presentations))
+    extra = scenario.presentations - 1
+    return 1 + generator.negative_binomial(
+        scenario.spread, scenario.spread / (scenario.spread + extra), persons
+    )
+
+
+def _means(scenario: Scenario) -> NDArray[np.float64]:
+    """Mean logit of bona fide, then of each species: the threshold is 0, the deviation 1."""
+    distance = float(stats.norm.isf(scenario.error))
+    return np.array([distance, *(-distance - easier for easier in scenario.easier)])
+
+
+def _truth(scenario: Scenario) -> dict[str, float]:
+    means = _means(scenario)
+    frr, species = float(stats.norm.cdf(-means[0])), stats.norm.sf(-means[1:])
+    far, worst = float(species.mean()), float(species.max())
+    return {
+        "far": far,
+        "frr": frr,
+        "hter": (far + frr) / 2,
+        "apcer_max": worst,
+        "acer_max": (worst + frr) / 2,
+        "accuracy": 1 - (far + frr) / 2,
+        # Of two different persons: the population's AUC, in which pairs within one person vanish.
+        "auc": float(stats.norm.cdf((means[0] - means[1:]) / np.sqrt(2)).mean()),
+    }
+
+
+def _others(sample: Sample, resampling: Resampling) -> Iterable[tuple[str, Pair]]:
+    """The intervals that are in use elsewhere, for the same data."""
+    attack, accepted = ~sample.bona_fide, sample.value >= 0
+    yield "exact:far", clopper_pearson(int((accepted & attack).sum()), int(attack.sum()))
+    alone = Resampling(np.arange(len(sample)), len(sample), IntervalSettings(resamples=200))
+    for method, drawing in (("boot", alone), ("person", resampling)):
+        far, frr = drawing.ratio(accepted, attack), drawing.ratio(~accepted, sample.bona_fide)
+        area = auc_estimate(sample, drawing)
+        assert area is not None
+        for name, replicates in (
+            ("far", far.replicates),
+            ("hter", (far.replicates + frr.replicates) / 2),
+            ("auc", area.replicates),
+        ):
+            low, high = np.nanquantile(replicates, [0.025, 0.975])
+            yield f"{method}:{name}", (float(low), float(high))
+
+
+if __name__ == "__main__":
+    main()

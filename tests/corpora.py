@@ -1,0 +1,456 @@
+"""Every dataset's layout, written to a folder: whole where a rule gives all names, or a few persons of it.
+
+Names alone matter to an index, so the files are empty unless `write_media` fills them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["CORPORA", "Entry", "write_corpus", "write_files"]
+
+
+class Entry(NamedTuple):
+    """A presentation: its path, its species (`""` for bona fide), its person and its set as the names say."""
+
+    path: str
+    species: str
+    person: str
+    side: str
+
+
+Media = Callable[[Path, Entry], None]
+
+
+def write_files(root: Path, names: Iterable[str], *, text: str = "") -> Path:
+    """Create files below a root, with the folders that they need."""
+    files = [root / name for name in names]
+    for parent in {file.parent for file in files}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        file.write_text(text)
+    return root
+
+
+def write_corpus(
+    root: Path,
+    layout: str,
+    *,
+    persons: int | None = 2,
+    write_media: Media | None = None,
+    lists: bool = True,
+    clutter: bool = True,
+) -> list[Entry]:
+    """Write the first `persons` of each set (None: all), the dataset's lists, and what lies about on real disks."""
+    entries = list(_first_persons(CORPORA[layout](), persons))
+    write_files(root, [entry.path for entry in entries])
+    if write_media is not None:
+        for entry in entries:
+            write_media(root / entry.path, entry)
+    if lists and layout in _LISTS:
+        for name, text in _LISTS[layout](entries).items():
+            write_files(root, [name], text=text)
+    if clutter:
+        folder = entries[0].path.rpartition("/")[0]
+        write_files(
+            root, [f"{folder}/Thumbs.db", f"{folder}/._{entries[0].path.rpartition('/')[2]}", ".DS_Store"]
+        )
+    return entries
+
+
+def _first_persons(entries: Iterable[Entry], persons: int | None) -> Iterator[Entry]:
+    seen: dict[str, list[str]] = {}
+    for entry in entries:
+        of_side = seen.setdefault(entry.side, [])
+        if entry.person not in of_side:
+            of_side.append(entry.person)
+        if persons is None or of_side.index(entry.person) < persons:
+            yield entry
+
+
+def folder() -> Iterator[Entry]:
+    for person, kind, take in product(range(1, 7), ("live", "print_a4", "replay_ipad"), range(2)):
+        species = "" if kind == "live" else kind
+        yield Entry(f"{kind}/p{person:02d}/{take}.mp4", species, f"p{person:02d}", "")
+
+
+def csv() -> Iterator[Entry]:
+    return folder()
+
+
+def rose_youtu() -> Iterator[Entry]:
+    """All 3497: as many for each person and attack as give both splits the sizes that are known of them."""
+    species = {
+        "G": "",
+        "Ps": "print_still",
+        "Pq": "print_quivering",
+        "Vl": "replay_lenovo",
+        "Vm": "replay_mac",
+    }
+    species |= {"Mc": "paper_mask_cropped", "Mf": "paper_mask_full", "Mu": "paper_mask_upper"}
+    usual = {"G": 50, "Ps": 20, "Pq": 20, "Vl": 20, "Vm": 20, "Mc": 20, "Mf": 10, "Mu": 20}
+    other = {
+        4: {"Vm": 21},
+        6: {"Mc": 18},
+        7: {"G": 24, "Mu": 22},
+        10: {"G": 24},
+        11: {"Mc": 19},
+        13: {"Vl": 21, "Vm": 19},
+        14: {"Mc": 21},
+        15: {"G": 25, "Mc": 21},
+        16: {"Mu": 19},
+        17: {"Mu": 19},
+        23: {"G": 24},
+    }
+    folders = {2: 2, 3: 3, 5: 4, 9: 5, 12: 6, 13: 7, 15: 9, 16: 10, 20: 11, 22: 12}
+    test_folders = {4: 13, 6: 14, 7: 15, 10: 16, 11: 17, 14: 18, 17: 20, 18: 21, 21: 22, 23: 23}
+    for person in (*folders, *test_folders):
+        place = f"train/{folders[person]}" if person in folders else f"test/_{test_folders[person]}"
+        number = 0
+        for code, kind in species.items():
+            for _ in range(other.get(person, {}).get(code, usual[code])):
+                number += 1
+                speech = "T" if code in ("Mc", "Mu") and number % 2 else "NT"
+                device = ("HS", "HW", "IP", "5s", "ZTE")[number % 5]
+                glasses = "g" if code in ("Mc", "Mu") or number % 3 else "wg"
+                name = f"{code}_{speech}_{device}_{glasses}_E_{person}_{number}.mp4"
+                yield Entry(f"{place}/{name}", kind, str(person), place.partition("/")[0])
+
+
+def replay_attack() -> Iterator[Entry]:
+    clients = {
+        "train": [1, 2, 4, 6, 7, 8, 12, 16, 18, 25, 27, 103, 105, 108, 110],
+        "devel": [3, 5, 10, 15, 17, 22, 29, 30, 101, 111, 113, 114, 116, 118, 119],
+        "test": [9, 11, 13, 14, 19, 20, 21, 23, 24, 26, 28, 31, 102, 104, 106, 107, 109, 112, 115, 117],
+    }
+    attacks = {
+        "print": "highdef_photo",
+        "mobile_photo": "mobile_photo",
+        "mobile_video": "mobile_video",
+        "highdef_photo": "highdef_photo",
+        "highdef_video": "highdef_video",
+    }
+    for side, numbers in clients.items():
+        for number in numbers:
+            client = f"{number:03d}"
+            for light, take in product(("controlled", "adverse"), (1, 2)):
+                name = f"client{client}_session01_webcam_authenticate_{light}_{take}.mov"
+                yield Entry(f"{side}/real/{name}", "", client, side)
+            for support, light, (kind, sample) in product(
+                ("hand", "fixed"), ("controlled", "adverse"), attacks.items()
+            ):
+                device = kind.partition("_")[0]
+                name = f"attack_{device}_client{client}_session01_{sample}_{light}.mov"
+                yield Entry(f"{side}/attack/{support}/{name}", kind, client, side)
+
+
+def replay_mobile() -> Iterator[Entry]:
+    clients = {
+        "train": [1, 3, 8, 11, 12, 16, 18, 20, 26, 34, 37, 38],
+        "devel": [5, 6, 13, 14, 15, 23, 24, 25, 28, 29, 31, 32, 35, 36, 39, 40],
+        "test": [2, 4, 7, 9, 10, 17, 19, 21, 22, 27, 30, 33],
+    }
+    attacks = {
+        "print_hand": ("photo", "print"),
+        "print_fixed": ("photo", "print"),
+        "mattescreen_fixed": ("photo", "mattescreen_photo"),
+    }
+    kinds = [(name, medium, species) for name, (medium, species) in attacks.items()]
+    kinds.append(("mattescreen_fixed", "video", "mattescreen_video"))
+    for side, numbers in clients.items():
+        for number, device in product(numbers, ("mobile", "tablet")):
+            client = f"{number:03d}"
+            for light in ("adverse", "controlled", "diffuse", "direct", "lateral"):
+                if number != 9:
+                    name = f"client{client}_session01_authenticate_{device}_{light}.mov"
+                    yield Entry(f"{side}/real/{name}", "", client, side)
+            for (kind, medium, species), light in product(kinds, ("lighton", "lightoff")):
+                name = f"attack_client{client}_session01_{kind}_{device}_{medium}_{light}.mov"
+                yield Entry(f"{side}/attack/{name}", species, client, side)
+
+
+def casia_fasd() -> Iterator[Entry]:
+    kinds = dict.fromkeys(("1", "2", "HR_1"), "") | dict.fromkeys(("3", "4", "HR_2"), "warped_photo")
+    kinds |= dict.fromkeys(("5", "6", "HR_3"), "cut_photo") | dict.fromkeys(("7", "8", "HR_4"), "replay")
+    for side, count in (("train", 20), ("test", 30)):
+        for client, (stem, species) in product(range(1, count + 1), kinds.items()):
+            yield Entry(f"{side}_release/{client}/{stem}.avi", species, f"{side}_{client}", side)
+
+
+def msu_mfsd() -> Iterator[Entry]:
+    train = [2, 3, 5, 6, 7, 8, 9, 11, 12, 21, 22, 34, 53, 54, 55]
+    test = [1, 13, 14, 23, 24, 26, 28, 29, 30, 32, 33, 35, 36, 37, 39, 42, 48, 49, 50, 51]
+    for side, numbers in (("train", train), ("test", test)):
+        for number, (device, suffix) in product(numbers, (("laptop", "mov"), ("android", "mp4"))):
+            client = f"{number:03d}"
+            yield Entry(f"scene01/real/real_client{client}_{device}_SD_scene01.{suffix}", "", client, side)
+            for kind in ("ipad_video", "iphone_video", "printed_photo"):
+                name = f"attack_client{client}_{device}_SD_{kind}_scene01.{suffix}"
+                yield Entry(f"scene01/attack/{name}", kind, client, side)
+
+
+def oulu_npu() -> Iterator[Entry]:
+    kinds = ("", "print_1", "print_2", "replay_1", "replay_2")
+    for side, users in (("Train", range(1, 21)), ("Dev", range(21, 36)), ("Test", range(36, 56))):
+        for user, phone, session, file in product(users, range(1, 7), range(1, 4), range(1, 6)):
+            name = f"{phone}_{session}_{user:02d}_{file}"
+            yield Entry(f"{side}_files/{name}.avi", kinds[file - 1], f"{user:02d}", side)
+
+
+def siw() -> Iterator[Entry]:
+    """All 165 persons, each with eight live videos, four prints and eight replays; four with a stray `.m`."""
+    test = {
+        1,
+        2,
+        4,
+        5,
+        8,
+        9,
+        10,
+        12,
+        13,
+        15,
+        18,
+        19,
+        20,
+        21,
+        23,
+        24,
+        25,
+        26,
+        27,
+        29,
+        31,
+        36,
+        37,
+        39,
+        43,
+        44,
+        48,
+        49,
+    }
+    test |= {
+        50,
+        52,
+        53,
+        57,
+        59,
+        61,
+        64,
+        65,
+        66,
+        67,
+        71,
+        73,
+        75,
+        79,
+        82,
+        83,
+        84,
+        85,
+        87,
+        88,
+        90,
+        94,
+        95,
+        97,
+        102,
+        106,
+    }
+    test |= {
+        108,
+        109,
+        110,
+        114,
+        116,
+        118,
+        122,
+        124,
+        125,
+        126,
+        130,
+        132,
+        137,
+        138,
+        139,
+        141,
+        142,
+        153,
+        154,
+        158,
+        161,
+    }
+    replays = ("replay_ipad_pro", "replay_iphone_7_plus", "replay_galaxy_s8", "replay_asus_mb168b")
+    for number in range(1, 166):
+        person, side = f"{number:03d}", "Test" if number in test else "Train"
+        for sensor, medium, session in product((1, 2), (1, 2), (1, 2)):
+            stray = ".m" if number in {153, 154, 158, 161} and sensor == 2 else ""
+            name = f"{person}-{sensor}-1-{medium}-{session}{stray}.mov"
+            yield Entry(f"{side}/live/{person}/{name}", "", person, side)
+        for medium, session in product((1, 2), (1, 2)):
+            species = ("print_glossy", "print_matt")[session - 1]
+            yield Entry(f"{side}/spoof/{person}/{person}-1-2-{medium}-{session}.mov", species, person, side)
+        for medium, session in product((1, 2, 3, 4), (1, 2)):
+            name = f"{person}-2-3-{medium}-{session}.mov"
+            yield Entry(f"{side}/spoof/{person}/{name}", replays[medium - 1], person, side)
+
+
+def celeba_spoof() -> Iterator[Entry]:
+    """Six persons, each with two live images and one of each attack; the kinds are in the lists alone."""
+    kinds = (
+        "photo",
+        "poster",
+        "a4",
+        "face_mask",
+        "upper_body_mask",
+        "region_mask",
+        "pc",
+        "pad",
+        "phone",
+        "mask_3d",
+    )
+    for person in range(1, 7):
+        side = "train" if person <= 4 else "test"
+        for number, species in enumerate(("", "", *kinds)):
+            kind = "spoof" if species else "live"
+            suffix = "png" if number % 2 else "jpg"
+            path = f"Data/{side}/{person}/{kind}/{person * 100 + number:06d}.{suffix}"
+            yield Entry(path, species, str(person), side)
+
+
+def nuaa() -> Iterator[Entry]:
+    for number, session, glasses, shot in product(range(1, 16), (1, 2, 3), (0, 1), range(2)):
+        person, side = f"{number:04d}", "test" if session == 3 else "train"
+        for kind, species in (("Client", ""), ("Imposter", "print")):
+            name = f"{person}_{glasses:02d}_04_{session:02d}_{shot}.jpg"
+            yield Entry(f"raw/{kind}Raw/{person}/{name}", species, person, side)
+
+
+def three_dmad() -> Iterator[Entry]:
+    for user, session, shot in product(range(1, 18), range(1, 4), range(1, 6)):
+        species = "mask_3d" if session == 3 else ""
+        yield Entry(f"Data/{user:02d}_{session:02d}_{shot:02d}.hdf5", species, f"{user:02d}", f"{user:02d}")
+
+
+def hkbu_mars_v1() -> Iterator[Entry]:
+    for user, session, shot in product(range(1, 9), range(1, 4), range(1, 6)):
+        species = "mask_3d" if session == 3 else ""
+        path = f"s{session}/{user:02d}_{session:02d}_{shot:02d}.mp4"
+        yield Entry(path, species, f"{user:02d}", f"{user:02d}")
+
+
+def casia_surf() -> Iterator[Entry]:
+    for side, person, (kind, species), stream in product(
+        ("Training", "Testing"), (1, 2), (("real", ""), ("fake", "unspecified")), ("color", "depth", "ir")
+    ):
+        name = f"CLKJ_{side[0]}S{person:04d}"
+        yield Entry(f"{side}/{kind}_part/{name}/06_en_b.rssdk/{stream}/1.jpg", species, name, side)
+
+
+def cefa() -> Iterator[Entry]:
+    for race, number, (pai, species) in product(
+        ("AF", "CA"), (1, 2), ((1, ""), (2, "cloth"), (3, "photo"), (4, "screen"))
+    ):
+        name = f"{race}_{number:03d}_1_1_{pai}"
+        yield Entry(f"{race}/{race}-001-020/{name}/profile/0001.jpg", species, f"{race}_{number:03d}", race)
+
+
+def lcc_fasd() -> Iterator[Entry]:
+    for side, (kind, species), number in product(
+        ("training", "development", "evaluation"), (("real", ""), ("spoof", "unspecified")), range(3)
+    ):
+        yield Entry(f"LCC_FASD_{side}/{kind}/{kind}_{number}.png", species, "", side)
+
+
+CORPORA: dict[str, Callable[[], Iterator[Entry]]] = {
+    "folder": folder,
+    "csv": csv,
+    "rose_youtu": rose_youtu,
+    "replay_attack": replay_attack,
+    "casia_fasd": casia_fasd,
+    "msu_mfsd": msu_mfsd,
+    "oulu_npu": oulu_npu,
+    "siw": siw,
+    "celeba_spoof": celeba_spoof,
+    "nuaa": nuaa,
+    "replay_mobile": replay_mobile,
+    "three_dmad": three_dmad,
+    "hkbu_mars_v1": hkbu_mars_v1,
+    "casia_surf": casia_surf,
+    "cefa": cefa,
+    "lcc_fasd": lcc_fasd,
+}
+
+
+def _csv_table(entries: list[Entry]) -> dict[str, str]:
+    rows = [f"{entry.path},{entry.species or 'live'},{entry.person},12" for entry in entries]
+    return {"clips.csv": "\n".join(["path,label,subject,frames", *rows]) + "\n"}
+
+
+def _msu_lists(entries: list[Entry]) -> dict[str, str]:
+    of_side = {side: sorted({int(e.person) for e in entries if e.side == side}) for side in ("train", "test")}
+    return {
+        f"{side}_sub_list.txt": "".join(f"{who:02d}\n" for who in persons)
+        for side, persons in of_side.items()
+    }
+
+
+def _oulu_lists(entries: list[Entry]) -> dict[str, str]:
+    """The lists of protocols 1 and 3 (fold 2): stems without a suffix, replay as -2 in those of the test."""
+    lists: dict[str, str] = {}
+    for side in ("Train", "Dev", "Test"):
+        lines: dict[str, list[str]] = {"1": [], "3": []}
+        for entry in entries:
+            stem = entry.path.rpartition("/")[2].removesuffix(".avi")
+            replay = -2 if side == "Test" else -1
+            mark = "+1" if not entry.species else str(-1 if entry.species.startswith("print") else replay)
+            if entry.side == side:
+                lines["1"] += [f"{mark},{stem}"] * ((stem[2] == "3") == (side == "Test"))
+                lines["3"] += [f"{mark},{stem}"] * ((stem[0] == "2") == (side == "Test"))
+        lists[f"Protocols/Protocol_1/{side}.txt"] = "\n".join(lines["1"]) + "\n"
+        lists[f"Protocols/Protocol_3/{side}_2.txt"] = "\n".join(lines["3"]) + "\n"
+    return lists
+
+
+def _celeba_lists(entries: list[Entry]) -> dict[str, str]:
+    """The lists of all protocols, and a box for every image but each person's second."""
+    codes = {
+        species: code
+        for code, species in enumerate(["", *dict.fromkeys(e.species for e in entries if e.species)])
+    }
+    files: dict[str, str] = {}
+    for protocol, side in product(("intra_test", "protocol1", "protocol2"), ("train", "test")):
+        listed = [
+            e
+            for e in entries
+            if e.side == side and (protocol == "intra_test" or codes[e.species] not in (2, 9))
+        ]
+        marks = {
+            e.path: [0] * 40 + [codes[e.species], *((3, 2, 1) if e.species else (0, 0, 0))] for e in listed
+        }
+        files[f"metas/{protocol}/{side}_label.json"] = json.dumps(marks)
+    for entry in entries:
+        if not entry.path.endswith("01.png"):
+            files[entry.path.rpartition(".")[0] + "_BB.txt"] = "56 28 112 140 0.9876\n"
+    return files
+
+
+def _nuaa_lists(entries: list[Entry]) -> dict[str, str]:
+    lists: dict[str, str] = {}
+    for kind, side in product(("Client", "Imposter"), ("train", "test")):
+        names = [e.path.split("/")[-2:] for e in entries if e.side == side and f"/{kind}Raw/" in e.path]
+        lists[f"raw/{kind.lower()}_{side}_raw.txt"] = "".join("\\".join(parts) + "\r\n" for parts in names)
+    return lists
+
+
+_LISTS: dict[str, Callable[[list[Entry]], dict[str, str]]] = {
+    "csv": _csv_table,
+    "msu_mfsd": _msu_lists,
+    "oulu_npu": _oulu_lists,
+    "celeba_spoof": _celeba_lists,
+    "nuaa": _nuaa_lists,
+}
