@@ -63,9 +63,7 @@ SCENARIOS = (
 
 def main() -> None:
     """Simulate, and print how often each interval held the truth."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -94,10 +92,7 @@ def main() -> None:
     _table("Bonaface", [*OURS, "difference"], held)
     print()
     theirs = [
-        f"{method}:{name}"
-        for name in THEIRS
-        for method in ("exact", "boot", "person")
-        if (method, name) in METHODS
+        f"{method}:{name}" for name in THEIRS for method in ("exact", "boot", "person") if (method, name) in METHODS
     ]
     _table("Not used", theirs, held)
     print(
@@ -131,10 +126,7 @@ def _simulate(task: tuple[int, int, range, int, int]) -> list[tuple[str, bool]]:
         # Two systems that are equally good: their true difference is zero.
         difference = differ({"first": sample, "second": other}, {"first": POINT, "second": POINT}, resampling)
         found += [("difference", bool(d.low <= 0 <= d.high)) for d in difference if d.measure == "hter"]
-        found += [
-            (name, low <= truth[name.split(":")[1]] <= high)
-            for name, (low, high) in _others(sample, resampling)
-        ]
+        found += [(name, low <= truth[name.split(":")[1]] <= high) for name, (low, high) in _others(sample, resampling)]
     return found
 
 
@@ -152,10 +144,7 @@ def _draw(scenario: Scenario, persons: int, generator: np.random.Generator) -> t
         parts.append((means[species + 1] + own[person], person, species))
     centre, person, species = (np.concatenate(items) for items in zip(*parts, strict=True))
     noise = np.sqrt(1 - scenario.correlation)
-    both = [
-        _sample(centre + noise * generator.normal(size=len(centre)), person, species, species_count)
-        for _ in "ab"
-    ]
+    both = [_sample(centre + noise * generator.normal(size=len(centre)), person, species, species_count) for _ in "ab"]
     return both[0], both[1]
 
 
@@ -183,9 +172,7 @@ def _sizes(scenario: Scenario, persons: int, generator: np.random.Generator) -> 
     if not scenario.spread:
         return np.full(persons, int(scenario.presentations))
     extra = scenario.presentations - 1
-    return 1 + generator.negative_binomial(
-        scenario.spread, scenario.spread / (scenario.spread + extra), persons
-    )
+    return 1 + generator.negative_binomial(scenario.spread, scenario.spread / (scenario.spread + extra), persons)
 
 
 def _means(scenario: Scenario) -> NDArray[np.float64]:

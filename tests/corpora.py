@@ -45,7 +45,7 @@ def write_corpus(
     lists: bool = True,
     clutter: bool = True,
 ) -> list[Entry]:
-    """Write the first `persons` of each set (None: all), the dataset's lists, and what lies about on real disks."""
+    """Write the first `persons` of each set (None: all), the dataset's lists, and what lies about on disks."""
     entries = list(_first_persons(CORPORA[layout](), persons))
     write_files(root, [entry.path for entry in entries])
     if write_media is not None:
@@ -56,9 +56,7 @@ def write_corpus(
             write_files(root, [name], text=text)
     if clutter:
         folder = entries[0].path.rpartition("/")[0]
-        write_files(
-            root, [f"{folder}/Thumbs.db", f"{folder}/._{entries[0].path.rpartition('/')[2]}", ".DS_Store"]
-        )
+        write_files(root, [f"{folder}/Thumbs.db", f"{folder}/._{entries[0].path.rpartition('/')[2]}", ".DS_Store"])
     return entries
 
 
@@ -393,10 +391,7 @@ def _csv_table(entries: list[Entry]) -> dict[str, str]:
 
 def _msu_lists(entries: list[Entry]) -> dict[str, str]:
     of_side = {side: sorted({int(e.person) for e in entries if e.side == side}) for side in ("train", "test")}
-    return {
-        f"{side}_sub_list.txt": "".join(f"{who:02d}\n" for who in persons)
-        for side, persons in of_side.items()
-    }
+    return {f"{side}_sub_list.txt": "".join(f"{who:02d}\n" for who in persons) for side, persons in of_side.items()}
 
 
 def _oulu_lists(entries: list[Entry]) -> dict[str, str]:
@@ -419,19 +414,12 @@ def _oulu_lists(entries: list[Entry]) -> dict[str, str]:
 def _celeba_lists(entries: list[Entry]) -> dict[str, str]:
     """The lists of all protocols, and a box for every image but each person's second."""
     codes = {
-        species: code
-        for code, species in enumerate(["", *dict.fromkeys(e.species for e in entries if e.species)])
+        species: code for code, species in enumerate(["", *dict.fromkeys(e.species for e in entries if e.species)])
     }
     files: dict[str, str] = {}
     for protocol, side in product(("intra_test", "protocol1", "protocol2"), ("train", "test")):
-        listed = [
-            e
-            for e in entries
-            if e.side == side and (protocol == "intra_test" or codes[e.species] not in (2, 9))
-        ]
-        marks = {
-            e.path: [0] * 40 + [codes[e.species], *((3, 2, 1) if e.species else (0, 0, 0))] for e in listed
-        }
+        listed = [e for e in entries if e.side == side and (protocol == "intra_test" or codes[e.species] not in (2, 9))]
+        marks = {e.path: [0] * 40 + [codes[e.species], *((3, 2, 1) if e.species else (0, 0, 0))] for e in listed}
         files[f"metas/{protocol}/{side}_label.json"] = json.dumps(marks)
     for entry in entries:
         if not entry.path.endswith("01.png"):

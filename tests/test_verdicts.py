@@ -11,7 +11,9 @@ from bonaface.verdicts import FUSION_RULES, Label, Status, Verdict, fuse, logit,
 
 
 @pytest.mark.parametrize(
-    ("rule", "value"), [("mean", 0.5), ("median", 1.0), ("max_attack", -2.0), ("first", 2.5)], ids=lambda value: str(value)
+    ("rule", "value"),
+    [("mean", 0.5), ("median", 1.0), ("max_attack", -2.0), ("first", 2.5)],
+    ids=str,
 )
 def test_fusion_rules_on_a_hand_computed_case(rule, value):
     assert fuse([2.5, -2.0, 1.0], rule=rule) == pytest.approx(value)

@@ -84,7 +84,9 @@ def _hall(
 def index_command(
     root: Annotated[Path, typer.Argument(help="The dataset's folder, or the table of layout `csv`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest to write: .csv or .parquet.")],
-    layout: Annotated[str, typer.Option(help="How the dataset lies on disk; `bonaface data layouts` lists them.")] = "folder",
+    layout: Annotated[
+        str, typer.Option(help="How the dataset lies on disk; `bonaface data layouts` lists them.")
+    ] = "folder",
     protocol: Annotated[str | None, typer.Option(help="One of the layout's protocols.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the protocol.")] = None,
     split: Annotated[str | None, typer.Option(help="Which of the layout's public splits.")] = None,
@@ -122,7 +124,9 @@ def split_command(
     manifest: Manifest,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="By default the manifest itself.")] = None,
     val: Annotated[list[str] | None, typer.Option(help="Fraction of persons, or persons by name, with commas.")] = None,
-    test: Annotated[list[str] | None, typer.Option(help="Fraction of persons, or persons by name, with commas.")] = None,
+    test: Annotated[
+        list[str] | None, typer.Option(help="Fraction of persons, or persons by name, with commas.")
+    ] = None,
     train: Annotated[list[str] | None, typer.Option(help="Persons by name; by default all others.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     root: Root = None,
@@ -153,7 +157,7 @@ def crop_command(
             output=output,
             detector=detector,
             weights=weights,
-            frames=frames if frames == "all" else _whole(frames, "--frames"),
+            frames="all" if frames == "all" else _whole(frames, "--frames"),
             scale=scale,
             side=side,
             workers=workers,
@@ -180,7 +184,9 @@ def train_command(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.manifest=manifest.csv.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")] = False,
-    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train although persons stand in two splits.")] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train although persons stand in two splits.")
+    ] = False,
     no_faces: NoFaces = False,
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
@@ -197,7 +203,9 @@ def evaluate_command(
     bundle: BundlePath,
     manifest: Manifest,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
-    split: Annotated[str | None, typer.Option(help="train, val, test or all; by default test where there is one.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
+    ] = None,
     no_faces: NoFaces = False,
     weights: Weights = None,
     threads: Threads = None,
@@ -223,7 +231,9 @@ def evaluate_command(
 def explain_command(
     bundle: BundlePath,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, videos, folders or a manifest.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pictures.")] = Path("explain"),
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pictures.")] = Path(
+        "explain"
+    ),
     frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
     count: Annotated[int, typer.Option(min=1, help="Pictures a row of a manifest's gallery.")] = 6,
     weights: Weights = None,
@@ -250,7 +260,9 @@ def embed_command(
     manifest: Manifest,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path("embed"),
     colour: Annotated[str, typer.Option("--colour", "--color", help="Manifest column to colour by.")] = "species",
-    split: Annotated[str | None, typer.Option(help="train, val, test or all; by default test where there is one.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the t-SNE.")] = 0,
     weights: Weights = None,
     root: Root = None,
@@ -273,7 +285,9 @@ def embed_command(
 
 @app.command("demo")
 def demo_command(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path("bonaface-demo"),
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path(
+        "bonaface-demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
 ) -> None:
     """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
@@ -323,7 +337,14 @@ def _whole(text: str, option: str) -> int:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar per stage on a terminal; a line per finished stage elsewhere."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns: list[Any] = [

@@ -122,4 +122,6 @@ def writing(path: object) -> Iterator[None]:
         yield
     except OSError as error:
         what = error.filename or path
-        raise OutputError(f"cannot write {what}: {error.strerror or error}; free some space or name another folder") from None
+        raise OutputError(
+            f"cannot write {what}: {error.strerror or error}; free some space or name another folder"
+        ) from None

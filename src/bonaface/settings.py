@@ -104,7 +104,9 @@ class TrainingSettings(Settings):
     balance: Literal["none", "weights", "sampler"] = Field(
         "none", description="class balance: by loss weights, by sampling, or as the data has it"
     )
-    frame: Literal["random", "first"] = Field("random", description="the stored frame of a video a training epoch takes")
+    frame: Literal["random", "first"] = Field(
+        "random", description="the stored frame of a video a training epoch takes"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"

@@ -125,9 +125,7 @@ def _cached_sha256(asset: Asset, target: Path) -> str:
         ) from None
 
 
-def _download(
-    asset: Asset, file: BinaryIO, *, timeout: float, progress: Callable[[int, int], None] | None
-) -> str:
+def _download(asset: Asset, file: BinaryIO, *, timeout: float, progress: Callable[[int, int], None] | None) -> str:
     if not asset.url.startswith(("https://", "http://")):
         raise _Unfetched("its address is neither https nor http")
     request = urllib.request.Request(asset.url, headers={"User-Agent": "bonaface"})

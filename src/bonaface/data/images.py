@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bonaface.errors import MediaError
 
@@ -122,7 +122,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         return np.repeat(grey8[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:  # type: ignore[index]
+        if np.asarray(image.getchannel("A")).min() < 255:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -138,6 +138,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _fault(error: Exception, formats: tuple[str, ...]) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"not an image that can be read; expected {', '.join(formats[:-1])} or {formats[-1]}"
     return f"damaged: {' '.join(str(error).split()) or type(error).__name__}"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.tables import as_text, read_table, write_bytes, write_table
+from bonaface.data.tables import as_text, read_table, remove_file, write_bytes, write_table
 from bonaface.errors import ManifestError, did_you_mean, few
 from bonaface.verdicts import CATEGORIES, Label
 
@@ -98,9 +98,7 @@ class Manifest:
     def where(self, split: str) -> Manifest:
         """The presentations of one split: `train`, `val` or `test`; may be none."""
         if split not in SPLITS:
-            raise ManifestError(
-                f"no split {split!r}: expected {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}"
-            )
+            raise ManifestError(f"no split {split!r}: expected {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
         return self.select(self.table["split"] == split)
 
 
@@ -121,9 +119,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
         about.pop("root", None)
         found = _folder(root)
     if not found.is_dir():
-        raise ManifestError(
-            f"{path}: its footage should lie in {found}, which is not a folder: say where it is (root)"
-        )
+        raise ManifestError(f"{path}: its footage should lie in {found}, which is not a folder: say where it is (root)")
     notes = about.pop("notes", [])
     manifest = _make(table.frame, found, table.places, f"{path}: ")
     return replace(
@@ -142,13 +138,12 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     written last. Raises OutputError.
     """
     path = Path(path)
-    boxes_path = _beside(path, "boxes.csv")
-    if manifest.boxes is not None:
-        write_table(manifest.boxes, boxes_path)
-    else:
-        boxes_path.unlink(missing_ok=True)
     about = {**manifest.about, "root": _relative_root(manifest.root, path), "notes": list(manifest.notes)}
     write_bytes((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode(), _beside(path, "meta.json"))
+    if manifest.boxes is not None:
+        write_table(manifest.boxes, _beside(path, "boxes.csv"))
+    else:
+        remove_file(_beside(path, "boxes.csv"))
     known = np.where(manifest.table["subject_known"].to_numpy(dtype=bool), "true", "false")
     write_table(manifest.table.assign(subject_known=known), path)
 

@@ -102,11 +102,16 @@ def split_manifest(
         if left:
             notes.append(f"{SPLIT_NOTE}{left} presentations of persons who were not named are left out")
     else:
-        shares = {"train": 1 - val - test, "val": val, "test": test}
+        wanted = {name: share for name, share in (("val", val), ("test", test)) if name not in keep}
+        shares = {"train": 1 - sum(wanted.values()), **wanted}
         shares = {name: share for name, share in shares.items() if share > 0 and name not in keep}
+        if not shares:
+            raise SettingsError("every split is kept or has a share of 0: there is none to fill")
         split = _by_share(free, shares, np.random.default_rng(seed))
         about = {"val": val, "test": test, "seed": seed}
         notes = []
+    if keep:
+        notes.append(f"{SPLIT_NOTE}{few(sorted(keep))} kept, the others drawn by person (seed {seed})")
     result = table["split"].to_numpy(dtype=object).copy()
     result[~kept] = split.to_numpy(dtype=object)
     resplit = table.assign(split=pd.Series(result, dtype="str"))
@@ -122,14 +127,10 @@ def split_manifest(
 
 def _check_shares(val: float, test: float, keep: Collection[str]) -> None:
     if not (val >= 0 and test >= 0 and val + test < 1):
-        raise SettingsError(
-            f"val={val:g} and test={test:g}: expected shares of at least 0 that leave some for train"
-        )
+        raise SettingsError(f"val={val:g} and test={test:g}: expected shares of at least 0 that leave some for train")
     for name in keep:
         if name not in SPLITS:
-            raise SettingsError(
-                f"no split {name!r} to keep: expected {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
-            )
+            raise SettingsError(f"no split {name!r} to keep: expected {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}")
 
 
 def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[str]) -> pd.Series:
@@ -141,9 +142,7 @@ def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[
         for person in persons:
             subject = _resolve(person, free)
             if split_of.setdefault(subject, name) != name:
-                raise SettingsError(
-                    f"{subject} is named for {split_of[subject]} and for {name}: expected one of them"
-                )
+                raise SettingsError(f"{subject} is named for {split_of[subject]} and for {name}: expected one of them")
     rest = "" if "train" in named else "train"
     return free["subject"].map(split_of).fillna(rest).astype("str")
 
@@ -162,9 +161,7 @@ def _resolve(person: str, free: pd.DataFrame) -> str:
         known = free.loc[free["subject_known"], "subject"].drop_duplicates()
         names = known.str.partition("/")[2].where(known.str.contains("/", regex=False), known).tolist()
         hint = did_you_mean(person, [*names, *known.tolist()])
-        raise SettingsError(
-            f"no person {person!r} in the manifest{hint}; found: {few(sorted(names), limit=12)}"
-        )
+        raise SettingsError(f"no person {person!r} in the manifest{hint}; found: {few(sorted(names), limit=12)}")
     return str(matches[0])
 
 
@@ -214,9 +211,7 @@ def _one_by_one(
     return split
 
 
-def _strata_counts(
-    strata: pd.Series, split: pd.Series, every: pd.Series, names: Sequence[str]
-) -> pd.DataFrame:
+def _strata_counts(strata: pd.Series, split: pd.Series, every: pd.Series, names: Sequence[str]) -> pd.DataFrame:
     counts = pd.crosstab(split, strata)
     return counts.reindex(index=list(names), columns=sorted(every.unique()), fill_value=0)
 
@@ -319,9 +314,7 @@ def _refuse_one_class(free: pd.DataFrame, split: pd.Series, names: Sequence[str]
 def _lacking(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> list[tuple[str, str]]:
     """(split, class) for each class that the footage has and the split has not."""
     there = set(zip(split, free["label"], strict=True))
-    return [
-        (name, each) for name in names for each in sorted(set(free["label"])) if (name, each) not in there
-    ]
+    return [(name, each) for name in names for each in sorted(set(free["label"])) if (name, each) not in there]
 
 
 def _lacking_notes(free: pd.DataFrame, split: pd.Series) -> list[str]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bonaface.errors import ManifestError, MissingExtraError, OutputError, few
 
-__all__ = ["TABLE_SUFFIXES", "TextTable", "as_text", "read_table", "write_bytes", "write_table"]
+__all__ = ["TABLE_SUFFIXES", "TextTable", "as_text", "read_table", "remove_file", "write_bytes", "write_table"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -46,9 +46,7 @@ def read_table(path: Path) -> TextTable:
     """
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
-        raise ManifestError(
-            f"{path} is no table by its name: expected a file ending in {', '.join(TABLE_SUFFIXES)}"
-        )
+        raise ManifestError(f"{path} is no table by its name: expected a file ending in {', '.join(TABLE_SUFFIXES)}")
     if path.is_dir():
         raise ManifestError(f"{path} is a folder: expected a table ({', '.join(TABLE_SUFFIXES)})")
     if not path.is_file():
@@ -57,10 +55,17 @@ def read_table(path: Path) -> TextTable:
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every cell as `str`: absent values become `""`, 3.0 in a column with gaps becomes `3`."""
-    return pd.DataFrame(
-        {str(name): _text(frame[name]) for name in frame.columns}, index=range(len(frame)), dtype="str"
-    )
+    """A copy with every cell as `str`: absent values become `""`, 3.0 in a column with gaps becomes `3`.
+
+    Raises ManifestError for text that UTF-8 cannot hold.
+    """
+    columns = {str(name): _text(frame[name]) for name in frame.columns}
+    try:
+        return pd.DataFrame(columns, index=range(len(frame)), dtype="str")
+    except UnicodeEncodeError:
+        bad = ((row + 1, value) for cells in columns.values() for row, value in enumerate(cells))
+        row, value = next((row, value) for row, value in bad if not _is_utf8(value))
+        raise ManifestError(f"a character that UTF-8 has not in row {row} ({value!r})") from None
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -96,10 +101,26 @@ def write_bytes(content: bytes, path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there. Raises OutputError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be removed: {error.strerror or error}") from None
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(column: pd.Series) -> list[str]:
@@ -123,9 +144,7 @@ def _read_csv(path: Path) -> TextTable:
     names = [name.strip() for name in header]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ManifestError(
-            f"{path} has the column {few(map(repr, repeated))} more than once: rename or remove one"
-        )
+        raise ManifestError(f"{path} has the column {few(map(repr, repeated))} more than once: rename or remove one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

@@ -81,9 +81,9 @@ class VideoReader:
         with contextlib.suppress(*_DAMAGE):
             times = [packet.pts for packet in self._container.demux(stream) if packet.size and packet.pts is not None]
         count = len(times) or int(stream.frames or 0)
-        steps = np.diff(np.sort(np.asarray(times, dtype=np.int64)))[:-1] if len(times) > 3 else np.empty(0)
+        steps = np.diff(np.sort(np.asarray(times, dtype=np.int64)))[:-1] if len(times) > 3 else np.empty(0, np.int64)
         base = float(stream.time_base) if stream.time_base else 0.0
-        typical = float(np.median(steps)) if len(steps) else 0.0
+        typical = np.float64(np.median(steps)) if len(steps) else np.float64(0)
         info = VideoInfo(
             width=context.width,
             height=context.height,
@@ -93,12 +93,16 @@ class VideoReader:
             frames=count,
             declared=int(stream.frames or 0),
             # A step of a millisecond is a container's rounding, not another rate.
-            variable_rate=bool(len(steps) and (np.abs(steps - typical) * base > max(0.25 * typical * base, 0.002)).any()),
+            variable_rate=bool(
+                len(steps) and (np.abs(steps - typical) * base > max(0.25 * typical * base, 0.002)).any()
+            ),
         )
         self._open()
         return info
 
-    def frames(self, wanted: set[int] | None, *, flip: str = "") -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
+    def frames(
+        self, wanted: set[int] | None, *, flip: str = ""
+    ) -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
         """Index, time in seconds and upright RGB picture of the wanted frames (None: all), in order.
 
         Decoding stops after the last wanted one. Damage ends the video early: see `decoded` and `damage`.

@@ -38,9 +38,7 @@ def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFr
     def fault(what: str, bad: Bools, shown: Callable[[int], str] | None = None) -> None:
         at = np.flatnonzero(bad)
         if len(at):
-            listed = few(
-                [f"row {i + 1} ({shown(i) if shown else names[i] or 'unnamed'})" for i in at[:1000]], limit=4
-            )
+            listed = few([f"row {i + 1} ({shown(i) if shown else names[i] or 'unnamed'})" for i in at[:1000]], limit=4)
             more = f" of {len(at)}" if len(at) > 1000 else ""
             faults.append(f"{what}: {listed}{more}")
 

@@ -54,9 +54,7 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, safe for JSON."""
-        return {
-            key: json_safe(value) if isinstance(value, float) else value for key, value in vars(self).items()
-        }
+        return {key: json_safe(value) if isinstance(value, float) else value for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,10 @@ def compare(
         raise SettingsError(f"a comparison needs two systems or more; got {', '.join(tables) or 'none'}")
     without = [name for name in tables if name not in points]
     if without:
-        raise SettingsError(
-            f"no operating point for {few(without)}; choose each on its own validation scores"
-        )
+        raise SettingsError(f"no operating point for {few(without)}; choose each on its own validation scores")
     aligned, left_out = align(tables, mismatch=mismatch)
     evaluations = {
-        name: evaluate(table, [points[name]], policy=policy, intervals=intervals)
-        for name, table in aligned.items()
+        name: evaluate(table, [points[name]], policy=policy, intervals=intervals) for name, table in aligned.items()
     }
     samples = {name: Sample.of(table) for name, table in aligned.items()}
     first = next(iter(samples.values()))
@@ -162,9 +157,7 @@ def align(
     common = common.sort_values()
     left_out = {system: len(index) - len(common) for system, index in names.items()}
     if not len(common):
-        raise ScoreTableError(
-            f"{few(systems)} have no presentation in common; compare scores of the same manifest"
-        )
+        raise ScoreTableError(f"{few(systems)} have no presentation in common; compare scores of the same manifest")
     if any(left_out.values()) and mismatch == "refuse":
         counts = ", ".join(f"{count} of {system}'s" for system, count in left_out.items() if count)
         system = next(system for system, count in left_out.items() if count)
@@ -202,9 +195,7 @@ class _Measured(NamedTuple):
     reason: str = ""
 
 
-def _measure(
-    sample: Sample, point: OperatingPoint, policy: Policy, resampling: Resampling
-) -> dict[str, _Measured]:
+def _measure(sample: Sample, point: OperatingPoint, policy: Policy, resampling: Resampling) -> dict[str, _Measured]:
     none = np.empty(0)
     accepted, undefined = accepts(sample, point)
     base = np.ones(len(sample), dtype=bool) if policy == "reject" else sample.ok
@@ -268,9 +259,7 @@ def _difference(
     error = math.sqrt(estimate.variance)
     reach = float(stats.t.ppf((1 + resampling.confidence) / 2, estimate.freedom)) * error
     p = 2 * float(stats.t.sf(abs(value) / error, estimate.freedom))
-    return Difference(
-        measure, *pair, value, max(value - reach, -1.0), min(value + reach, 1.0), p, nan, False, ""
-    )
+    return Difference(measure, *pair, value, max(value - reach, -1.0), min(value + reach, 1.0), p, nan, False, "")
 
 
 def _holm(differences: list[Difference], level: float) -> tuple[Difference, ...]:

@@ -99,9 +99,7 @@ def error_curves(presentations: pd.DataFrame, *, points: int = 2000) -> ErrorCur
     errors = sweep(Sample.of(presentations))
     at = _thresholds(errors)
     far, frr = errors.far, errors.frr
-    length = (
-        _travel(np.nan_to_num(far)) + _travel(np.nan_to_num(frr)) + _travel(at) / max(at[-1] - at[0], 1e-300)
-    )
+    length = _travel(np.nan_to_num(far)) + _travel(np.nan_to_num(frr)) + _travel(at) / max(at[-1] - at[0], 1e-300)
     steps = _thin(length, points)
     return ErrorCurves(
         threshold=at[steps],
@@ -111,9 +109,7 @@ def error_curves(presentations: pd.DataFrame, *, points: int = 2000) -> ErrorCur
         apcer_max=errors.apcer_max[steps],
         species={
             name: accepted[steps] / total
-            for name, accepted, total in zip(
-                errors.species_names, errors.accepted, errors.attacks, strict=True
-            )
+            for name, accepted, total in zip(errors.species_names, errors.accepted, errors.attacks, strict=True)
         },
         scale=_scale(errors),
     )

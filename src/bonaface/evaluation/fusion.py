@@ -28,9 +28,7 @@ _FUSE: dict[FusionRule, Callable[[_Floats], _Floats]] = {
 }
 
 
-def presentations(
-    table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule | None = None
-) -> pd.DataFrame:
+def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule | None = None) -> pd.DataFrame:
     """One row a presentation, in order of first appearance, with the same columns; `frame` is empty.
 
     `image` takes the first frame alone, and a failed first frame is a failed presentation. `video` takes the
@@ -69,9 +67,7 @@ def presentations(
     result = table.iloc[order[row]].reset_index(drop=True)
     result["frame"] = pd.array([pd.NA] * count, dtype="Int64")
     if fuse.any():
-        values = {
-            column: result[column].to_numpy(dtype=np.float64, copy=True) for column in ("logit", "score")
-        }
+        values = {column: result[column].to_numpy(dtype=np.float64, copy=True) for column in ("logit", "score")}
         status = text_column(result, "status").copy()
         usable = (text_column(table, "status")[order] == Status.OK) & ~is_fused & fuse[code]
         logits = table["logit"].to_numpy(dtype=np.float64)[order]
@@ -104,7 +100,7 @@ def _fuse_groups(
 def _need_frames(
     table: pd.DataFrame,
     order: NDArray[np.intp],
-    names: Any,  # noqa: ANN401
+    names: Any,
     has_frames: NDArray[np.bool_],
     first_row: NDArray[np.intp],
 ) -> None:

@@ -96,9 +96,7 @@ class Estimate(NamedTuple):
         """Bounds of a rate; `chosen` where its threshold was chosen on the same scores, which adds
         variance."""
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
-            return Interval(
-                *clopper_pearson(self.value * self.total, self.total, confidence), "clopper-pearson"
-            )
+            return Interval(*clopper_pearson(self.value * self.total, self.total, confidence), "clopper-pearson")
         if not self.persons:
             return Interval(math.nan, math.nan, "", ONE_PERSON)
         if self.value in (0.0, 1.0):
@@ -155,14 +153,10 @@ class Resampling:
         replicates = np.empty(0)
         if self.weights is not None:
             drawn = self.weights @ counts
-            replicates = np.divide(
-                self.weights @ sums, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0
-            )
+            replicates = np.divide(self.weights @ sums, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
         return self.estimate(value, influence, replicates, of)
 
-    def estimate(
-        self, value: float, influence: Floats, replicates: Floats, *of: NDArray[np.bool_]
-    ) -> Estimate:
+    def estimate(self, value: float, influence: Floats, replicates: Floats, *of: NDArray[np.bool_]) -> Estimate:
         """A statistic over the presentations `of` (of each class, where it needs both) from its
         replicates."""
         units = int(min(np.count_nonzero(self.per_unit(which)) for which in of))
@@ -172,9 +166,7 @@ class Resampling:
         if first_order <= 1e-24:
             variance = 0.0
         by_person = [np.bincount(self._person[which]) for which in of]
-        worth = [
-            float(count.sum()) ** 2 / float((count.astype(np.float64) ** 2).sum()) for count in by_person
-        ]
+        worth = [float(count.sum()) ** 2 / float((count.astype(np.float64) ** 2).sum()) for count in by_person]
         return Estimate(
             value=value,
             variance=variance * units / max(units - 1, 1),

@@ -96,9 +96,7 @@ def by_group(
     _check_policy(policy)
     if column not in presentations.columns:
         known = [str(name) for name in presentations.columns]
-        raise SettingsError(
-            f"no column {column!r} to group by{did_you_mean(column, known)}; known: {', '.join(known)}"
-        )
+        raise SettingsError(f"no column {column!r} to group by{did_you_mean(column, known)}; known: {', '.join(known)}")
     sample = Sample.of(presentations)
     code, names = pd.factorize(text_column(presentations, column), sort=True)
     if intervals and len(names) > 50:
@@ -185,9 +183,7 @@ def measure(
     ok, bona_fide, attack = sample.ok, sample.bona_fide, ~sample.bona_fide
     judged = ok if not undefined else np.zeros(len(sample), dtype=bool)
     base = judged if policy == "exclude" or undefined else np.ones(len(sample), dtype=bool)
-    no_attack = undefined or (
-        "no attack presentation has a score" if attack.any() else "no attack presentations"
-    )
+    no_attack = undefined or ("no attack presentation has a score" if attack.any() else "no attack presentations")
     no_bona_fide = undefined or (
         "no bona fide presentation has a score" if bona_fide.any() else "no bona fide presentations"
     )
@@ -209,9 +205,7 @@ def measure(
     if point.logit_threshold is not None and not undefined:
         apart = rounded_apart(sample, point.threshold, point.logit_threshold)
         if apart:
-            notes.append(
-                f"{apart} scores lie within rounding of the threshold and were decided on their logits"
-            )
+            notes.append(f"{apart} scores lie within rounding of the threshold and were decided on their logits")
     return Measures(
         point=point,
         policy=policy,
@@ -233,9 +227,7 @@ def measure(
     )
 
 
-def _worst(
-    meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str
-) -> tuple[Rate, str]:
+def _worst(meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str) -> tuple[Rate, str]:
     """The worst species' rate; of equals the one with most presentations."""
     known = {name: rate for name, rate in apcer.items() if rate.defined}
     if not known:
@@ -296,6 +288,4 @@ def _notes(counts: Counts) -> tuple[str, ...]:
 
 def _check_policy(policy: str) -> None:
     if policy not in {"reject", "exclude"}:
-        raise SettingsError(
-            f"unknown policy {policy!r} for presentations without a score; known: reject, exclude"
-        )
+        raise SettingsError(f"unknown policy {policy!r} for presentations without a score; known: reject, exclude")

@@ -21,9 +21,7 @@ def auc_estimate(sample: Sample, resampling: Resampling) -> Estimate | None:
     bona_fide, attack = sample.ok & sample.bona_fide, sample.ok & ~sample.bona_fide
     if not bona_fide.any() or not attack.any():
         return None
-    pairs = pair_matrix(
-        sample.value[sample.ok], bona_fide[sample.ok], resampling.unit[sample.ok], resampling.units
-    )
+    pairs = pair_matrix(sample.value[sample.ok], bona_fide[sample.ok], resampling.unit[sample.ok], resampling.units)
     accepted, rejected = resampling.per_unit(bona_fide), resampling.per_unit(attack)
     total = accepted.sum() * rejected.sum()
     value = float(pairs.sum() / total)
@@ -59,9 +57,7 @@ def pair_matrix(
         rows = slice(edges[first], edges[last])
         cell = (bins[rows] - first) * units + unit[rows]
         shape = (last - first, units)
-        above = (
-            np.bincount(cell[bona_fide[rows]], minlength=shape[0] * units).reshape(shape).astype(np.float64)
-        )
+        above = np.bincount(cell[bona_fide[rows]], minlength=shape[0] * units).reshape(shape).astype(np.float64)
         attacks = np.bincount(cell[~bona_fide[rows]], minlength=shape[0] * units).reshape(shape)
         upto = below + np.cumsum(attacks, axis=0)
         lower = upto - attacks

@@ -103,10 +103,7 @@ def rank(sample: Sample, resampling: Resampling | None) -> Ranking:
     if missing:
         reason = f"no {' and no '.join(missing)} presentation has a score"
         undefined = Figure(math.nan, reason=reason)
-        at = {
-            t.name: AtRate(t.name, t.title, Rate(0, 0, 0, reason=reason), math.nan, CHOSEN_HERE)
-            for t in _TARGETS
-        }
+        at = {t.name: AtRate(t.name, t.title, Rate(0, 0, 0, reason=reason), math.nan, CHOSEN_HERE) for t in _TARGETS}
         return Ranking(undefined, undefined, math.nan, at)
     errors = sweep(sample)
     drawn = _Drawn(sample, errors, resampling) if resampling and resampling.weights is not None else None
@@ -132,16 +129,13 @@ def auc(sample: Sample, resampling: Resampling | None) -> Figure:
     return Figure(estimate.value, sample.persons, bounds.low, bounds.high, bounds.method, bounds.reason)
 
 
-def _eer(
-    sample: Sample, errors: Sweep, step: int, resampling: Resampling | None, drawn: _Drawn | None
-) -> Figure:
+def _eer(sample: Sample, errors: Sweep, step: int, resampling: Resampling | None, drawn: _Drawn | None) -> Figure:
     value = float(errors.far[step] + errors.frr[step]) / 2
     if resampling is None:
         return Figure(value, sample.persons, note=CHOSEN_HERE)
     wrong = _accepted(sample, errors, step) != sample.bona_fide
     parts = [
-        resampling.mean(wrong.astype(np.float64), sample.ok & (sample.bona_fide == side))
-        for side in (True, False)
+        resampling.mean(wrong.astype(np.float64), sample.ok & (sample.bona_fide == side)) for side in (True, False)
     ]
     replicates = drawn.equal_error() if drawn else np.empty(0)
     estimate = resampling.estimate(

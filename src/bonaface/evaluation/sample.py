@@ -98,9 +98,7 @@ def _species(table: pd.DataFrame, bona_fide: NDArray[np.bool_]) -> tuple[NDArray
     names = np.where(names == "", UNSPECIFIED, names)
     dataset = text_column(table, "dataset")
     if len(pd.unique(dataset)) > 1:
-        prefixed = [
-            f"{of}/{name}" if of else name for of, name in zip(dataset[~bona_fide], names, strict=True)
-        ]
+        prefixed = [f"{of}/{name}" if of else name for of, name in zip(dataset[~bona_fide], names, strict=True)]
         names = np.array(prefixed, dtype=object)
     code, known = pd.factorize(names, sort=True)
     species = np.full(len(bona_fide), -1, dtype=np.intp)

@@ -50,9 +50,7 @@ def read_raw_scores(path: Path | str) -> pd.DataFrame:
     if suffix in _PARQUET:
         _need_parquet(path)
     elif suffix != ".csv":
-        raise ScoreTableError(
-            f"{path} is neither .csv nor .parquet; give a score table in one of these formats"
-        )
+        raise ScoreTableError(f"{path} is neither .csv nor .parquet; give a score table in one of these formats")
     try:
         if suffix in _PARQUET:
             return pd.read_parquet(path)
@@ -99,15 +97,11 @@ def join_manifest(
     """
     for column, of, what in (("presentation", scores, "the scores"), ("path", manifest, "the manifest")):
         if column not in of.columns:
-            raise ScoreTableError(
-                f"{what} have no column {column}; found: {', '.join(map(str, of.columns)) or 'none'}"
-            )
+            raise ScoreTableError(f"{what} have no column {column}; found: {', '.join(map(str, of.columns)) or 'none'}")
     names = text_column(scores, "presentation")
     known = pd.Index(text_column(manifest, "path"))
     if not known.is_unique:
-        raise ScoreTableError(
-            f"the manifest names {known[known.duplicated()][0]} twice; a path may occur once"
-        )
+        raise ScoreTableError(f"the manifest names {known[known.duplicated()][0]} twice; a path may occur once")
     at = known.get_indexer(pd.Index(names))
     if (at < 0).any():
         strange = pd.unique(names[at < 0])
@@ -137,9 +131,7 @@ def join_manifest(
 def digest(table: pd.DataFrame) -> str:
     """SHA-256 over presentations, persons, labels, statuses and scores, whatever the order of the rows."""
     names = text_column(table, "presentation")
-    frames = (
-        table["frame"].fillna(-1).to_numpy(dtype=np.int64) if "frame" in table else np.full(len(table), -1)
-    )
+    frames = table["frame"].fillna(-1).to_numpy(dtype=np.int64) if "frame" in table else np.full(len(table), -1)
     order = np.lexsort((frames, pd.factorize(names, sort=True)[0]))
     total = hashlib.sha256()
     for column in ("presentation", "label", "status", "species", "subject"):

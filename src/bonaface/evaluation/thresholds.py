@@ -88,9 +88,7 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
         return fixed_point(limit)
     split = sorted({str(item) for item in pd.unique(text_column(validation, "split"))} - {""})
     if "test" in split:
-        raise ScoreTableError(
-            "thresholds are chosen on validation, but this table holds the split test; leave it out"
-        )
+        raise ScoreTableError("thresholds are chosen on validation, but this table holds the split test; leave it out")
     sample = Sample.of(validation)
     scored = {
         "bona fide": int((sample.ok & sample.bona_fide).sum()),
@@ -111,13 +109,9 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
     if sample.on_logits:
         apart = rounded_apart(sample, threshold, value)
         if apart:
-            warnings.append(
-                f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits"
-            )
+            warnings.append(f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits")
     if "train" in split:
-        warnings.append(
-            "the threshold was chosen on training data, whose errors are smaller than those to come"
-        )
+        warnings.append("the threshold was chosen on training data, whose errors are smaller than those to come")
     chosen_on = {
         "split": "+".join(split),
         "presentations": len(sample),
@@ -131,9 +125,7 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
         "apcer_max": float(errors.apcer_max[step]),
         "digest": digest(validation),
     }
-    return OperatingPoint(
-        threshold, value if sample.on_logits else None, criterion, chosen_on, tuple(warnings)
-    )
+    return OperatingPoint(threshold, value if sample.on_logits else None, criterion, chosen_on, tuple(warnings))
 
 
 def fixed_point(score: float = 0.5) -> OperatingPoint:
@@ -185,12 +177,8 @@ def _parse(criterion: str) -> tuple[str, float]:
             limit = math.nan
         if 0 <= limit <= 1:
             return match[1].removesuffix("=") if match[1] == "fixed=" else match[1], limit
-        raise SettingsError(
-            f"criterion {criterion!r}: {match[2]} is not a share between 0 and 1, such as 0.01"
-        )
-    raise SettingsError(
-        f"unknown criterion {criterion!r}{did_you_mean(text, CRITERIA)}; known: {', '.join(CRITERIA)}"
-    )
+        raise SettingsError(f"criterion {criterion!r}: {match[2]} is not a share between 0 and 1, such as 0.01")
+    raise SettingsError(f"unknown criterion {criterion!r}{did_you_mean(text, CRITERIA)}; known: {', '.join(CRITERIA)}")
 
 
 def _steps(errors: Sweep, name: str, limit: float) -> tuple[int, int]:
@@ -234,9 +222,7 @@ def _warnings(errors: Sweep, step: int, name: str, limit: float) -> list[str]:
             "without error; the middle was taken, but validation was too easy to choose a threshold by"
         )
     if step in (0, len(errors.values)):
-        warnings.append(
-            f"the threshold {'accepts' if step == 0 else 'rejects'} every validation presentation"
-        )
+        warnings.append(f"the threshold {'accepts' if step == 0 else 'rejects'} every validation presentation")
     if name == "apcer<=" and 0 < limit < 1:
         needed = math.ceil(1 / limit - 1e-9)
         few = [k for k, n in zip(errors.species_names, errors.attacks, strict=True) if n < needed]

@@ -38,7 +38,7 @@ class BestEpoch(NamedTuple):
 
 
 def best_epoch(history: Sequence[Record], monitor: str) -> BestEpoch:
-    """The epoch with the least monitored value, of equal ones that with the least validation loss, then the first."""
+    """The epoch with the least monitored value; of equal ones that with the least loss, then the first."""
     if not history:
         return BestEpoch(0, float("nan"))
     best = min(history, key=lambda record: (record[monitor], record["val_loss"]))
@@ -98,7 +98,7 @@ class Checkpoints:
         write_bytes(f"{json.dumps(about, indent=2)}\n".encode(), self.best.with_suffix(".json"))
 
     def keep_last(self, state: Mapping[str, Any], history: Sequence[Record]) -> None:
-        """Make this the state to go on from. `state` holds tensors, numbers, strings and containers of them."""
+        """Make this the state to go on from; it holds tensors, numbers, strings and containers of them."""
         buffer = io.BytesIO()
         torch.save({**state, "history": [dict(record) for record in history]}, buffer)
         write_bytes(buffer.getvalue(), self.last)
@@ -113,7 +113,7 @@ class Checkpoints:
         if not self.last.is_file():
             return None
         try:
-            # Restricted as far as torch can restrict a pickle; whoever can write here could change the recipe, too.
+            # As restricted as torch can make a pickle, which is no boundary: this is our own file, in our run.
             state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
             reason = " ".join(str(error).split())[:120]
@@ -133,7 +133,7 @@ class Checkpoints:
                 raise OutputError(f"{path} is there already; resume that training, or name another folder")
 
 
-def _changed(before: Any, after: Any, name: str = "") -> list[str]:  # noqa: ANN401 (nested JSON)
+def _changed(before: Any, after: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [*before, *(key for key in after if key not in before)]
         inner = (_changed(before.get(key), after.get(key), f"{name}.{key}".lstrip(".")) for key in keys)

@@ -46,4 +46,4 @@ def grad_cam(
             image.requires_grad_(True)
             with torch.enable_grad(), contextlib.redirect_stdout(None):
                 maps.append(method(input_tensor=image, targets=[lambda output: sign * output[..., 0].sum()])[0])
-    return np.clip(np.nan_to_num(np.stack(maps)), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.nan_to_num(np.stack(maps)), 0, 1), dtype=np.float32)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def check_parity(network: LivenessNet, path: Path, crops: NDArray[np.uint8]) -> 
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     names = ("torch.onnx", "onnxscript", "torch.export", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:

@@ -18,7 +18,7 @@ __all__ = ["Interrupted", "Interruption"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):  # noqa: N818 (nothing is wrong)
+class Interrupted(Exception):
     """Somebody asked the training to end."""
 
 
@@ -30,8 +30,8 @@ class _Flag(Protocol):
 class Interruption(Callback):
     """Listens for the signals, and stops every process of the training at the same batch.
 
-    Lightning's own handling exits the process on Ctrl-C, and talks to other processes inside a signal handler.
-    With `spawned` the training runs in processes that this one starts.
+    Lightning's own handling exits the process on Ctrl-C, and talks to other processes inside a signal
+    handler. With `spawned` the training runs in processes that this one starts.
     """
 
     def __init__(self, *, spawned: bool = False) -> None:
@@ -53,7 +53,7 @@ class Interruption(Callback):
                 signal.signal(number, handler)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the signals back from Lightning, which has just wrapped them; children leave them to their parent."""
+        """Take the signals back from Lightning, which has just wrapped them; children leave them alone."""
         if threading.current_thread() is not threading.main_thread():
             return
         if self._spawned:
@@ -62,11 +62,11 @@ class Interruption(Callback):
         else:
             self._listen()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401 (Lightning's hook)
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stop here if asked to."""
         self._stop_if_asked(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401 (Lightning's hook)
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stop here if asked to."""
         self._stop_if_asked(trainer)
 

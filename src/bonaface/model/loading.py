@@ -46,7 +46,7 @@ _SHUFFLE, _SAMPLE = 0, 1
 
 
 class Batch(NamedTuple):
-    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), and `(n,)` which sample each is."""
+    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), which samples they are."""
 
     crops: Tensor
     labels: Tensor
@@ -63,10 +63,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """The usable stored frames of presentations: `names`, `labels` (True bona fide), and frames `start[i]:start[i + 1]`.
+    """The usable stored frames of presentations; presentation i has frames `start[i]:start[i + 1]`.
 
-    `left_out` names the presentations without one. Everything is a plain array, which worker processes share
-    without copying.
+    `labels` are True for bona fide. `left_out` names the presentations without a frame. All is plain arrays,
+    which worker processes share without copying.
     """
 
     names: tuple[str, ...]
@@ -178,9 +178,7 @@ class EpochSampler(Sampler[Key]):
         order = np.empty(count, dtype=np.int64)
         rng.shuffle(wanted)
         for label in (True, False):
-            order[wanted == label] = _repeated(
-                np.flatnonzero(self._labels == label), int((wanted == label).sum()), rng
-            )
+            order[wanted == label] = _repeated(np.flatnonzero(self._labels == label), int((wanted == label).sum()), rng)
         return order
 
 
@@ -203,8 +201,8 @@ def validation_loader(
 def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: float) -> float:
     """What a bona fide sample must weigh for both classes to weigh the same in the loss.
 
-    Counts what is expected after a share `simulate` of the bona fide samples has become attacks; `balanced` says
-    that the sampler draws both classes as often.
+    Counts what is expected once a share `simulate` of the bona fide samples has become attacks; `balanced`
+    says that the sampler draws both classes as often.
     """
     bona_fide = 0.5 if balanced else float(labels.mean())
     left = bona_fide * (1 - simulate)
@@ -253,9 +251,7 @@ def _loader(
     if workers:
         start: Callable[[int], None] = _start_worker
         options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": start}
-    return DataLoader(
-        dataset, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pin, **options
-    )
+    return DataLoader(dataset, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pin, **options)
 
 
 def _start_worker(_: int) -> None:

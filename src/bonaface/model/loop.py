@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -44,11 +44,14 @@ _STEPS_PER_LINE = 10
 
 
 class TrainingLoop(LightningModule):
-    """Trains a network by a recipe; after each epoch it measures, keeps the best weights and the state to go on from.
+    """Trains a network by a recipe; after each epoch it measures, and keeps what is worth keeping.
 
-    `state` is what an interrupted training left. Lightning's own checkpoints are not used: what they say of the place
-    in the epoch differs from version to version, and they hold the scheduler's state from before its step.
+    `state` is what an interrupted training left. Lightning's own checkpoints are not used: what they say of
+    the place in the epoch differs from version to version, and they are written before the scheduler steps.
     """
+
+    positive_weight: Tensor
+    loss_sum: Tensor
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class TrainingLoop(LightningModule):
                 train.labels, balanced=self._settings.balance == "sampler", simulate=recipe.augment.simulate
             )
         self.register_buffer("positive_weight", torch.tensor(weight), persistent=False)
-        self.register_buffer("loss_sum", torch.zeros(2, dtype=torch.float64), persistent=False)
+        self.register_buffer("loss_sum", torch.zeros(2), persistent=False)
         if state:
             network.load_state_dict(state["network"])
 
@@ -118,7 +121,7 @@ class TrainingLoop(LightningModule):
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, and a scheduler that is stepped here and not by Lightning, so that what is kept includes its step."""
+        """Adam, with a scheduler that is stepped here, not by Lightning: what is kept includes its step."""
         settings = self._settings
         optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -134,15 +137,19 @@ class TrainingLoop(LightningModule):
         return optimizer
 
     def on_train_epoch_start(self) -> None:
-        """Lightning's hook: from here on the epoch follows from its number alone."""
+        """Lightning's hook."""
         self._started = time.monotonic()
         self.loss_sum.zero_()
-        seed = np.random.SeedSequence((_NOISE, self._recipe.seed, len(self.history), self.trainer.global_rank))
-        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         if self._settings.freeze_norm:
             for module in self.network.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Seed dropout by the epoch; not earlier, as loaders draw a number too, some more often than others."""
+        if batch_index == 0:
+            seed = np.random.SeedSequence((_NOISE, self._recipe.seed, len(self.history), self.trainer.global_rank))
+            torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch."""
@@ -150,11 +157,11 @@ class TrainingLoop(LightningModule):
         smoothing = self._settings.label_smoothing
         labels = batch.labels * (1 - smoothing) + smoothing / 2
         loss = binary_cross_entropy_with_logits(logits, labels, pos_weight=self.positive_weight)
-        self.loss_sum += torch.stack([loss.detach().double() * len(labels), loss.new_tensor(len(labels)).double()])
+        self.loss_sum += torch.stack([loss.detach() * len(labels), loss.new_tensor(len(labels))])
         self.log("train_loss", loss, prog_bar=True, logger=False)
         if batch_index % _STEPS_PER_LINE == 0:
             step = len(self.history) * int(self.trainer.num_training_batches) + batch_index
-            self._plot({"step/train_loss": loss}, step)
+            self._plot({"step/train_loss": loss.item()}, step)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -172,9 +179,7 @@ class TrainingLoop(LightningModule):
         logits = self._gathered(torch.cat([logits for _, logits in self._judged]))
         known, first = np.unique(samples.cpu().numpy(), return_index=True)
         self._judged = []
-        self._measured = validation_measures(
-            logits.cpu().double().numpy()[first], self._val_frames.labels[known]
-        )
+        self._measured = validation_measures(logits.cpu().double().numpy()[first], self._val_frames.labels[known])
         shown = {name: value for name, value in self._measured.items() if name in ("val_loss", "val_hter")}
         self.log_dict(shown, prog_bar=True, logger=False, rank_zero_only=True)
 
@@ -191,8 +196,8 @@ class TrainingLoop(LightningModule):
         }
         if not np.isfinite([record["train_loss"], record["val_loss"]]).all():
             raise InputError(
-                f"the loss became {record['train_loss']:g} in training and {record['val_loss']:g} in validation in "
-                f"epoch {record['epoch']}; lower training.learning_rate, or set training.precision=32"
+                f"in epoch {record['epoch']} the loss became {record['train_loss']:g} in training and "
+                f"{record['val_loss']:g} in validation; lower training.learning_rate or set training.precision=32"
             )
         self._scheduler.step(record["val_loss"])
         self.history.append(record)
@@ -233,13 +238,16 @@ class TrainingLoop(LightningModule):
         assert isinstance(gathered, Tensor)
         return gathered.flatten(0, 1)
 
-    def _plot(self, values: Mapping[str, float | Tensor], step: int) -> None:
+    def _plot(self, values: Record, step: int) -> None:
         if isinstance(self.logger, TensorBoardLogger):
-            self.logger.log_metrics({name: float(value) for name, value in values.items()}, step)
+            self.logger.log_metrics(dict(values), step)
 
 
 def validation_measures(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> dict[str, float]:
-    """Loss in nats; accuracy, FAR and FRR at score 0.5; HTER at the threshold of equal error. Labels: True bona fide."""
+    """Loss in nats; accuracy, FAR and FRR at score 0.5; HTER at the threshold of equal error.
+
+    `labels` are True for bona fide; each class must occur.
+    """
     rejected = logits < 0
     table = pd.DataFrame(
         {

@@ -106,8 +106,7 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
         repository = _card(settings.name).repository
         if not repository:
             raise WeightsError(
-                f"the hub holds no weights of {settings.name}; "
-                "set model.weights=none, or to a .safetensors file"
+                f"the hub holds no weights of {settings.name}; set model.weights=none, or to a .safetensors file"
             )
         return _assemble(settings, fetch_weights(settings.name, repository, cache=cache))
     return _assemble(settings, read_weights(Path(settings.weights)))
@@ -207,9 +206,7 @@ def _origin(weights: Weights | None, settings: ModelSettings, card: _Card) -> di
     if weights is None:
         return {"weights": "none"}
     if weights.about:  # one of ours goes on: it still stands on the weights that it started from
-        return {
-            key: str(weights.about[key]) for key in ("weights", "sha256", "licence") if key in weights.about
-        }
+        return {key: str(weights.about[key]) for key in ("weights", "sha256", "licence") if key in weights.about}
     if settings.weights == "imagenet":
         return {"weights": card.repository, "sha256": weights.sha256, "licence": card.licence}
     return {"weights": Path(weights.source).name, "sha256": weights.sha256}
@@ -225,9 +222,7 @@ def _classifier_name(backbone: nn.Module, name: str) -> str:
     for path, module in backbone.named_modules():
         if module is classifier and isinstance(module, nn.Linear):
             return str(path)
-    raise SettingsError(
-        f"model.name={name} has no single linear classifier to give one logit; choose another"
-    )
+    raise SettingsError(f"model.name={name} has no single linear classifier to give one logit; choose another")
 
 
 def _check_head(network: LivenessNet) -> None:
@@ -242,8 +237,7 @@ def _check_head(network: LivenessNet) -> None:
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(
-            f"model.name={network.architecture} does not work at "
-            f"model.input_size={network.input_size}: {reason}"
+            f"model.name={network.architecture} does not work at model.input_size={network.input_size}: {reason}"
         ) from None
     finally:
         network.train(training)

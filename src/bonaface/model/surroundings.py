@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
-from lightning.fabric.utilities.seed import isolate_rng
 from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities.seed import isolate_rng
 
 __all__ = ["quiet_lightning", "seeded", "single_threaded_opencv"]
 
@@ -21,7 +21,10 @@ _IRRELEVANT = (
     (r"`?isinstance\(treespec, LeafSpec\)`? is deprecated", FutureWarning),
     (r".*LeafSpec.*is deprecated", FutureWarning),
     # The loader's workers are forked before they start a thread, and use none of the parent's.
-    (r"This process \(pid=\d+\) is multi-threaded, use of fork\(\) may lead to deadlocks", DeprecationWarning),
+    (
+        r"This process \(pid=\d+\) is multi-threaded, use of fork\(\) may lead to deadlocks",
+        DeprecationWarning,
+    ),
 )
 """Warnings that no user can or should act upon: how they begin, and why they say nothing here."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,16 +19,15 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, SettingsError, writing
-from bonaface.model.bar import StepBar
+from bonaface.errors import BonafaceError, InputError, SettingsError, few, writing
 from bonaface.model.checkpoints import Checkpoints, Record, best_epoch, fingerprint, has_run_dry
 from bonaface.model.interruption import Interrupted, Interruption
 from bonaface.model.loading import StoredFrames, frames_for_training, frames_for_validation
 from bonaface.model.loop import TrainingLoop
 from bonaface.model.network import build_network
+from bonaface.model.progress import StepBar, StepProgress
 from bonaface.model.surroundings import quiet_lightning, seeded, single_threaded_opencv
 from bonaface.settings import Recipe, TrainingSettings
-from bonaface.verdicts import Label
 
 __all__ = ["Stopped", "TrainingResult", "fit"]
 
@@ -38,10 +38,11 @@ Stopped = Literal["finished", "early", "interrupted"]
 class TrainingResult:
     """What a training left.
 
-    Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, where not one was completed. `history` has a row
-    an epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at score 0.5), `val_hter`
-    (at the threshold of equal error), `lr`, `seconds`. `left_out` names the presentations of `train` without a usable
-    frame, and those of `val` without a usable first frame. `seconds` are of this call alone.
+    Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, where not one was completed. `history`
+    has a row an epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at
+    score 0.5), `val_hter` (at the threshold of equal error), `lr`, `seconds`. `left_out` names the
+    presentations of `train` without a usable frame, and those of `val` without a usable first frame.
+    `seconds` are of this call alone.
     """
 
     best_weights: Path
@@ -67,15 +68,17 @@ def fit(
 ) -> TrainingResult:
     """Train on the manifest's `train`, choose the best epoch on its `val`; `crops` is the crop store's table.
 
-    Writes `run/checkpoints` and `run/logs`. Ctrl-C or SIGTERM end it between two batches; with `resume` it then goes on
-    after the last complete epoch, to exactly the weights that it would have had. `progress` is told training steps,
-    `on_epoch` each row of the history; Lightning's progress bar is shown on a terminal where neither was given, or by
-    `bar`. Raises InputError where a split lacks a class, SettingsError for a device or precision that is not here,
-    and what `build_network` raises.
+    Writes `run/checkpoints` and `run/logs`. Ctrl-C or SIGTERM end it between two batches; with `resume` it
+    then goes on after the last complete epoch, to exactly the weights that it would have had. `progress` is
+    told training steps, `on_epoch` each row of the history (neither by processes of several devices).
+    Lightning's bar is shown on a terminal where nothing else tells of progress, or as `bar` says. Raises
+    InputError where a split lacks a class or the loss is lost, SettingsError for a device or precision that
+    is not here, OutputError where `run` holds a training or cannot be written, and what `build_network` does.
     """
     started = time.monotonic()
-    _check_device(recipe.training)
-    train = frames_for_training(manifest.where("train"), crops, first=recipe.training.frame == "first")
+    settings = recipe.training
+    accelerator = _accelerator(settings)
+    train = frames_for_training(manifest.where("train"), crops, first=settings.frame == "first")
     val = frames_for_validation(manifest.where("val"), crops)
     _check_classes("train", train, "a usable stored frame")
     _check_classes("val", val, "a usable first frame")
@@ -84,36 +87,165 @@ def fit(
     if not resume:
         checkpoints.refuse_if_used()
     state = checkpoints.read_last(expected) if resume else None
-    stopped = _verdict(state["history"] if state else [], recipe.training)
-    if stopped == "interrupted":
-        interruption = Interruption(spawned=_spawns(recipe.training))
-        with ExitStack() as stack:
-            stack.enter_context(seeded(recipe.seed))
-            stack.enter_context(quiet_lightning())
-            stack.enter_context(single_threaded_opencv())
-            loop = TrainingLoop(
-                build_network(recipe.model),
-                recipe,
-                train=train,
-                val=val,
-                checkpoints=checkpoints,
-                fingerprint=expected,
-                state=state,
-                on_epoch=on_epoch,
-            )
-            callbacks: list[Callback] = [interruption]
-            alone = progress is None and on_epoch is None
-            shows_bar = (alone and sys.stderr.isatty()) if bar is None else bar
-            ...
-    history = (checkpoints.read_last(expected) or {"history": []})["history"]
-    best = best_epoch(history, recipe.training.monitor)
+    if _verdict(state["history"] if state else [], settings) == "interrupted":
+        _train(
+            recipe,
+            (train, val),
+            checkpoints,
+            fingerprint=expected,
+            state=state,
+            accelerator=accelerator,
+            progress=progress,
+            on_epoch=on_epoch,
+            bar=(sys.stderr.isatty() and progress is None and on_epoch is None) if bar is None else bar,
+        )
+        state = checkpoints.read_last(expected)
+    history = state["history"] if state else []
+    best = best_epoch(history, settings.monitor)
     return TrainingResult(
         best_weights=checkpoints.best,
         last_checkpoint=checkpoints.last,
         best_epoch=best.epoch,
         best_value=best.value,
         history=pd.DataFrame(history),
-        stopped=_verdict(history, recipe.training),
+        stopped=_verdict(history, settings),
         seconds=time.monotonic() - started,
         left_out={"train": train.left_out, "val": val.left_out},
     )
+
+
+def _train(
+    recipe: Recipe,
+    frames: tuple[StoredFrames, StoredFrames],
+    checkpoints: Checkpoints,
+    *,
+    fingerprint: Mapping[str, Any],
+    state: Mapping[str, Any] | None,
+    accelerator: str,
+    progress: Callable[[int, int], None] | None,
+    on_epoch: Callable[[Record], None] | None,
+    bar: bool,
+) -> None:
+    """Run Lightning's loop to its end, or until somebody interrupts it."""
+    settings = recipe.training
+    spawned = settings.devices > 1 and not _UNDER_TORCHRUN
+    interruption = Interruption(spawned=spawned)
+    callbacks: list[Callback] = [interruption]
+    if bar:
+        callbacks.append(StepBar())
+    if progress is not None and not spawned:
+        callbacks.append(StepProgress(progress))
+    with (
+        seeded(recipe.seed),
+        quiet_lightning(),
+        single_threaded_opencv(),
+        _one_line(settings, checkpoints.run),
+    ):
+        loop = TrainingLoop(
+            build_network(recipe.model),
+            recipe,
+            train=frames[0],
+            val=frames[1],
+            checkpoints=checkpoints,
+            fingerprint=fingerprint,
+            state=state,
+            on_epoch=None if spawned else on_epoch,
+        )
+        trainer = Trainer(
+            accelerator=accelerator,
+            **_processes(settings, spawned=spawned),
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(checkpoints.run / "logs", name="", version="tensorboard"),
+            default_root_dir=checkpoints.run,
+            enable_progress_bar=bar,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,
+        )
+        done = trainer.fit_loop.epoch_progress.current
+        done.processed = done.completed = len(loop.history)  # type: ignore[attr-defined]
+        with interruption.listening():
+            try:
+                trainer.fit(loop)
+            except Interrupted:
+                return
+            except Exception:
+                # Processes that the interruption has reached first take others down in ways of their own.
+                if not interruption.asked.is_set():
+                    raise
+
+
+_UNDER_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _processes(settings: TrainingSettings, *, spawned: bool) -> dict[str, Any]:
+    if _UNDER_TORCHRUN:
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return {"strategy": "ddp", "devices": here, "num_nodes": int(os.environ["WORLD_SIZE"]) // here}
+    # Spawned, not started as the same command anew: what else the command does is done once.
+    return {"strategy": "ddp_spawn" if spawned else "auto", "devices": settings.devices}
+
+
+def _verdict(history: Sequence[Record], settings: TrainingSettings) -> Stopped:
+    """What a training with this history is, whoever asks and whenever."""
+    if has_run_dry(history, settings.monitor, patience=settings.early_stopping):
+        return "early" if len(history) < settings.epochs else "finished"
+    return "finished" if len(history) >= settings.epochs else "interrupted"
+
+
+def _check_classes(split: str, frames: StoredFrames, what: str) -> None:
+    bona_fide = int(frames.labels.sum())
+    attacks = len(frames) - bona_fide
+    if bona_fide and attacks:
+        return
+    left_out = f"; {few(frames.left_out, limit=3)} were left out for the lack of one" if frames.left_out else ""
+    raise InputError(
+        f"split {split!r} has {bona_fide} bona fide and {attacks} attack presentations with {what}; "
+        f"training needs both{left_out}"
+    )
+
+
+def _accelerator(settings: TrainingSettings) -> str:
+    """The accelerator by Lightning's name, checked against what is here."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+    if settings.accelerator == "gpu" and not gpus:
+        raise SettingsError("training.accelerator=gpu, but torch finds no GPU here; use cpu or auto")
+    on_gpu = settings.accelerator != "cpu" and gpus > 0
+    if on_gpu and settings.devices > gpus and not _UNDER_TORCHRUN:
+        raise SettingsError(f"training.devices={settings.devices}, but torch finds {gpus} GPU here; set that")
+    if settings.precision == "16-mixed" and not on_gpu:
+        raise SettingsError("training.precision=16-mixed needs a GPU; on a CPU use 32, or bf16-mixed")
+    return "gpu" if on_gpu else "cpu"
+
+
+@contextmanager
+def _one_line(settings: TrainingSettings, run: Path) -> Iterator[None]:
+    """What goes wrong inside torch and Lightning, as an error that says what to do."""
+    try:
+        yield
+    except BonafaceError as error:
+        # One that a loader process raised arrives with that process's traceback around it.
+        lines = str(error).strip().splitlines()
+        if len(lines) > 1:
+            raise type(error)(lines[-1].partition(": ")[2] or lines[-1]) from None
+        raise
+    except torch.OutOfMemoryError:
+        raise SettingsError(
+            f"the GPU's memory is too small for training.batch_size={settings.batch_size}; lower it"
+        ) from None
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        with writing(run):
+            raise
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise BonafaceError(
+            f"a loader process died ({' '.join(str(error).split())[:160]}); "
+            "give the machine more (shared) memory, or set training.workers=0"
+        ) from None

@@ -37,9 +37,7 @@ class TrainingCrop:
     scale: float
     size: int
 
-    def __call__(
-        self, square: Picture, box: Box, *, label: Label, rng: np.random.Generator
-    ) -> tuple[Picture, Label]:
+    def __call__(self, square: Picture, box: Box, *, label: Label, rng: np.random.Generator) -> tuple[Picture, Label]:
         """A picture of `size` x `size` pixels and its label: that of a simulated attack is `attack`.
 
         `box` is the face's, in pixels of `square`.
@@ -57,7 +55,7 @@ class TrainingCrop:
         return np.ascontiguousarray(crop[:, ::-1]) if _happens(rng, how.flip) else crop
 
     def _attack(self, crop: Picture, label: Label, rng: np.random.Generator) -> tuple[Picture, Label]:
-        """An attack made of a bona fide crop; the rest pass a camera as often, lest its traces mean attack."""
+        """An attack made of a bona fide crop; others pass a camera as often, lest its traces mean attack."""
         chance = self.settings.simulate
         if label is Label.BONA_FIDE and _happens(rng, chance):
             return simulate(crop, rng)[0], Label.ATTACK

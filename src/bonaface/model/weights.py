@@ -53,9 +53,7 @@ def read_weights(path: Path) -> Weights:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected weights as one .safetensors file")
     if not path.is_file():
-        raise WeightsError(
-            f"no weights at {path}; expected `imagenet`, `none` or the path of a .safetensors file"
-        )
+        raise WeightsError(f"no weights at {path}; expected `imagenet`, `none` or the path of a .safetensors file")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -87,8 +85,7 @@ def fetch_weights(architecture: str, repository: str, *, cache: Path | None = No
     with suppress(LocalEntryNotFoundError):
         return _cached(hf_hub_download(repository, HUB_FILE, cache_dir=cache, local_files_only=True))
     by_hand = (
-        f"fetch {endpoint}/{repository}/resolve/main/{HUB_FILE} by hand "
-        "and set model.weights to that .safetensors file"
+        f"fetch {endpoint}/{repository}/resolve/main/{HUB_FILE} by hand and set model.weights to that .safetensors file"
     )
     try:
         _check_reachable(endpoint)
@@ -153,11 +150,7 @@ def _backbone_alone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Our own files hold the backbone under a prefix, beside the mean and std that their header repeats."""
     if not any(name.startswith(_OWN_PREFIX) for name in tensors):
         return tensors
-    return {
-        name.removeprefix(_OWN_PREFIX): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(_OWN_PREFIX)
-    }
+    return {name.removeprefix(_OWN_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_OWN_PREFIX)}
 
 
 def _about(content: bytes) -> dict[str, object]:
@@ -175,9 +168,7 @@ def _cached(path: str) -> Weights:
     # The hub's cache names a large file's blob by its sha256, and its client checks the size alone.
     blob = Path(path).resolve().name
     if re.fullmatch(r"[0-9a-f]{64}", blob) and blob != weights.sha256:
-        raise WeightsError(
-            f"{path} is damaged (its sha256 is not {blob}); delete it, it is then fetched again"
-        )
+        raise WeightsError(f"{path} is damaged (its sha256 is not {blob}); delete it, it is then fetched again")
     return weights
 
 

@@ -70,7 +70,9 @@ def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:
     """RGB crops `(n, size, size, 3)` in the order, layout and range that the network takes."""
     batch: NDArray[Any] = crops if card.colour == "RGB" else crops[..., ::-1]
     if card.dtype == "float32":
-        batch = (batch.astype(np.float32) / card.divisor - np.float32(card.mean)) / np.float32(card.std)
+        batch = (batch.astype(np.float32) / card.divisor - np.asarray(card.mean, np.float32)) / np.asarray(
+            card.std, np.float32
+        )
     if card.layout == "NCHW":
         batch = batch.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(batch, dtype=np.dtype(card.dtype))

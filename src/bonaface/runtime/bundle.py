@@ -22,7 +22,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bonaface.errors import BundleError, OutputError, few, writing
 from bonaface.verdicts import FusionRule, logit
 
-__all__ = ["FORMAT", "Bundle", "BundleCard", "DetectorCard", "InputCard", "OperatingPoint", "OutputCard", "change_bundle", "load_bundle", "make_bundle", "write_bundle"]
+__all__ = [
+    "FORMAT",
+    "Bundle",
+    "BundleCard",
+    "DetectorCard",
+    "InputCard",
+    "OperatingPoint",
+    "OutputCard",
+    "change_bundle",
+    "load_bundle",
+    "make_bundle",
+    "write_bundle",
+]
 
 FORMAT = 1
 """Version of the bundle's own format; a reader refuses those it does not know."""

@@ -13,11 +13,13 @@ from bonaface.evaluation.metrics import Evaluation, Measures, evaluate, publishe
 from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point
 from bonaface.runtime import bundle as bundles
+from bonaface.verdicts import FusionRule
 
 __all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of"]
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
+INTERVALS = IntervalSettings()
 TITLES = {"image": "one image (the first frame)", "video": "a video ({frames} frames, {fusion} of logits)"}
 
 
@@ -46,7 +48,9 @@ class Assessment:
                 failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
                 if failed:
                     reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
-                    more.append(f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), counted as not accepted")
+                    more.append(
+                        f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), counted as not accepted"
+                    )
                 blocks.append("\n".join([head, published_summary(measures), *species, *more]))
         notes = [f"note: {note}" for note in self.notes]
         return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
@@ -58,12 +62,14 @@ def rows_of(table: pd.DataFrame, point: bundles.OperatingPoint, kind: Kind) -> p
 
 
 def choose_points(
-    validation: pd.DataFrame, *, criterion: str, frames: int, fusion: bundles.FusionRule
+    validation: pd.DataFrame, *, criterion: str, frames: int, fusion: FusionRule
 ) -> dict[Kind, bundles.OperatingPoint]:
     """The thresholds for one image and for a video that the criterion picks on a validation score table."""
     points: dict[Kind, bundles.OperatingPoint] = {}
     for kind in KINDS:
-        chosen = choose_threshold(presentations(validation, mode=kind, rule=None if kind == "image" else fusion), criterion)
+        chosen = choose_threshold(
+            presentations(validation, mode=kind, rule=None if kind == "image" else fusion), criterion
+        )
         assert chosen.logit_threshold is not None  # our own tables have logits
         points[kind] = bundles.OperatingPoint(
             threshold=chosen.threshold,
@@ -81,7 +87,7 @@ def assess(
     table: pd.DataFrame,
     bundle: bundles.Bundle,
     *,
-    intervals: IntervalSettings | None = IntervalSettings(),
+    intervals: IntervalSettings | None = INTERVALS,
     notes: tuple[str, ...] = (),
 ) -> Assessment:
     """Measure a score table at the bundle's operating points and at the fixed 0.5."""

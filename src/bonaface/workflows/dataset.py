@@ -43,7 +43,7 @@ class Indexed:
         lines += [f"note: {note}" for note in self.manifest.notes]
         if self.unreadable is not None:
             lines.append(f"unreadable: {len(self.unreadable)} of {len(self.manifest)}")
-            lines += [f"  {row.path}: {row.reason}" for row in self.unreadable.itertuples()]
+            lines += [f"  {path}: {reason}" for path, reason in self.unreadable[["path", "reason"]].to_numpy().tolist()]
         if self.path:
             lines.append(f"written: {self.path}")
         return "\n".join(lines)
@@ -61,10 +61,14 @@ class Cropped:
         """How many frames are stored, and every presentation without one, with the reason."""
         table, unusable = self.store.table, self.store.unusable
         usable = int((table["status"] == "ok").sum())
-        lines = [f"{usable} of {len(table)} frames of {len(self.manifest)} presentations have a face, stored in {self.path}"]
+        lines = [
+            f"{usable} of {len(table)} frames of {len(self.manifest)} presentations have a face, stored in {self.path}"
+        ]
         if len(unusable):
             lines.append(f"without a usable frame: {len(unusable)} of {len(self.manifest)} presentations")
-            lines += [f"  {row.path}: {row.status}{f' ({row.reason})' if row.reason else ''}" for row in unusable.itertuples()]
+            lines += [
+                f"  {row.path}: {row.status}{f' ({row.reason})' if row.reason else ''}" for row in unusable.itertuples()
+            ]
         lines += [f"note: {path}: {note}" for path, note in self.store.notes.items()]
         return "\n".join(lines)
 
@@ -124,7 +128,11 @@ def split(
     train. Raises ManifestError for unknown persons.
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
-    named = {name: share for name, share in (("val", val), ("test", test)) if share is not None and not isinstance(share, float | int)}
+    named = {
+        name: share
+        for name, share in (("val", val), ("test", test))
+        if share is not None and not isinstance(share, float | int)
+    }
     done = split_manifest(
         read,
         val=float(val) if isinstance(val, float | int) else 0.2,
@@ -176,7 +184,8 @@ def counts_line(manifest: Manifest) -> str:
     table = manifest.table
     labels = table["label"].value_counts()
     attacks = table.loc[table["label"] == "attack", "species"].value_counts()
-    species = f" ({few([f'{count} {name}' for name, count in attacks.items()], limit=12)})" if len(attacks) else ""
+    named = [f"{count} {name}" for name, count in zip(attacks.index.tolist(), attacks.tolist(), strict=True)]
+    species = f" ({few(named, limit=12)})" if named else ""
     persons = table.loc[table["subject_known"], "subject"].nunique()
     unknown = int((~table["subject_known"]).sum())
     who = f"{persons} persons" + (f", {unknown} presentations of unknown persons" if unknown else "")
@@ -189,7 +198,9 @@ def counts_line(manifest: Manifest) -> str:
 def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
     """The presentations of the split that was asked for, and its name; an empty one is an InputError."""
     if split not in (None, "all", *SPLITS):
-        raise SettingsError(f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}")
+        raise SettingsError(
+            f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}"
+        )
     held = set(manifest.table["split"]) - {""}
     name = split or ("test" if "test" in held else "all")
     part = manifest if name == "all" else manifest.where(name)

@@ -86,7 +86,10 @@ def explain(
     for path, manifest in galleries:
         point = model.operating_point("video")
         scored = score_manifest(
-            model, manifest, detector_weights=detector_weights, progress=partial(progress, "score") if progress else None
+            model,
+            manifest,
+            detector_weights=detector_weights,
+            progress=partial(progress, "score") if progress else None,
         )
         items = gallery(
             model,

@@ -76,9 +76,10 @@ def _some_crops(table: pd.DataFrame, settings: Recipe) -> NDArray[np.uint8]:
     usable = table[table["file"] != ""]
     chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, PARITY_CROPS).astype(int))]
     model = settings.model
+    boxes = [Box(*map(float, row)) for row in chosen[["x", "y", "w", "h"]].to_numpy()]
     return np.stack(
         [
-            crop_face(load_crop(row.file), Box(row.x, row.y, row.w, row.h), scale=model.crop_scale, size=model.input_size)
-            for row in chosen.itertuples()
+            crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)
+            for file, box in zip(chosen["file"].tolist(), boxes, strict=True)
         ]
     )

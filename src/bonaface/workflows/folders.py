@@ -15,7 +15,18 @@ from bonaface.errors import OutputError, writing
 
 __all__ = ["fresh_folder", "now", "read_json", "versions", "write_json", "write_text"]
 
-PACKAGES = ("torch", "torchvision", "timm", "lightning", "onnx", "onnxruntime", "opencv-python-headless", "av", "numpy", "pandas")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "onnx",
+    "onnxruntime",
+    "opencv-python-headless",
+    "av",
+    "numpy",
+    "pandas",
+)
 
 
 def fresh_folder(path: str | Path, *, what: str) -> Path:

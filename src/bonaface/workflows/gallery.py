@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +91,7 @@ def gallery(
     wanted = {str(rows["presentation"].iloc[place]) for places in picked.values() for place in places}
     sources = [source for source in sources_of(manifest) if source.name in wanted]
     pipeline = Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest))
-    samples = {
-        sample.source.name: sample for sample in pipeline.score(sources, frames=point.frames, keep_crops=True)
-    }
+    samples = {sample.source.name: sample for sample in pipeline.score(sources, frames=point.frames, keep_crops=True)}
     items = []
     for group, places in picked.items():
         for place in places:

@@ -20,7 +20,12 @@ from bonaface.workflows.gallery import Explainer, gallery
 __all__ = ["write_report"]
 
 PER_GROUP = 6
-SPLITS = {"test": "the test split", "val": "the validation split", "train": "the train split", "all": "all presentations"}
+SPLITS = {
+    "test": "the test split",
+    "val": "the validation split",
+    "train": "the train split",
+    "all": "all presentations",
+}
 
 
 def write_report(

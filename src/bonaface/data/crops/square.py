@@ -25,9 +25,7 @@ class Square(NamedTuple):
     side: int
 
 
-def face_square(
-    box: Box, *, scale: float, width: int, height: int, shift: tuple[float, float] = (0.0, 0.0)
-) -> Square:
+def face_square(box: Box, *, scale: float, width: int, height: int, shift: tuple[float, float] = (0.0, 0.0)) -> Square:
     """The square of `scale` x the box's longer side around its centre, shifted into the frame and no larger than it.
 
     `shift` moves the centre by fractions of the square's side, before it is shifted into the frame.

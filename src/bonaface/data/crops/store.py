@@ -64,7 +64,9 @@ class Job:
 class CropStore:
     """What a store holds of one manifest under one set of settings."""
 
-    def __init__(self, path: Path, manifest: Manifest, entries: list[tuple[Path, dict[str, Any]]], identity: str) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, entries: list[tuple[Path, dict[str, Any]]], identity: str
+    ) -> None:
         self.path = path
         self.detector_identity = identity
         self._manifest = manifest
@@ -175,8 +177,8 @@ def _jobs(
             "boxes": None if own is None else [[frame, *box] for (_, frame), box in sorted(own.items())],
             "version": VERSION,
         }
-        key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
-        jobs.append(Job(str(path), file, str(flip), own, sha256, store / "entries" / key[:2] / key))
+        name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
+        jobs.append(Job(str(path), file, str(flip), own, sha256, store / "entries" / name[:2] / name))
     return jobs
 
 
@@ -206,7 +208,7 @@ def _hashes(files: Iterable[Path], store: Path) -> list[str]:
     return hashes
 
 
-def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[None]:
+def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str]:
     workers = min(workers, len(jobs))
     if workers <= 1:
         if jobs:
@@ -233,8 +235,8 @@ def _start(settings: CropSettings, threads: int) -> None:
     _own.update(settings=settings, detector=None)
 
 
-def _crop(job: Job) -> None:
-    """Crop one presentation into its entry, written beside and moved there."""
+def _crop(job: Job) -> str:
+    """Crop one presentation into its entry, written beside and moved there; gives the presentation's name."""
     settings: CropSettings = _own["settings"]
     if settings.detector == "boxes":
         detector = load_detector("boxes", boxes=job.boxes)
@@ -253,6 +255,7 @@ def _crop(job: Job) -> None:
     except OSError as error:
         if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
             raise OutputError(f"the crop store cannot be written: {error.strerror or error} ({job.folder})") from None
+    return job.path
 
 
 def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) -> dict[str, Any]:
@@ -283,9 +286,7 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
     return {"frames": found, "note": note, "reason": reason}
 
 
-def _store(
-    image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings
-) -> dict[str, Any]:
+def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings) -> dict[str, Any]:
     if max(box.w, box.h) < MINIMUM_FACE:
         return {"status": Status.TOO_SMALL.value}
     height, width = image.shape[:2]

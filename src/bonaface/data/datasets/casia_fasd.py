@@ -31,9 +31,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     split = side
     if request.split != "official":
         split = side.mask((side == "train") & rows["client"].astype("int64").between(17, 20), "val")
-        request.notes.append(
-            "split: there is no official development set; training clients 17 to 20 validate"
-        )
+        request.notes.append("split: there is no official development set; training clients 17 to 20 validate")
     rows = rows.assign(
         subject=side + "_" + rows["client"],
         split=split,

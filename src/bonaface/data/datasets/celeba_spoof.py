@@ -63,10 +63,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         request.notes.append(
             f"{differing} images lie in a folder that says otherwise than the lists, which are followed"
         )
-    request.notes.append("split: there is no development set")
     if request.want_boxes:
         request.boxes = _boxes(rows["path"].tolist(), request)
-    return rows.drop(columns=["set", "kind"])
+    return rows.drop(columns=["set", "kind", "image"])
 
 
 def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, str, str]]:
@@ -75,8 +74,7 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
     if name is None:
         if request.protocol:
             raise ManifestError(
-                f"{request.root}: no metas/{protocol}/{split}_label.json, which names the images of "
-                f"{protocol}"
+                f"{request.root}: no metas/{protocol}/{split}_label.json, which names the images of {protocol}"
             )
         return {}
     path = request.root / name

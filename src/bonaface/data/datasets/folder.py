@@ -32,7 +32,8 @@ def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     A class folder may stand at any level. A folder of a split's name above it, or right below it, gives
     `split`; the first folder below it is the person (what lies deeper goes into the column `folder`), and a
     file directly in it has no known person. Another folder above it is a collection: where no person folder
-    is below, it stands for the person, since people of one collection must not be on two sides.
+    is below, it stands for the person, since people of one collection must not be on two sides. The same
+    person's name in two collections or splits is one person (`numbered_within` says otherwise).
     """
     words = Words(cast("Mapping[str, str]", request.options.get("mapping") or {}))
     pattern = str(request.options.get("pattern") or "")
@@ -52,10 +53,10 @@ def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.
     rows = rows[~ignored]
     nobody = (rows["subject"] == "") & (rows["collection"] != "")
     if nobody.any():
+        names_above = few(sorted(rows["collection"][nobody].unique()))
         request.notes.append(
-            f"the folder above the class folders ({few(sorted(rows['collection'][nobody].unique()))}) stands "
-            "for "
-            "the person: if it holds several, they count as one"
+            f"the folder above the class folders ({names_above}) stands for the person: "
+            "if it holds several, they count as one"
         )
     rows = rows.assign(subject=rows["subject"].mask(nobody, rows["collection"]))
     empty = [name for name in ("collection", "folder") if (rows[name] == "").all()]
@@ -67,9 +68,7 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     strange = places.loc[places["strange"] != "", "strange"]
     if strange.empty:
         return
-    levels = [
-        level for folder in places.index[places["label"] != ""] for level in _class_levels(folder, words)[:1]
-    ]
+    levels = [level for folder in places.index[places["label"] != ""] for level in _class_levels(folder, words)[:1]]
     usual = Counter(levels).most_common(1)[0][0] if levels else None
     count: Counter[str] = Counter()
     files = folders.value_counts()
@@ -80,9 +79,7 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     shown = [f"{name} ({number} files)" for name, number in count.most_common()]
     shown += [f"the root itself ({in_root} files)"] if in_root else []
     example = count.most_common(1)[0][0] if count else ""
-    hint = (
-        f"say what a folder means (mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}) or "
-    )
+    hint = f"say what a folder means (mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}) or "
     raise ManifestError(
         f"{request.root}: no folder name says what is live and what is not in {few(shown)}; understood are "
         f"{UNDERSTOOD}; {hint if example else ''}say how the names are built (pattern, such as "
@@ -139,8 +136,7 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
     if len(collections) > 1 or len(splits) > 1:
         raise ManifestError(
             f"{folder}: above the class folder {parts[first]} stand {' and '.join(above)}, so which one is "
-            "the person "
-            "or the split cannot be told: say how the names are built (pattern)"
+            "the person or the split cannot be told: say how the names are built (pattern)"
         )
     return {
         **place,
@@ -174,13 +170,10 @@ def _by_pattern(names: pd.DataFrame, pattern: str, words: Words, request: Reques
     fits = pd.Series([match is not None for match in matches], index=names.index)
     if not fits.any():
         raise ManifestError(
-            f"{request.root}: no name fits the pattern {pattern!r}; found: "
-            f"{few(names['path'].tolist(), limit=3)}"
+            f"{request.root}: no name fits the pattern {pattern!r}; found: {few(names['path'].tolist(), limit=3)}"
         )
     request.left_out["names that do not fit the pattern"] += int((~fits).sum())
-    fields = pd.DataFrame(
-        [match.groupdict() for match in matches if match is not None], index=names.index[fits]
-    )
+    fields = pd.DataFrame([match.groupdict() for match in matches if match is not None], index=names.index[fits])
     rows = pd.concat([names[fits], fields], axis=1)
     said = rows["label"] if "label" in rows else rows["species"]
     kinds = {name: words.kind(name) for name in said.unique()}
@@ -188,8 +181,7 @@ def _by_pattern(names: pd.DataFrame, pattern: str, words: Words, request: Reques
     if unknown:
         raise ManifestError(
             f"{request.root}: the pattern finds {few(map(repr, sorted(unknown)))} as the class; understood "
-            "are "
-            f"{UNDERSTOOD}; or say what it means (mapping, such as {sorted(unknown)[0]}=bona_fide)"
+            f"are {UNDERSTOOD}; or say what it means (mapping, such as {sorted(unknown)[0]}=bona_fide)"
         )
     words.refuse_unused(sorted(kinds))
     wanted = said.map(lambda name: kinds[name] != IGNORE).astype(bool)

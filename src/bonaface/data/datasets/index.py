@@ -131,6 +131,8 @@ def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
     listing = list_files(request.root, progress=request.progress)
     request.files, request.left_out = listing.files, Counter(listing.left_out)
     media = _media(listing, chosen, request)
+    if strange := listing.left_out["names that are not UTF-8"]:
+        request.notes.append(f"{strange} files or folders whose names are not UTF-8 are left out")
     if chosen is FOLDER:
         names = pd.DataFrame({"path": media}, dtype="str")
         try:
@@ -145,8 +147,7 @@ def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
     names, rest = match_names(media, chosen.names)
     if len(names) == 0:
         raise ManifestError(
-            f"{request.root}: none of its {len(media)} images and videos has a name that {chosen.title} "
-            "expects: "
+            f"{request.root}: none of its {len(media)} images and videos has a name as in {chosen.title}: expected "
             f"{chosen.expects}; found: {few(media, limit=3)}{_looks_like(listing.files, chosen)}"
         )
     request.left_out["names that do not fit"] += len(rest)
@@ -170,8 +171,7 @@ def _media(listing: Listing, chosen: Layout, request: Request) -> list[str]:
     if not media:
         what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
         raise ManifestError(
-            f"{listing.root} holds {len(listing.files)} files, none of them {what}: "
-            "expected "
+            f"{listing.root} holds {len(listing.files)} files, none of them {what}: expected "
             f"{chosen.expects}; found: {few(listing.files, limit=3)}{_looks_like(listing.files, chosen)}"
         )
     request.left_out["neither image nor video"] += len(listing.files) - len(media)
@@ -192,9 +192,7 @@ def _refuse_second_copies(names: pd.DataFrame, request: Request) -> None:
         )
 
 
-def _finished(
-    rows: pd.DataFrame, dataset: str, request: Request, numbered_within: Sequence[str]
-) -> pd.DataFrame:
+def _finished(rows: pd.DataFrame, dataset: str, request: Request, numbered_within: Sequence[str]) -> pd.DataFrame:
     """The rows with dataset, protocol and fold, and each person under the dataset's name."""
     of_row = rows["dataset"].mask(rows["dataset"] == "", dataset) if "dataset" in rows else dataset
     rows = rows.assign(dataset=pd.Series(of_row, index=rows.index, dtype="str"))
@@ -210,9 +208,7 @@ def _finished(
             )
         subject = rows[name].str.replace("/", "_") + "-" + subject
     named = rows["dataset"] + "/" + subject
-    prefixed = subject.where(
-        pd.Series(map(str.startswith, subject, rows["dataset"] + "/"), index=rows.index), named
-    )
+    prefixed = subject.where(pd.Series(map(str.startswith, subject, rows["dataset"] + "/"), index=rows.index), named)
     return rows.assign(subject=prefixed.where(rows["subject"] != "", ""))
 
 
@@ -229,8 +225,7 @@ def _refuse_foreign_options(chosen: Layout, options: Mapping[str, object]) -> No
         if value is not None and name not in chosen.options:
             takes = [layout.name for layout in _LAYOUTS if name in layout.options]
             raise SettingsError(
-                f"layout {chosen.name} takes no {name}; {' and '.join(takes)} "
-                f"{'do' if len(takes) > 1 else 'does'}"
+                f"layout {chosen.name} takes no {name}; {' and '.join(takes)} {'do' if len(takes) > 1 else 'does'}"
             )
 
 
@@ -263,9 +258,7 @@ def _split(chosen: Layout, split: str | None) -> str:
         return ""
     if split not in chosen.splits:
         known = f"known are {', '.join(chosen.splits)}" if chosen.splits else "it has no choice of them"
-        raise SettingsError(
-            f"layout {chosen.name} has no split {split!r}{did_you_mean(split, chosen.splits)}; {known}"
-        )
+        raise SettingsError(f"layout {chosen.name} has no split {split!r}{did_you_mean(split, chosen.splits)}; {known}")
     return split
 
 
@@ -295,9 +288,7 @@ def _looks_like(files: Sequence[str], chosen: Layout) -> str:
     if share[best] >= 0.5:
         return f"; it looks like the layout {best}"
     if chosen is not FOLDER:
-        classed = [
-            name for name in some if any(kind_of_word(part) is not None for part in name.split("/")[:-1])
-        ]
+        classed = [name for name in some if any(kind_of_word(part) is not None for part in name.split("/")[:-1])]
         if len(classed) >= len(some) / 2:
             return f"; it looks like the layout {FOLDER.name}"
     return ""

@@ -135,9 +135,7 @@ def split_by_person(persons: pd.Series, of_split: Mapping[str, str]) -> pd.Serie
     return persons.astype("int64").map(split_of).fillna("").astype("str")
 
 
-def take(
-    names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not part of the protocol"
-) -> pd.DataFrame:
+def take(names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not part of the protocol") -> pd.DataFrame:
     """The names where `rows` is True; the others are counted as left out."""
     request.left_out[why] += int((~rows).sum())
     return names[rows].reset_index(drop=True)
@@ -153,9 +151,7 @@ def read_lines(request: Request, name: str) -> list[str]:
     return [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
 
 
-def only_named(
-    names: pd.DataFrame, key: pd.Series, split_of: Mapping[str, str], request: Request
-) -> pd.DataFrame:
+def only_named(names: pd.DataFrame, key: pd.Series, split_of: Mapping[str, str], request: Request) -> pd.DataFrame:
     """The names whose key a list gives a split to, in that split.
 
     Raises ManifestError for keys of the list that no file has, unless the request goes on without them: then
@@ -165,11 +161,7 @@ def only_named(
     if absent:
         what = f"{len(absent)} of the {len(split_of)} names in its lists have no file"
         if not request.allow_missing or len(absent) == len(split_of):
-            hint = (
-                ""
-                if len(absent) == len(split_of)
-                else "; complete the copy, or go on without them (allow_missing)"
-            )
+            hint = "" if len(absent) == len(split_of) else "; complete the copy, or go on without them (allow_missing)"
             raise ManifestError(f"{request.root}: {what} ({few(absent)}){hint}")
         request.notes.append(f"incomplete copy: {what}")
         request.left_out["named in a list, but absent"] += len(absent)

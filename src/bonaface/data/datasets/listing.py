@@ -48,6 +48,8 @@ def list_files(root: Path, *, progress: Callable[[int, int], None] | None = None
                     is_folder = entry.is_dir()
                     if name[0] == "." or name.lower() in _CLUTTER:
                         left_out["hidden folders" if is_folder else "hidden files"] += 1
+                    elif not name.isascii() and not _is_utf8(name):
+                        left_out["names that are not UTF-8"] += 1
                     elif not is_folder:
                         files.append(prefix + name)
                     elif not entry.is_symlink() or _leads_out(entry.path, real_root, linked):
@@ -60,6 +62,14 @@ def list_files(root: Path, *, progress: Callable[[int, int], None] | None = None
             progress(len(files), 0)
     files.sort()
     return Listing(root, files, left_out)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _leads_out(link: str, real_root: str, linked: set[str]) -> bool:

@@ -27,9 +27,7 @@ def _masks(of_split: Mapping[str, str], whose: str, validating: int) -> Rows:
                 "val": ", ".join(map(str, others[:validating])),
                 "train": ", ".join(map(str, others[validating:])),
             }
-            request.notes.append(
-                f"split: one person tests, the next {validating} validate (which is our choice)"
-            )
+            request.notes.append(f"split: one person tests, the next {validating} validate (which is our choice)")
         else:
             request.notes.append(f"split: that of {whose}; papers leave one person out (protocol loo)")
         return labelled(names, names["session"].str.lstrip("0"), _KINDS).assign(

@@ -32,10 +32,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["medium"], _KINDS)
     split = request.split or "official"
     persons = _listed(request) if split == "official" else _SPLITS[split]
-    if split == "official":
-        request.notes.append("split: official, which has no development set (split=idiap has one)")
-    else:
-        request.notes.append("split: idiap, which is not the official one")
+    request.notes.append("split: official" if split == "official" else "split: Idiap's, not the official one")
     return rows.assign(split=split_by_person(rows["subject"], persons)).drop(columns=["medium"])
 
 
@@ -48,9 +45,7 @@ def _listed(request: Request) -> dict[str, str]:
             lines = read_lines(request, name)
             bad = [line for line in lines if not line.isdigit()]
             if bad:
-                raise ManifestError(
-                    f"{request.root / name}: expected a person's number a line, found {few(bad)}"
-                )
+                raise ManifestError(f"{request.root / name}: expected a person's number a line, found {few(bad)}")
             persons[split] = ", ".join(lines)
     return persons
 

@@ -24,14 +24,9 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         )
     else:
         split = rows["session"].map({"01": "train", "02": "train", "03": "test"})
-        rows = take(
-            rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03"
-        )
-    request.notes.append(
-        f"split: by session, "
-        f"{'as its lists say' if listed else 'by rule, since its lists are not in the copy'}: "
-        "the same persons stand in train and test, and there is no development set"
-    )
+        rows = take(rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03")
+    source = "its lists" if listed else "session, since its lists are not in the copy"
+    request.notes.append(f"split: by {source}; the same persons stand in train and test")
     return rows.assign(glasses=rows["glasses"].map({"00": "without", "01": "with"}).fillna("")).drop(
         columns=["kind", "version"]
     )

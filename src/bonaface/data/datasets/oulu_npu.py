@@ -77,8 +77,7 @@ def _official_lists(request: Request) -> dict[str, str]:
             genuine = stem.endswith("_1")
             if label not in {"+1", "1", "-1", "-2"} or (label in {"+1", "1"}) != genuine:
                 raise ManifestError(
-                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found "
-                    f"{few([line])}"
+                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found {few([line])}"
                 )
             split_of[stem.removesuffix(".avi")] = split
     return split_of

@@ -37,12 +37,9 @@ _BASELINE = (1391, 350, 1748)
 
 def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["code"], _KINDS)
-    split = "token" if request.protocol == "baseline" else request.split
-    if not split:
-        split = _split_on_disk(rows)
-        request.notes.append(f"split: {split} (as found on disk; ROSE-Youtu has a second one, see `split`)")
-    else:
-        request.notes.append(f"split: {split}")
+    split = "token" if request.protocol == "baseline" else request.split or _split_on_disk(rows)
+    by = "by the numbers in the names" if split == "token" else "by the distributed folders"
+    request.notes.append(f"split: {split}, {by}; the other of ROSE-Youtu's two splits gives other figures")
     rows = rows.assign(
         split=split_by_person(rows["subject"], _SPLITS[split]),
         speech=rows["speech"].map({"T": "talking", "NT": "silent"}),
@@ -70,17 +67,14 @@ def _baseline(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     shuffled = pool.sample(frac=1, random_state=42).index
     train, val, whole = _BASELINE
     if len(pool) != whole:
-        request.notes.append(
-            f"incomplete copy: {len(pool)} of {whole} videos of the baseline's training persons"
-        )
+        request.notes.append(f"incomplete copy: {len(pool)} of {whole} videos of the baseline's training persons")
         train, val = round(len(pool) * train / whole), round(len(pool) * val / whole)
     split = rows["split"].mask(rows.index.isin(shuffled), "")
     split[shuffled[:train]] = "train"
     split[shuffled[train : train + val]] = "val"
     request.notes.append(
         "split: protocol baseline puts videos of the same persons into train and val, so its val figures are "
-        "too good; "
-        "its sizes are the published ones, which videos are which was not published"
+        "too good; its sizes are the published ones, which videos are which was not published"
     )
     return take(rows.assign(split=split), split != "", request)
 

@@ -40,9 +40,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         split = side
     else:
         split = side.mask(split_by_person(rows["subject"], {"val": _VAL}) == "val", "val")
-        request.notes.append(
-            "split: there is no official development set; 12 training persons (150 to 165) validate"
-        )
+        request.notes.append("split: there is no official development set; 12 training persons (150 to 165) validate")
     live = kind == "live"
     rows = rows.assign(
         split=split,
@@ -84,9 +82,7 @@ def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
             request.progress(done + 1, len(paths))
     request.left_out["videos without a file of boxes"] += len(paths) - len(tables)
     return (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])
+        pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])
     )
 
 
@@ -94,9 +90,7 @@ def _face_file(file: Path, path: str) -> pd.DataFrame:
     try:
         corners = np.loadtxt(file, ndmin=2, usecols=(0, 1, 2, 3))
     except (OSError, ValueError) as error:
-        raise ManifestError(
-            f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}"
-        ) from None
+        raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}") from None
     size = corners[:, 2:] - corners[:, :2]
     faces = (size > 0).all(axis=1)
     x, y, w, h = np.hstack([corners[:, :2], size])[faces].T
@@ -107,9 +101,7 @@ SIW = Layout(
     name="siw",
     title="SiW",
     expects="{Train,Test}/{live,spoof}/PERSON/PERSON-SENSOR-TYPE-MEDIUM-SESSION.mov (003-1-2-1-1.mov)",
-    names=(
-        r"(?P<subject>\d{3})-(?P<sensor>[12])-(?P<type>[123])-(?P<medium>[1-4])-(?P<session>[12])(?:\.m)?\.\w+",
-    ),
+    names=(r"(?P<subject>\d{3})-(?P<sensor>[12])-(?P<type>[123])-(?P<medium>[1-4])-(?P<session>[12])(?:\.m)?\.\w+",),
     rows=_rows,
     protocols=("1", "2", "3"),
     folds={"2": 4, "3": 2},

@@ -15,20 +15,18 @@ _CEFA_KINDS = {"1": ("", ""), "2": ("cloth", "print"), "3": ("photo", "print"), 
 def _casia_surf(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     names = take(names, names["modality"] == "color", request, "depth and infrared")
     rows = labelled(names, names["kind"], {"real": ("", ""), "fake": ("unspecified", "other")})
-    return rows.assign(split=rows["set"].map(_SIDES)).drop(columns=["set", "kind", "modality"])
+    return rows.assign(split=rows["set"].map(_SIDES)).drop(columns=["set", "kind", "modality", "image"])
 
 
 def _cefa(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     names = take(names, ~names["modality"].isin(["depth", "ir"]), request, "depth and infrared")
     rows = labelled(names, names["pai"], _CEFA_KINDS)
-    return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(
-        columns=["number", "pai", "modality"]
-    )
+    return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(columns=["number", "pai", "modality", "image"])
 
 
 def _lcc_fasd(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["kind"], {"real": ("", ""), "spoof": ("unspecified", "other")})
-    return rows.assign(split=rows["set"].map(_SIDES).fillna("test")).drop(columns=["set", "kind"])
+    return rows.assign(split=rows["set"].map(_SIDES).fillna("test")).drop(columns=["set", "kind", "image"])
 
 
 CASIA_SURF = Layout(

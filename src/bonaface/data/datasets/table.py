@@ -32,18 +32,12 @@ def find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
     if root.is_file() or root.suffix.lower() in TABLE_SUFFIXES:
         return root, root.parent
     if not root.is_dir():
-        raise ManifestError(
-            f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder"
-        )
-    tables = sorted(
-        each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != "."
-    )
+        raise ManifestError(f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder")
+    tables = sorted(each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != ".")
     tables = [each for each in tables if not each.name.endswith((".boxes.csv",))]
     if len(tables) != 1:
         found = few([each.name for each in tables]) if tables else "none"
-        raise ManifestError(
-            f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table"
-        )
+        raise ManifestError(f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table")
     return tables[0], root
 
 
@@ -58,9 +52,7 @@ def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
     if len(table.frame) == 0:
         raise ManifestError(f"{path} has no rows: expected one a presentation")
     rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    rows["path"] = [
-        _relative(name, request.root) for name in rows["path"].str.replace("\\\\", "/", regex=False)
-    ]
+    rows["path"] = [_relative(name, request.root) for name in rows["path"].str.replace("\\\\", "/", regex=False)]
     wanted = np.ones(len(rows), dtype=bool)
     rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
     request.left_out["left out by the mapping"] += int(ignored.sum())
@@ -81,8 +73,7 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
         if theirs and theirs not in found:
             hint = did_you_mean(theirs, found)
             raise SettingsError(
-                f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: "
-                f"{few(found, limit=20)}"
+                f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: {few(found, limit=20)}"
             )
     taken = {theirs: ours for ours, theirs in columns.items() if theirs}
     dropped = [name for name in found if name in columns and name not in taken]
@@ -97,9 +88,7 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
     return rows
 
 
-def _with_kinds(
-    table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
-) -> tuple[pd.DataFrame, np.ndarray]:
+def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]) -> tuple[pd.DataFrame, np.ndarray]:
     words = Words(mapping)
     kinds = {str(name): words.kind(str(name)) for name in rows["label"].unique()}
     unknown = rows["label"].map(lambda name: kinds[name] is None).to_numpy(dtype=bool)
@@ -119,12 +108,7 @@ def _with_kinds(
     species = rows["label"].map({name: kind.species for name, kind in of_kind.items()}).fillna("")
     if "species" in rows:
         own = rows["species"].map(normal)
-        generic = (
-            rows["label"]
-            .map({name: kind.generic for name, kind in of_kind.items()})
-            .fillna(False)
-            .astype(bool)
-        )
+        generic = rows["label"].map({name: kind.generic for name, kind in of_kind.items()}).fillna(False).astype(bool)
         species = species.mask(generic & (own != ""), own)
     label = rows["label"].map({name: str(kind.label) for name, kind in of_kind.items()}).fillna("")
     return rows.assign(label=label, species=species), ignored

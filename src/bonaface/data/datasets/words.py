@@ -113,15 +113,9 @@ class Words:
         if normal(meaning) == NOTHING:
             return None
         if meaning == "":
-            raise SettingsError(
-                f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species"
-            )
+            raise SettingsError(f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species")
         known = kind_of_word(meaning)
-        return (
-            known
-            if known in (BONA_FIDE, ATTACK)
-            else Kind(Label.ATTACK, normal(meaning), category_of(meaning))
-        )
+        return known if known in (BONA_FIDE, ATTACK) else Kind(Label.ATTACK, normal(meaning), category_of(meaning))
 
 
 def normal(name: str) -> str:

@@ -72,7 +72,9 @@ def write_demo_dataset(
 def write_video(file: Path, frames: list[NDArray[np.uint8]], *, fps: int, quality: int = 20) -> None:
     """Write RGB frames `(height, width, 3)` as H.264 in an MP4; a lower `quality` figure is better."""
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"}
+        )
         height, width = frames[0].shape[:2]
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in frames:

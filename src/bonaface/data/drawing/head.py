@@ -19,7 +19,14 @@ Light = NDArray[np.float32]
 
 # Linear-light skin colours from very light to very dark; a person's is drawn between two neighbours.
 _SKIN = np.array(
-    [(0.72, 0.50, 0.40), (0.62, 0.40, 0.29), (0.50, 0.30, 0.20), (0.34, 0.18, 0.11), (0.22, 0.115, 0.07), (0.14, 0.072, 0.045)],
+    [
+        (0.72, 0.50, 0.40),
+        (0.62, 0.40, 0.29),
+        (0.50, 0.30, 0.20),
+        (0.34, 0.18, 0.11),
+        (0.22, 0.115, 0.07),
+        (0.14, 0.072, 0.045),
+    ],
     dtype=np.float32,
 )
 _HAIR = np.array([(0.02, 0.015, 0.012), (0.06, 0.03, 0.015), (0.16, 0.08, 0.03), (0.4, 0.26, 0.11), (0.3, 0.29, 0.28)])
@@ -91,7 +98,7 @@ class Head:
     @cached_property
     def depth(self) -> Plane:
         """How near each pixel is to the viewer, 0 at the rim and about 1 at the nose: what turning the head shifts by."""
-        return cv2.GaussianBlur(self._height, (0, 0), 4)
+        return np.asarray(cv2.GaussianBlur(self._height, (0, 0), 4), dtype=np.float32)
 
     def state(self, eyes: int, mouth: int) -> tuple[Light, Plane]:
         """Linear light `(SIDE, SIDE, 3)` and coverage; eyes 0 closed to 2 open, mouth 0 closed or 1 open."""
@@ -127,7 +134,7 @@ class Head:
             z += 0.05 * _spot(x, y, side * 0.42, 0.12, 0.16, 0.12)
         z += 0.05 * _spot(x, y, 0, 0.52, 0.2, 0.05) - 0.03 * _spot(x, y, 0, 0.41, 0.03, 0.06)
         z += 0.06 * _spot(x, y, 0, 0.84, 0.2, 0.1)
-        return z.astype(np.float32)
+        return np.asarray(z, dtype=np.float32)
 
     def _shade(self, height: Plane, rng: np.random.Generator) -> tuple[Plane, Plane]:
         rough = cv2.GaussianBlur(rng.standard_normal(height.shape).astype(np.float32), (0, 0), 0.8)
@@ -140,7 +147,9 @@ class Head:
         half = np.array([x, y, z + 1]) / np.linalg.norm([x, y, z + 1])
         gloss = np.clip((-right * half[0] - down * half[1] + half[2]) / length, 0, 1) ** 28
         hollow = np.clip(0.55 + 0.45 * height / 0.75, 0.4, 1)  # what lies deep sees less of the room
-        return ((self._ambient * hollow + (1 - self._ambient) * cosine) * 1.05).astype(np.float32), gloss.astype(np.float32)
+        return ((self._ambient * hollow + (1 - self._ambient) * cosine) * 1.05).astype(np.float32), gloss.astype(
+            np.float32
+        )
 
     def _draw(self, eyes: float, mouth: float) -> tuple[Light, Plane]:
         x, y, person = self._x, self._y, self.person
@@ -148,11 +157,19 @@ class Head:
         shade, gloss = self._shade(self._height, rng)
         skin = np.asarray(person.skin, dtype=np.float32)
         colour = np.broadcast_to(skin, (SIDE, SIDE, 3)).copy()
-        blotch = _noise(rng, 14) * 0.06 + _noise(rng, 60) * 0.05 + rng.standard_normal((SIDE, SIDE)).astype(np.float32) * 0.03
+        blotch = (
+            _noise(rng, 14) * 0.06
+            + _noise(rng, 60) * 0.05
+            + rng.standard_normal((SIDE, SIDE)).astype(np.float32) * 0.03
+        )
         colour *= (1 + blotch)[..., None]
-        flush = _spot(x, y, 0.42, 0.2, 0.2, 0.16) + _spot(x, y, -0.42, 0.2, 0.2, 0.16) + 0.7 * _spot(x, y, 0, 0.25, 0.1, 0.08)
+        flush = (
+            _spot(x, y, 0.42, 0.2, 0.2, 0.16)
+            + _spot(x, y, -0.42, 0.2, 0.2, 0.16)
+            + 0.7 * _spot(x, y, 0, 0.25, 0.1, 0.08)
+        )
         colour *= 1 + flush[..., None] * np.array([0.05, -0.12, -0.10], dtype=np.float32)
-        shadow = np.exp(-((np.abs(x) - 0.07) / 0.035) ** 2) * np.exp(-((y - 0.315) / 0.022) ** 2)
+        shadow = np.exp(-(((np.abs(x) - 0.07) / 0.035) ** 2)) * np.exp(-(((y - 0.315) / 0.022) ** 2))
         colour *= (1 - 0.75 * shadow)[..., None]  # nostrils
         colour *= (1 - 0.25 * _spot(x, y, 0, 0.345, 0.12, 0.03))[..., None]
         for side in (-1, 1):  # sockets lie in the shade of the brow, cheeks and the ridge of the nose catch the light
@@ -239,7 +256,7 @@ class Head:
         x, y, person = self._x, self._y, self.person
         fresh = 1 - cover
         neck = _edge(0.40 + 0.25 * np.clip(y - 1.05, 0, 1) - np.abs(x), 0.02) * _edge(y - 0.55, 0.02)
-        dusk = np.clip(0.35 + 0.25 * self._direction[2] - 0.25 * np.exp(-((y - 0.95) / 0.15) ** 2), 0.1, 1)
+        dusk = np.clip(0.35 + 0.25 * self._direction[2] - 0.25 * np.exp(-(((y - 0.95) / 0.15) ** 2)), 0.1, 1)
         ears = np.zeros_like(cover)
         for side in (-1, 1):
             ears += _edge(1 - np.hypot((x - side * (person.width + 0.03)) / 0.09, (y - 0.02) / 0.2), 0.08)
@@ -257,7 +274,7 @@ class Head:
             sides = _edge(person.width + 0.22 - np.abs(x), 0.03) * _edge(np.abs(x) - person.width * 0.86, 0.06)
             cap = np.maximum(cap, sides * _edge(1.2 - y, 0.1) * _edge(y + 0.3, 0.1))
         strands = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), sigmaX=0.9, sigmaY=7)
-        sheen = 0.8 + 3.5 * strands + 0.8 * np.exp(-((y + 0.75 - 0.25 * self._direction[0] * x) / 0.2) ** 2)
+        sheen = 0.8 + 3.5 * strands + 0.8 * np.exp(-(((y + 0.75 - 0.25 * self._direction[0] * x) / 0.2) ** 2))
         tone = np.asarray(person.hair) * np.clip(sheen, 0.15, None)[..., None] * (0.6 + 0.6 * self._ambient)
         _over(light, cap, tone)
         np.maximum(cover, cap, out=cover)
@@ -265,11 +282,11 @@ class Head:
 
 def _edge(distance: NDArray[np.floating], softness: float) -> Plane:
     """1 where the distance is positive, 0 where it is negative, soft between."""
-    return np.clip(0.5 + distance / (2 * softness), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + distance / (2 * softness), 0, 1), dtype=np.float32)
 
 
 def _spot(x: Plane, y: Plane, cx: float, cy: float, rx: float, ry: float) -> Plane:
-    return np.exp(-(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2))
+    return np.asarray(np.exp(-(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2)), dtype=np.float32)
 
 
 def _noise(rng: np.random.Generator, cells: int) -> Plane:

@@ -119,7 +119,9 @@ def _held(sheet: Light, room: Light, seed: int, time: float, species: str) -> Li
     size = rng.uniform(0.98, 1.12) * HEIGHT / height * (1.0 if species == "replay_monitor" else 0.94)
     sway, lift, roll, tilt = (float(_drift(rng, time)) for _ in range(4))
     angle = np.radians(2.5 * roll)
-    placed = _placed(width / 2, height / 2, WIDTH / 2 + 12 * sway + rng.uniform(-15, 15), HEIGHT / 2 + 7 * lift, size, angle)
+    placed = _placed(
+        width / 2, height / 2, WIDTH / 2 + 12 * sway + rng.uniform(-15, 15), HEIGHT / 2 + 7 * lift, size, angle
+    )
     matrix = np.vstack([placed, [0, 0, 1]])
     matrix[2, 0] = 0.00006 * tilt + rng.uniform(-5e-5, 5e-5)
     warped = cv2.warpPerspective(sheet, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
@@ -192,5 +194,3 @@ def _shoulders(scene: Light, rng: np.random.Generator, x: float, y: float, size:
     shade = np.linspace(1.0, 0.6, scene.shape[0], dtype=np.float32)[:, None, None]
     scene *= 1 - amount
     scene += amount * shade * cloth.astype(np.float32)
-
-

@@ -63,7 +63,9 @@ def simulate_replay(crop: Picture, rng: np.random.Generator, *, strength: float 
     if rng.random() < 0.25:
         black = float(rng.uniform(0.002, 0.05))
         white = rng.random() < 0.2
-        light = surrounded(light, rng, rim=(0.8,) * 3 if white else (black,) * 3, breadth=float(rng.uniform(0.01, 0.08)))
+        light = surrounded(
+            light, rng, rim=(0.8,) * 3 if white else (black,) * 3, breadth=float(rng.uniform(0.01, 0.08))
+        )
     if rng.random() < 0.5:
         light = veiled(light, glare(height, width, rng, amount=float(rng.uniform(0.01, 0.06 + 0.3 * amount))))
     return capture(light, Camera.random(rng), rng)
@@ -78,6 +80,6 @@ def simulate_camera(crop: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.5:
         light = bent(light, rng, amount=0.5)
     if rng.random() < 0.5:
-        light = lit(light, falloff(*crop.shape[:2], rng, amount=0.5))
+        light = lit(light, falloff(crop.shape[0], crop.shape[1], rng, amount=0.5))
     picture = capture(light, Camera.random(rng), rng)
     return recompress(picture, quality=int(rng.integers(50, 96))) if rng.random() < 0.3 else picture

@@ -137,7 +137,7 @@ def _smear(length: float, angle: float) -> NDArray[np.float32]:
     middle = side / 2 - 0.5
     ends = [(round((middle + s * dx) * 16), round((middle + s * dy) * 16)) for s in (-1, 1)]
     cv2.line(line, ends[0], ends[1], 255, 1, cv2.LINE_AA, shift=4)
-    return (line / line.sum(dtype=np.float64)).astype(np.float32)
+    return np.asarray(line / line.sum(dtype=np.float64), dtype=np.float32)
 
 
 def _saturation_matrix(amount: float) -> NDArray[np.float32]:

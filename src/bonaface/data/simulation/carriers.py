@@ -18,7 +18,7 @@ __all__ = ["bent", "surrounded"]
 def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
     """The carrier tilted and rolled a little: moved by up to a few hundredths of its side, never past its own border."""
     height, width = light.shape[:2]
-    y, x = np.mgrid[-1 : 1 : 9j, -1:1:9j].astype(np.float32)
+    y, x = np.mgrid[-1:1:9j, -1:1:9j].astype(np.float32)
     bow_x, bow_y, tilt_x, tilt_y = (rng.normal(0, 0.035, 4) * amount).tolist()
     turn = float(rng.normal(0, 0.03)) * amount
     zoom = 1 - 1.5 * (abs(bow_x) + abs(bow_y) + abs(tilt_x) + abs(tilt_y)) - abs(turn)
@@ -28,9 +28,7 @@ def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
         cv2.resize((moved + 1) * np.float32(0.5 * (side - 1)), (width, height), interpolation=cv2.INTER_CUBIC)
         for moved, side in ((moved_x, width), (moved_y, height))
     ]
-    return cast(
-        Light, cv2.remap(light, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    )
+    return cast(Light, cv2.remap(light, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
 
 
 def surrounded(light: Light, rng: np.random.Generator, *, rim: tuple[float, float, float], breadth: float) -> Light:
@@ -47,7 +45,10 @@ def surrounded(light: Light, rng: np.random.Generator, *, rim: tuple[float, floa
     carrier = _inside(height, width, reach + 2 * breadth, angle)
     shadow = (1 - carrier) * (1 - float(rng.uniform(0, 0.6)) * softened(carrier, max(height, width) / 40))
     frame = cv2.multiply(cv2.merge([carrier - picture] * 3), (*rim, 0.0))
-    return cast(Light, cv2.add(cv2.add(lit(light, picture), frame), lit(_room(light, rng), shadow)))
+    return cast(
+        Light,
+        cv2.add(cv2.add(lit(light, picture), frame), lit(_room(light, rng), np.asarray(shadow, dtype=np.float32))),
+    )
 
 
 def _inside(height: int, width: int, reach: NDArray[np.float64], angle: float) -> NDArray[np.float32]:

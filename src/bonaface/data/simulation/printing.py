@@ -92,8 +92,8 @@ def ink_on_paper(picture: Picture, printer: Printer, rng: np.random.Generator) -
     if printer.fibre > 0:
         texture = 0.6 * blotches(height, width, rng, cells=max(4, min(height, width) // 6))
         texture += blotches(height, width, rng, cells=max(4, min(height, width) // 2))
-        light = lit(light, 1 + np.float32(printer.fibre) * texture)
-    return light
+        light = lit(light, np.asarray(1 + printer.fibre * texture, dtype=np.float32))
+    return np.asarray(light, dtype=np.float32)
 
 
 def _screened(cover: NDArray[np.float32], printer: Printer) -> NDArray[np.float32]:
@@ -103,13 +103,13 @@ def _screened(cover: NDArray[np.float32], printer: Printer) -> NDArray[np.float3
     aliases, as it does in a camera.
     """
     height, width = cover.shape[:2]
-    x, y = np.arange(width), np.arange(height)
+    x, y = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     screens = []
     for degrees in _ANGLES:
         turn = math.radians(degrees + printer.angle)
         kx, ky = 2 * math.pi / printer.pitch * math.cos(turn), 2 * math.pi / printer.pitch * math.sin(turn)
-        one = plane_wave(kx * x, ky * y)
-        one += plane_wave(-ky * x, kx * y)
+        one = plane_wave(np.multiply(x, kx), np.multiply(y, ky))
+        one += plane_wave(np.multiply(x, -ky), np.multiply(y, kx))
         screens.append(one)
     contrast = cv2.multiply(cover, 1 - cover, scale=printer.dots)
     return cast(NDArray[np.float32], cv2.add(cover, cv2.multiply(contrast, cv2.merge(screens))))

@@ -90,7 +90,8 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
                 )
             for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
                 far, frr = _scored_rates(measures)
-                _mark(axes, *_deviate(np.array([far, frr]), floor), mark, colour)
+                x, y = _deviate(np.array([far, frr]), floor).tolist()
+                _mark(axes, x, y, mark, colour)
                 top = max(top, *(rate for rate in (far, frr) if np.isfinite(rate)))
         ticks = _DET_TICKS[(floor <= _DET_TICKS) & (min(top * 1.2, 0.95) >= _DET_TICKS)]
         limits = (float(ndtri(floor)), float(ndtri(min(top * 1.2, 0.95))))
@@ -192,8 +193,8 @@ def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[Oper
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
     is_attack = scored["label"] == "attack"
     species = species_of(scored)[is_attack]
-    attacks = scored.loc[is_attack, column].groupby(species).quantile(levels).unstack()
-    attacks = attacks.sort_values(0.95, ascending=False, kind="stable") if len(attacks) else attacks
+    attacks = scored.loc[is_attack, column].groupby(species).quantile(np.asarray(levels)).unstack()
+    attacks = attacks.iloc[np.argsort(-attacks[0.95].to_numpy(), kind="stable")] if len(attacks) else attacks
     counts = species.value_counts()
     rows = [
         (f"{plain(name, longest=30)} ({counts[name]:,})", spread, "attack")
@@ -291,5 +292,3 @@ def _legend(figure: Figure, axes: Axes, *, marks: Mapping[str, str] | None = Non
 
 def _listed(names: Mapping[str, object]) -> str:
     return ", ".join(names)
-
-

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["CLASS_STYLE", "Drawing", "Ink", "SERIES", "draw", "plain", "png_of", "tidy"]
+__all__ = ["CLASS_STYLE", "SERIES", "Drawing", "Ink", "draw", "plain", "png_of", "tidy"]
 
 
 class Ink:
@@ -111,8 +111,7 @@ def draw(
         svg = io.StringIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", dpi=160, transparent=True, metadata=nothing)
-        # Saving as SVG leaves the figure with that canvas's layout; the PNG is drawn from a fresh one.
-        png = _png(_painted(paint, size))
+        png = _png(figure)
     return Drawing(name, title, alt, caption, _inline(svg.getvalue(), name, alt), png)
 
 

@@ -63,7 +63,9 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
                 axes.set_yscale("log")
                 tidy(axes, y="learning rate")
             if best is not None:
-                axes.axvline(best, color=Ink.INK, linewidth=1, linestyle=":", label=f"lowest validation loss ({best:g})")
+                axes.axvline(
+                    best, color=Ink.INK, linewidth=1, linestyle=":", label=f"lowest validation loss ({best:g})"
+                )
         rows[-1].set_xlabel("epoch")
         rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         handles, labels = rows[0].get_legend_handles_labels()
@@ -95,7 +97,9 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
         axes = figure.add_subplot()
         size = float(np.clip(9000 / max(len(frame), 1), 3, 24))
         for value, (title, colour, marker) in styles.items():
-            chosen = values == value if value is not None else ~values.isin([name for name in styles if name is not None])
+            chosen = (
+                values == value if value is not None else ~values.isin([name for name in styles if name is not None])
+            )
             axes.scatter(
                 frame.loc[chosen, "x"],
                 frame.loc[chosen, "y"],
@@ -132,7 +136,8 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
 def _best_epoch(history: pd.DataFrame) -> float | None:
     if "val_loss" not in history or not history["val_loss"].notna().any():
         return None
-    return float(history.loc[history["val_loss"].idxmin(), "epoch"])
+    best = int(np.nanargmin(history["val_loss"].to_numpy(dtype=float)))
+    return float(history["epoch"].to_numpy(dtype=float)[best])
 
 
 def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, str, str]]:
@@ -143,8 +148,10 @@ def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, s
         ordered = sorted(counts.index, reverse=True)
     styles: dict[str | None, tuple[str, str, str]] = {}
     kept = ordered if len(ordered) <= MOST_COLOURS else ordered[: MOST_COLOURS - 1]
-    palette = [colour for colour in SERIES[1:]] if by == "species" else list(SERIES)
-    others = iter(zip([*palette, *SERIES], [*_MARKERS[1:], *_MARKERS] if by == "species" else _MARKERS * 2, strict=False))
+    palette = list(SERIES[1:]) if by == "species" else list(SERIES)
+    others = iter(
+        zip([*palette, *SERIES], [*_MARKERS[1:], *_MARKERS] if by == "species" else _MARKERS * 2, strict=False)
+    )
     for value in kept:
         if by in {"label", "species"} and value == "bona_fide":
             styles[value] = ("bona fide", SERIES[0], "o")
