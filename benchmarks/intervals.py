@@ -36,7 +36,7 @@ Pair = tuple[float, float]
 PERSONS = (10, 20, 50, 100)
 POINT = OperatingPoint(0.5, 0.0, "fixed=0.5")
 OURS = ("far", "frr", "hter", "apcer_max", "acer_max", "accuracy", "auc")
-THEIRS = ("far", "hter", "auc")
+THEIRS = ("exact:far", "boot:far", "person:far", "boot:hter", "person:hter", "delong:auc", "person:auc")
 
 
 class Scenario(NamedTuple):
@@ -89,19 +89,15 @@ def main() -> None:
             for name, truth in found:
                 held[scenario, persons, name].append(truth)
     print(f"Coverage of 95 % intervals in %, {arguments.datasets} datasets a row, seed {arguments.seed}")
-    _table("Bonaface", [*OURS, "difference"], held)
+    _table("Bonaface", (*OURS, "difference"), held)
     print()
-    theirs = [
-        f"{method}:{name}" for name in THEIRS for method in ("exact", "boot", "person") if (method, name) in METHODS
-    ]
-    _table("Not used", theirs, held)
-    print(
-        "exact: Clopper-Pearson over presentations; boot: bootstrap over presentations; person: percentile over persons"
-    )
+    _table("Not used", THEIRS, held)
+    print("exact: Clopper-Pearson, boot: bootstrap, delong: DeLong's variance, all over presentations;")
+    print("person: percentile bootstrap over persons")
     print(f"{time.perf_counter() - start:.0f} s on {arguments.jobs} processes")
 
 
-def _table(title: str, names: list[str], held: dict[tuple[int, int, str], list[bool]]) -> None:
+def _table(title: str, names: Iterable[str], held: dict[tuple[int, int, str], list[bool]]) -> None:
     print(f"{title:<24}{'persons':>8}" + "".join(f"{name:>12}" for name in names))
     for i, scenario in enumerate(SCENARIOS):
         for persons in PERSONS:
@@ -126,7 +122,10 @@ def _simulate(task: tuple[int, int, range, int, int]) -> list[tuple[str, bool]]:
         # Two systems that are equally good: their true difference is zero.
         difference = differ({"first": sample, "second": other}, {"first": POINT, "second": POINT}, resampling)
         found += [("difference", bool(d.low <= 0 <= d.high)) for d in difference if d.measure == "hter"]
-        found += [(name, low <= truth[name.split(":")[1]] <= high) for name, (low, high) in _others(sample, resampling)]
+        found += [
+            (name, low <= truth[name.split(":")[1]] <= high)
+            for name, (low, high) in _others(sample, resampling, generator)
+        ]
     return found
 
 
@@ -197,22 +196,38 @@ def _truth(scenario: Scenario) -> dict[str, float]:
     }
 
 
-def _others(sample: Sample, resampling: Resampling) -> Iterable[tuple[str, Pair]]:
+def _others(sample: Sample, resampling: Resampling, generator: np.random.Generator) -> Iterable[tuple[str, Pair]]:
     """The intervals that are in use elsewhere, for the same data."""
     attack, accepted = ~sample.bona_fide, sample.value >= 0
     yield "exact:far", clopper_pearson(int((accepted & attack).sum()), int(attack.sum()))
-    alone = Resampling(np.arange(len(sample)), len(sample), IntervalSettings(resamples=200))
+    alone = Resampling.none(np.arange(len(sample)), len(sample))
     for method, drawing in (("boot", alone), ("person", resampling)):
         far, frr = drawing.ratio(accepted, attack), drawing.ratio(~accepted, sample.bona_fide)
-        area = auc_estimate(sample, drawing)
-        assert area is not None
-        for name, replicates in (
-            ("far", far.replicates),
-            ("hter", (far.replicates + frr.replicates) / 2),
-            ("auc", area.replicates),
-        ):
-            low, high = np.nanquantile(replicates, [0.025, 0.975])
-            yield f"{method}:{name}", (float(low), float(high))
+        errors, refusals = far.replicates, frr.replicates
+        if method == "boot":
+            # Presentations drawn one by one give binomial numbers of errors.
+            errors = generator.binomial(int(attack.sum()), far.value, 1000) / attack.sum()
+            refusals = generator.binomial(int(sample.bona_fide.sum()), frr.value, 1000) / sample.bona_fide.sum()
+        yield f"{method}:far", _quantiles(errors)
+        yield f"{method}:hter", _quantiles((errors + refusals) / 2)
+    area = auc_estimate(sample, resampling)
+    assert area is not None
+    yield "person:auc", _quantiles(area.replicates)
+    yield "delong:auc", _delong(sample, area.value)
+
+
+def _quantiles(replicates: NDArray[np.float64]) -> Pair:
+    low, high = np.nanquantile(replicates, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _delong(sample: Sample, area: float) -> Pair:
+    """The interval of DeLong, DeLong and Clarke-Pearson (1988)."""
+    bona_fide, attack = sample.value[sample.bona_fide], sample.value[~sample.bona_fide]
+    above = np.searchsorted(np.sort(attack), bona_fide) / len(attack)
+    below = 1 - np.searchsorted(np.sort(bona_fide), attack) / len(bona_fide)
+    reach = 1.96 * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+    return area - float(reach), area + float(reach)
 
 
 if __name__ == "__main__":

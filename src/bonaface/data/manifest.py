@@ -188,7 +188,7 @@ def category_of(species: str) -> str:
     >>> [category_of(name) for name in ("print_a4", "replay_ipad", "mobile_photo", "paper_mask", "makeup")]
     ['print', 'replay', 'replay', 'paper_mask', 'other']
     """
-    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", species).lower()).strip()
+    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", species).lower()).strip()
     glued = words.replace(" ", "_")
     # `\b` sees words in the first spelling, `_?` bridges them in the second
     for category, pattern in _WORDS:

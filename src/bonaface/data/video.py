@@ -81,7 +81,8 @@ class VideoReader:
         with contextlib.suppress(*_DAMAGE):
             times = [packet.pts for packet in self._container.demux(stream) if packet.size and packet.pts is not None]
         count = len(times) or int(stream.frames or 0)
-        steps = np.diff(np.sort(np.asarray(times, dtype=np.int64)))[:-1] if len(times) > 3 else np.empty(0, np.int64)
+        ordered = np.sort(np.asarray(times, dtype=np.float64))
+        steps = (ordered[1:] - ordered[:-1])[:-1] if len(times) > 3 else np.empty(0)
         base = float(stream.time_base) if stream.time_base else 0.0
         typical = np.float64(np.median(steps)) if len(steps) else np.float64(0)
         info = VideoInfo(

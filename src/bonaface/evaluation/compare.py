@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from bonaface.errors import ScoreTableError, SettingsError, few
 from bonaface.evaluation.checking import text_column
@@ -257,8 +257,8 @@ def _difference(
         p = 1.0 if value == 0 else nan
         return Difference(measure, *pair, value, value, value, p, nan, False, "", reason)
     error = math.sqrt(estimate.variance)
-    reach = float(stats.t.ppf((1 + resampling.confidence) / 2, estimate.freedom)) * error
-    p = 2 * float(stats.t.sf(abs(value) / error, estimate.freedom))
+    reach = float(stdtrit(estimate.freedom, (1 + resampling.confidence) / 2)) * error
+    p = 2 * float(stdtr(estimate.freedom, -abs(value) / error))
     return Difference(measure, *pair, value, max(value - reach, -1.0), min(value + reach, 1.0), p, nan, False, "")
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv, ndtri, stdtrit
 
 __all__ = [
     "DEFAULT_INTERVALS",
@@ -34,6 +34,7 @@ __all__ = [
     "IntervalSettings",
     "Resampling",
     "clopper_pearson",
+    "freedom",
     "mean_interval",
     "scale_interval",
 ]
@@ -103,7 +104,7 @@ class Estimate(NamedTuple):
             low, high = clopper_pearson(self.value * self.worth, self.worth, confidence)
             return Interval(low, high, "clopper-pearson over persons")
         tail = (1 + confidence) / 2
-        shrink = (stats.norm.ppf(tail) / stats.t.ppf(tail, self.freedom)) ** 2
+        shrink = float(ndtri(tail) / stdtrit(self.freedom, tail)) ** 2
         # Never worth more than the presentations counted: a design effect below one is chance.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, 1.0)
@@ -170,7 +171,7 @@ class Resampling:
         return Estimate(
             value=value,
             variance=variance * units / max(units - 1, 1),
-            freedom=_freedom(squares, units),
+            freedom=freedom(squares, units),
             influence=influence,
             replicates=replicates,
             worth=min(worth),
@@ -188,8 +189,8 @@ def clopper_pearson(errors: float, total: float, confidence: float = 0.95) -> tu
     """
     tail = (1 - confidence) / 2
     right = total - errors
-    low = float(stats.beta.ppf(tail, errors, right + 1)) if errors > 1e-12 else 0.0
-    high = float(stats.beta.ppf(1 - tail, errors + 1, right)) if right > 1e-12 else 1.0
+    low = float(betaincinv(errors, right + 1, tail)) if errors > 1e-12 else 0.0
+    high = float(betaincinv(errors + 1, right, 1 - tail)) if right > 1e-12 else 1.0
     return low, high
 
 
@@ -222,7 +223,7 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         # Persons paired off, one's bona fide with another's attack, are independent trials.
         low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
         return Interval(low, high, "clopper-pearson over persons")
-    reach = float(stats.t.ppf((1 + confidence) / 2, estimate.freedom)) * math.sqrt(estimate.variance)
+    reach = float(stdtrit(estimate.freedom, (1 + confidence) / 2)) * math.sqrt(estimate.variance)
     if scale == "logit":
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
         low, high = (_logistic(centre - reach), _logistic(centre + reach))
@@ -241,7 +242,7 @@ def _variance(replicates: Floats) -> float:
     return float(kept.var()) if len(kept) > 1 else math.nan
 
 
-def _freedom(squares: Floats, units: int) -> float:
+def freedom(squares: Floats, units: int) -> float:
     """Satterthwaite's degrees of freedom of a sum of squared influences: between 2 and one less than the
     persons."""
     if units < 2:
@@ -249,5 +250,5 @@ def _freedom(squares: Floats, units: int) -> float:
     mean = squares.sum() / units
     # Persons outside the class have no influence: their squares are zero, and are left out here.
     spread = float((squares**2).sum() - units * mean**2)
-    freedom = 2 * float(squares.sum()) ** 2 / spread if spread > 1e-300 else math.inf
-    return float(min(max(freedom, 2.0), units - 1))
+    found = 2 * float(squares.sum()) ** 2 / spread if spread > 1e-300 else math.inf
+    return float(min(max(found, 2.0), units - 1))

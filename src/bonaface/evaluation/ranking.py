@@ -228,10 +228,8 @@ class _Drawn:
     def at(self, target: _Target) -> Floats:
         under: Floats = getattr(self, target.under)
         meets = under <= target.limit + 1e-12
-        if target.under == "frr":
-            step = meets.shape[1] - 1 - np.argmax(meets[:, ::-1], axis=1)
-        else:
-            step = np.argmax(meets, axis=1)
+        last = meets.shape[1] - 1 - np.argmax(meets[:, ::-1], axis=1)
+        step = last if target.under == "frr" else np.argmax(meets, axis=1)
         curve = self.apcer_max if target.of == "apcer_max" else self.frr
         values = np.take_along_axis(curve, step[:, None], 1)[:, 0]
         values = np.where(self.empty, np.nan, values)

@@ -257,5 +257,6 @@ def _loader(
 def _start_worker(_: int) -> None:
     """One thread each, as the workers share the cores; and Ctrl-C is for the process that they work for."""
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    if cv2.getNumThreads() > 1:
+        cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

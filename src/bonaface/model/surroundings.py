@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
-from lightning.pytorch import seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.seed import isolate_rng
 
-__all__ = ["quiet_lightning", "seeded", "single_threaded_opencv"]
+__all__ = ["InSpawnedProcess", "quiet_lightning", "seeded", "single_threaded_opencv"]
 
 _IRRELEVANT = (
     # Their number is a setting of the recipe, and what suits it is measured by benchmarks/loading.py.
@@ -50,8 +51,7 @@ def quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message, category in _IRRELEVANT:
-                warnings.filterwarnings("ignore", message=message, category=category)
+            _ignore_irrelevant_warnings()
             yield
     finally:
         logger.setLevel(level)
@@ -69,3 +69,18 @@ def single_threaded_opencv() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
+
+
+class InSpawnedProcess(Callback):
+    """The same for the processes that Lightning starts for further devices, which begin with nothing of it."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Lightning's hook, the first that runs there."""
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        _ignore_irrelevant_warnings()
+        cv2.setNumThreads(1)
+
+
+def _ignore_irrelevant_warnings() -> None:
+    for message, category in _IRRELEVANT:
+        warnings.filterwarnings("ignore", message=message, category=category)

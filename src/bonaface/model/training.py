@@ -26,7 +26,7 @@ from bonaface.model.loading import StoredFrames, frames_for_training, frames_for
 from bonaface.model.loop import TrainingLoop
 from bonaface.model.network import build_network
 from bonaface.model.progress import StepBar, StepProgress
-from bonaface.model.surroundings import quiet_lightning, seeded, single_threaded_opencv
+from bonaface.model.surroundings import InSpawnedProcess, quiet_lightning, seeded, single_threaded_opencv
 from bonaface.settings import Recipe, TrainingSettings
 
 __all__ = ["Stopped", "TrainingResult", "fit"]
@@ -130,7 +130,7 @@ def _train(
     settings = recipe.training
     spawned = settings.devices > 1 and not _UNDER_TORCHRUN
     interruption = Interruption(spawned=spawned)
-    callbacks: list[Callback] = [interruption]
+    callbacks: list[Callback] = [interruption, *([InSpawnedProcess()] if spawned else [])]
     if bar:
         callbacks.append(StepBar())
     if progress is not None and not spawned:

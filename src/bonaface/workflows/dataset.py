@@ -43,7 +43,8 @@ class Indexed:
         lines += [f"note: {note}" for note in self.manifest.notes]
         if self.unreadable is not None:
             lines.append(f"unreadable: {len(self.unreadable)} of {len(self.manifest)}")
-            lines += [f"  {path}: {reason}" for path, reason in self.unreadable[["path", "reason"]].to_numpy().tolist()]
+            pairs = zip(self.unreadable["path"].tolist(), self.unreadable["reason"].tolist(), strict=True)
+            lines += [f"  {path}: {reason}" for path, reason in pairs]
         if self.path:
             lines.append(f"written: {self.path}")
         return "\n".join(lines)
@@ -66,9 +67,8 @@ class Cropped:
         ]
         if len(unusable):
             lines.append(f"without a usable frame: {len(unusable)} of {len(self.manifest)} presentations")
-            lines += [
-                f"  {row.path}: {row.status}{f' ({row.reason})' if row.reason else ''}" for row in unusable.itertuples()
-            ]
+            for path, status, reason in unusable[["path", "status", "reason"]].to_numpy(dtype=str).tolist():
+                lines.append(f"  {path}: {status}" + (f" ({reason})" if reason else ""))
         lines += [f"note: {path}: {note}" for path, note in self.store.notes.items()]
         return "\n".join(lines)
 

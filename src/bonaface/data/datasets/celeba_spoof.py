@@ -81,7 +81,7 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
     try:
         entries = json.loads(path.read_bytes())
         return {
-            "/".join(key.replace("\\\\", "/").split("/")[-4:]): (
+            "/".join(key.replace("\\", "/").split("/")[-4:]): (
                 "0" if values[_SPOOF] == 0 else str(values[_SPOOF_TYPE]),
                 str(values[_LIGHT]),
                 str(values[_PLACE]),

@@ -73,7 +73,7 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     count: Counter[str] = Counter()
     files = folders.value_counts()
     for folder, first in zip(strange.index.astype(str), strange, strict=True):
-        parts = folder.split("/")
+        parts = folder.split("/") if folder else []
         count[parts[usual] if usual is not None and usual < len(parts) else str(first)] += int(files[folder])
     in_root = count.pop(".", 0)
     shown = [f"{name} ({number} files)" for name, number in count.most_common()]
@@ -221,7 +221,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     parts: list[str] = []
     fields: list[str] = []
     for piece in re.split(r"(\{[^{}/]*\}|\*\*/?|\*)", pattern.strip("/")):
-        if piece.startswith("{"):
+        if piece.startswith("{") and piece.endswith("}"):
             name = piece[1:-1]
             if not name.isidentifier() or name in _OWN:
                 reason = "is kept for Bonaface" if name in _OWN else "is no name"

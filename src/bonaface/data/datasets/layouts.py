@@ -142,7 +142,7 @@ def take(names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not
 
 
 def read_lines(request: Request, name: str) -> list[str]:
-    """The lines of a list that comes with a dataset, stripped, without empty ones, with `/` for `\\\\`."""
+    """The lines of a list that comes with a dataset, stripped, without empty ones, with `/` for a backslash."""
     path = request.root / name
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -52,7 +52,7 @@ def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
     if len(table.frame) == 0:
         raise ManifestError(f"{path} has no rows: expected one a presentation")
     rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    rows["path"] = [_relative(name, request.root) for name in rows["path"].str.replace("\\\\", "/", regex=False)]
+    rows["path"] = [_relative(name, request.root) for name in rows["path"].str.replace("\\", "/", regex=False)]
     wanted = np.ones(len(rows), dtype=bool)
     rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
     request.left_out["left out by the mapping"] += int(ignored.sum())

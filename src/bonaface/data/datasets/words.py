@@ -124,7 +124,7 @@ def normal(name: str) -> str:
     >>> normal("Print A4"), normal("ClientRaw"), normal("bona-fide")
     ('print_a4', 'client_raw', 'bona_fide')
     """
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
+    apart = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", name.strip())
     return re.sub(r"[\W_]+", "_", apart).strip("_").lower()
 
 

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bonaface.data.crops.store import fill_store, load_crop
+from bonaface.data.drawing.dataset import write_video
+from bonaface.data.drawing.head import Person
+from bonaface.data.drawing.take import Take, bona_fide_frames
+from bonaface.data.manifest import make_manifest
+from bonaface.settings import CropSettings
+
+SETTINGS = CropSettings(detector="haar", frames=2)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path):
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    write_video(footage / "face.mp4", bona_fide_frames(Take(Person.random(1), 5), 4, 10), fps=10)
+    write_video(footage / "wall.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 3, fps=10)
+    (footage / "broken.mp4").write_bytes(b"broken")
+    table = pd.DataFrame({"path": ["face.mp4", "wall.mp4", "broken.mp4", "absent.mp4"], "label": "bona_fide"})
+    return make_manifest(table, footage)
+
+
+def test_every_presentation_is_there_and_the_reason_with_it(manifest, tmp_path: Path):
+    store = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    table = store.table
+    assert table["path"].drop_duplicates().tolist() == manifest.table["path"].tolist()
+    assert table.groupby("path")["status"].first().to_dict() == {
+        "face.mp4": "ok",
+        "wall.mp4": "no_face",
+        "broken.mp4": "unreadable",
+        "absent.mp4": "unreadable",
+    }
+    assert table[table["path"] == "face.mp4"]["frame"].tolist() == [0, 2]
+    assert store.unusable["path"].tolist() == ["wall.mp4", "broken.mp4", "absent.mp4"]
+    assert all(store.unusable["reason"].iloc[1:])
+
+
+def test_the_box_lies_in_the_stored_square(manifest, tmp_path: Path):
+    table = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1).table
+    row = table.iloc[0]
+    side = load_crop(row["file"]).shape[0]
+    assert side <= SETTINGS.side
+    assert 0 <= row["x"] < row["x"] + row["w"] <= side + 1
+    assert 0 <= row["y"] < row["y"] + row["h"] <= side + 1
+
+
+def test_a_second_call_makes_nothing_anew_and_other_settings_do(manifest, tmp_path: Path):
+    first = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    entries = sorted((tmp_path / "store" / "entries").glob("*/*"))
+    times = [entry.stat().st_mtime_ns for entry in entries]
+    again = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    assert [entry.stat().st_mtime_ns for entry in entries] == times
+    pd.testing.assert_frame_equal(first.table, again.table)
+    fill_store(manifest, tmp_path / "store", SETTINGS.model_copy(update={"scale": 2.0}), workers=1)
+    assert len(sorted((tmp_path / "store" / "entries").glob("*/*"))) > len(entries)
+
+
+def test_what_a_killed_call_left_is_swept_away(manifest, tmp_path: Path):
+    leftover = tmp_path / "store" / "entries" / "ab" / ".part-x"
+    leftover.mkdir(parents=True)
+    fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    assert not leftover.exists()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bonaface.data.drawing.dataset import write_video
+from bonaface.data.frames import evenly_spaced, kind_of, open_frames
+from bonaface.errors import MediaError
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """30 frames, each of one grey that tells its number."""
+    path = tmp_path / "grey.mp4"
+    write_video(path, [np.full((96, 128, 3), 20 + 7 * number, np.uint8) for number in range(30)], fps=10, quality=5)
+    return path
+
+
+def numbers(path: Path, **options) -> list[tuple[int, int]]:
+    return [(frame.index, round((float(frame.image.mean()) - 20) / 7)) for frame in open_frames(path, **options)]
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "indexes"),
+    [(10, 1, [0]), (10, 2, [0, 5]), (10, 3, [0, 3, 6]), (3, 5, [0, 1, 2]), (1, 1, [0])],
+)
+def test_evenly_spaced(total, count, indexes):
+    assert evenly_spaced(total, count) == indexes
+
+
+def test_frames_are_those_that_their_numbers_say(video: Path):
+    assert numbers(video, count=3) == [(0, 0), (10, 10), (20, 20)]
+    assert numbers(video, count="all") == [(number, number) for number in range(30)]
+
+
+def test_a_whole_video_has_no_note(video: Path):
+    with open_frames(video, count="all") as frames:
+        assert [frame.time for frame in frames][:3] == pytest.approx([0, 0.1, 0.2])
+    assert (frames.decoded, frames.expected, frames.note) == (30, 30, "")
+
+
+def test_an_image_is_one_frame(tmp_path: Path):
+    Image.new("RGB", (40, 30), (10, 20, 30)).save(tmp_path / "a.png")
+    (frame,) = open_frames(tmp_path / "a.png", count=5)
+    assert (frame.index, frame.time, frame.image.shape, frame.image[0, 0].tolist()) == (
+        0,
+        None,
+        (30, 40, 3),
+        [10, 20, 30],
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", b"\0" * 5000], ids=["empty", "text", "zeros"])
+def test_what_is_no_video_is_said_to_be_none(content: bytes, tmp_path: Path):
+    path = tmp_path / "x.mp4"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"x\.mp4") as caught:
+        list(open_frames(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_video_gives_what_it_holds_and_says_so(video: Path):
+    data = bytearray(video.read_bytes())
+    start = data.index(b"mdat") + len(data) // 3
+    data[start : start + 400] = bytes(400)
+    video.write_bytes(bytes(data))
+    frames = open_frames(video, count="all")
+    held = list(frames)
+    assert held[0].index == 0
+    assert frames.decoded <= 30
+
+
+def test_kinds():
+    assert [kind_of(name) for name in ("a.JPG", "b.mov", "Thumbs.db", "noext")] == ["image", "video", None, None]

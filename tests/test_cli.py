@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bonaface
+
+
+def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from bonaface.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys, contextlib\nsys.argv = ['bonaface', '--help']\nfrom bonaface.cli import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'onnxruntime', 'lightning', 'pydantic'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+    for name in ("train", "evaluate", "explain", "embed", "demo", "data"):
+        assert name in done.stdout
+
+
+def test_version():
+    assert bonaface_command("--version").stdout == f"bonaface {bonaface.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "default", "data.manifest=nowhere.csv", "-o", "run"], "nowhere.csv"),
+        (["train", "default", "-o", "run"], "data.manifest"),
+        (["train", "default", "training.epoch=3", "-o", "run"], "did you mean 'epochs'"),
+        (["train", "nothing", "-o", "run"], "no recipe at nothing"),
+        (["data", "index", "nowhere", "-o", "m.csv"], "nowhere"),
+        (["data", "index", "empty", "-o", "m.csv"], "empty"),
+        (["data", "index", "empty", "--layout", "foldr", "-o", "m.csv"], "folder"),
+        (["evaluate", "nowhere", "m.csv", "-o", "out"], "no bundle at nowhere"),
+        (["evaluate"], "Missing argument"),
+        (["data", "crop", "m.csv"], "Missing option"),
+        (["unknown"], "No such command"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    done = bonaface_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_public_name_can_be_used():
+    assert all(getattr(bonaface, name) is not None for name in bonaface.__all__)
+    assert set(bonaface.__all__) <= set(dir(bonaface))
