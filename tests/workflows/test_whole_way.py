@@ -25,7 +25,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "footage"
+    folder = Path(tmp_path_factory.mktemp("whole")) / "footage"
     write_demo_dataset(folder, persons=4, takes=1, seconds=0.3, seed=3)
     return folder
 
