@@ -335,7 +335,7 @@ def _whole(text: str, option: str) -> int:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar per stage on a terminal; a line per finished stage elsewhere."""
+    """A progress bar per stage on a terminal; nothing elsewhere, where stderr is for errors."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -360,8 +360,6 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
-                if not console.is_terminal:
-                    typer.echo(f"{stage} ...", err=True)
             bars.update(tasks[stage], completed=done, total=total)
             if total and done >= total:
                 bars.stop_task(tasks[stage])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -81,7 +82,8 @@ def write_scores(table: pd.DataFrame, path: Path | str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another place"
         ) from None

@@ -52,11 +52,12 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         if not marks:
             request.notes.append("no species are known: metas/intra_test/*_label.json is not in the copy")
     unlisted = names["kind"].map({"live": "0", "spoof": "unlisted"})
-    known = key.map(marks)
-    code = known.str[0].fillna(unlisted)
-    rows = labelled(names, code, _KINDS).assign(
-        illumination=known.str[1].map(_ILLUMINATION).fillna(""),
-        environment=known.str[2].map(_ENVIRONMENT).fillna(""),
+    nothing = ("", "", "")
+    known = [marks.get(each, nothing) for each in key]
+    code = pd.Series([spoof for spoof, _, _ in known], index=names.index, dtype="str")
+    rows = labelled(names, code.mask(code == "", unlisted), _KINDS).assign(
+        illumination=[_ILLUMINATION.get(light, "") for _, light, _ in known],
+        environment=[_ENVIRONMENT.get(place, "") for _, _, place in known],
     )
     differing = int(((rows["label"] == "bona_fide") != (names["kind"] == "live")).sum())
     if differing:

@@ -18,28 +18,27 @@ __all__ = ["bent", "surrounded"]
 def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
     """The carrier tilted and rolled a little: moved by up to a few hundredths of its side, never past its own border."""
     height, width = light.shape[:2]
-    y, x = np.mgrid[-1:1:9j, -1:1:9j].astype(np.float32)
+    x, y = (np.linspace(-1, 1, side, dtype=np.float32) for side in (width, height))
     bow_x, bow_y, tilt_x, tilt_y = (rng.normal(0, 0.035, 4) * amount).tolist()
     turn = float(rng.normal(0, 0.03)) * amount
     zoom = 1 - 1.5 * (abs(bow_x) + abs(bow_y) + abs(tilt_x) + abs(tilt_y)) - abs(turn)
-    moved_x = zoom * x * (1 + tilt_x * y) + bow_x * (y * y - 0.5) - turn * y
-    moved_y = zoom * y * (1 + tilt_y * x) + bow_y * (x * x - 0.5) + turn * x
-    maps = [
-        cv2.resize((moved + 1) * np.float32(0.5 * (side - 1)), (width, height), interpolation=cv2.INTER_CUBIC)
-        for moved, side in ((moved_x, width), (moved_y, height))
-    ]
-    return cast(Light, cv2.remap(light, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    # Each map is a polynomial in y whose coefficients are polynomials in x: one small product of matrices.
+    one, rows = np.ones_like(x), np.stack((np.ones_like(y), y, y * y), axis=1)
+    moved_x = rows @ np.stack((1 + zoom * x - 0.5 * bow_x, zoom * tilt_x * x - turn, bow_x * one))
+    moved_y = rows @ np.stack((1 + bow_y * (x * x - 0.5) + turn * x, zoom * (1 + tilt_y * x), 0 * one))
+    half_width, half_height = np.float32((width - 1) / 2), np.float32((height - 1) / 2)
+    return cast(Light, cv2.remap(light, half_width * moved_x, half_height * moved_y, cv2.INTER_LINEAR))
 
 
 def surrounded(light: Light, rng: np.random.Generator, *, rim: tuple[float, float, float], breadth: float) -> Light:
     """The carrier ending inside the picture: a rim of colour `rim`, `breadth` of the side wide, then the room behind.
 
-    The edges stay in the outer fifth on one to four sides, so that the face in the middle is never covered.
+    The edges stay in the outer quarter on one to four sides, so that the face in the middle is never covered.
     """
     height, width = light.shape[:2]
     reach = np.full(4, 3.0)
     sides = rng.permutation(4)[: int(rng.integers(1, 5))]
-    reach[sides] = rng.uniform(0.62, 0.98, len(sides))
+    reach[sides] = rng.uniform(0.75, 0.98, len(sides))
     angle = float(rng.normal(0, math.radians(4)))
     picture = _inside(height, width, reach, angle)
     carrier = _inside(height, width, reach + 2 * breadth, angle)

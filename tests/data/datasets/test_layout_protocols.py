@@ -1,0 +1,520 @@
+"""Official protocols on complete lists of names, held against the published numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bonaface.data.datasets.index import index, layouts
+from bonaface.data.manifest import Manifest
+from bonaface.data.splits import find_leaks, split_manifest
+from bonaface.errors import ManifestError, SettingsError
+from tests.corpora import CORPORA, write_corpus, write_files
+
+Counts = dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Each dataset whole, without lists, written when it is first asked for."""
+
+    class Written(dict[str, Path]):
+        def __missing__(self, layout: str) -> Path:
+            root = tmp_path_factory.mktemp(layout)
+            write_corpus(root, layout, persons=None, lists=False)
+            self[layout] = root
+            return root
+
+    return Written()
+
+
+def counts(manifest: Manifest) -> Counts:
+    """Bona fide and attacks of each split that has any."""
+    pairs = list(zip(manifest.table["split"], manifest.table["label"], strict=True))
+    return {
+        split: (pairs.count((split, "bona_fide")), pairs.count((split, "attack")))
+        for split in ("train", "val", "test", "")
+        if split in set(manifest.table["split"])
+    }
+
+
+def species(manifest: Manifest, split: str) -> dict[str, int]:
+    of_split = manifest.table[(manifest.table["split"] == split) & (manifest.table["label"] == "attack")]
+    return {str(name): int(number) for name, number in of_split["species"].value_counts().sort_index().items()}
+
+
+def persons(manifest: Manifest, split: str) -> set[int]:
+    subjects = manifest.table.loc[manifest.table["split"] == split, "subject"].unique()
+    return {int(subject.rpartition("/")[2].rpartition("_")[2]) for subject in subjects}
+
+
+ROSE_TEST = {
+    "print_still": 200,
+    "print_quivering": 200,
+    "replay_lenovo": 201,
+    "replay_mac": 199,
+    "paper_mask_cropped": 202,
+    "paper_mask_full": 100,
+    "paper_mask_upper": 198,
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "expected"),
+    [
+        ("rose_youtu", {"split": "token"}, {"train": (348, 1041), "val": (100, 259), "test": (449, 1300)}),
+        ("rose_youtu", {"split": "folder"}, {"train": (375, 1040), "val": (100, 260), "test": (422, 1300)}),
+        ("replay_attack", {}, {"train": (60, 300), "val": (60, 300), "test": (80, 400)}),
+        ("replay_attack", {"protocol": "grandtest"}, {"train": (60, 300), "val": (60, 300), "test": (80, 400)}),
+        ("replay_attack", {"protocol": "hand"}, {"train": (60, 150), "val": (60, 150), "test": (80, 200)}),
+        ("replay_attack", {"protocol": "print"}, {"train": (60, 60), "val": (60, 60), "test": (80, 80)}),
+        ("replay_attack", {"protocol": "mobile"}, {"train": (60, 120), "val": (60, 120), "test": (80, 160)}),
+        ("replay_attack", {"protocol": "highdef-fixed"}, {"train": (60, 60), "val": (60, 60), "test": (80, 80)}),
+        ("replay_attack", {"protocol": "digitalphoto"}, {"train": (60, 120), "val": (60, 120), "test": (80, 160)}),
+        ("replay_attack", {"protocol": "photo"}, {"train": (60, 180), "val": (60, 180), "test": (80, 240)}),
+        ("replay_attack", {"protocol": "video-hand"}, {"train": (60, 60), "val": (60, 60), "test": (80, 80)}),
+        ("replay_mobile", {}, {"train": (120, 192), "val": (160, 256), "test": (110, 192)}),
+        ("replay_mobile", {"protocol": "print"}, {"train": (120, 96), "val": (160, 128), "test": (110, 96)}),
+        ("replay_mobile", {"protocol": "mattescreen"}, {"train": (120, 96), "val": (160, 128), "test": (110, 96)}),
+        ("casia_fasd", {"split": "official"}, {"train": (60, 180), "test": (90, 270)}),
+        ("casia_fasd", {}, {"train": (48, 144), "val": (12, 36), "test": (90, 270)}),
+        ("casia_fasd", {"protocol": "overall"}, {"train": (48, 144), "val": (12, 36), "test": (90, 270)}),
+        ("casia_fasd", {"protocol": "low"}, {"train": (16, 48), "val": (4, 12), "test": (30, 90)}),
+        ("casia_fasd", {"protocol": "high"}, {"train": (16, 48), "val": (4, 12), "test": (30, 90)}),
+        ("casia_fasd", {"protocol": "cut"}, {"train": (48, 48), "val": (12, 12), "test": (90, 90)}),
+        ("msu_mfsd", {}, {"train": (30, 90), "test": (40, 120)}),
+        ("msu_mfsd", {"split": "idiap"}, {"train": (20, 60), "val": (20, 60), "test": (30, 90)}),
+        ("oulu_npu", {}, {"train": (360, 1440), "val": (270, 1080), "test": (360, 1440)}),
+        ("oulu_npu", {"protocol": 1}, {"train": (240, 960), "val": (180, 720), "test": (120, 480)}),
+        ("oulu_npu", {"protocol": 2}, {"train": (360, 720), "val": (270, 540), "test": (360, 720)}),
+        *(
+            ("oulu_npu", {"protocol": 3, "fold": fold}, {"train": (300, 1200), "val": (225, 900), "test": (60, 240)})
+            for fold in range(1, 7)
+        ),
+        *(
+            ("oulu_npu", {"protocol": 4, "fold": fold}, {"train": (200, 400), "val": (150, 300), "test": (20, 40)})
+            for fold in range(1, 7)
+        ),
+        ("siw", {"split": "official"}, {"train": (720, 1080), "test": (600, 900)}),
+        ("siw", {}, {"train": (624, 936), "val": (96, 144), "test": (600, 900)}),
+        ("siw", {"protocol": 1}, {"train": (624, 936), "val": (96, 144), "test": (600, 900)}),
+        ("siw", {"protocol": 2, "fold": 3}, {"train": (624, 468), "val": (96, 72), "test": (600, 150)}),
+        ("siw", {"protocol": 3, "fold": 1}, {"train": (624, 312), "val": (96, 48), "test": (600, 600)}),
+        ("siw", {"protocol": 3, "fold": 2}, {"train": (624, 624), "val": (96, 96), "test": (600, 300)}),
+        ("three_dmad", {}, {"train": (70, 35), "val": (50, 25), "test": (50, 25)}),
+        ("three_dmad", {"protocol": "loo", "fold": 17}, {"train": (110, 55), "val": (50, 25), "test": (10, 5)}),
+        ("hkbu_mars_v1", {}, {"train": (30, 15), "val": (30, 15), "test": (20, 10)}),
+        ("hkbu_mars_v1", {"protocol": "loo", "fold": 1}, {"train": (50, 25), "val": (20, 10), "test": (10, 5)}),
+        ("nuaa", {}, {"train": (120, 120), "test": (60, 60)}),
+    ],
+)
+def test_sizes(whole: Mapping[str, Path], layout: str, options: dict[str, object], expected: Counts) -> None:
+    manifest = index(whole[layout], layout, **options)  # type: ignore[arg-type]
+    assert counts(manifest) == expected
+    assert set(manifest.table["protocol"]) == {str(options.get("protocol", ""))}
+    assert set(manifest.table["fold"]) == {str(options.get("fold", ""))}
+    if layout != "nuaa":
+        assert find_leaks(manifest) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "split", "expected"),
+    [
+        ("rose_youtu", {"split": "token"}, "test", ROSE_TEST),
+        (
+            "rose_youtu",
+            {"split": "folder"},
+            "test",
+            {**ROSE_TEST, "replay_lenovo": 200, "replay_mac": 201, "paper_mask_cropped": 198, "paper_mask_upper": 201},
+        ),
+        (
+            "replay_attack",
+            {},
+            "test",
+            dict.fromkeys(("print", "mobile_photo", "mobile_video", "highdef_photo", "highdef_video"), 80),
+        ),
+        ("oulu_npu", {"protocol": 4, "fold": 2}, "train", {"print_1": 200, "replay_1": 200}),
+        ("oulu_npu", {"protocol": 4, "fold": 2}, "test", {"print_2": 20, "replay_2": 20}),
+        ("siw", {"protocol": 2, "fold": 3}, "test", {"replay_galaxy_s8": 150}),
+        (
+            "siw",
+            {"protocol": 2, "fold": 3},
+            "val",
+            {"replay_ipad_pro": 24, "replay_iphone_7_plus": 24, "replay_asus_mb168b": 24},
+        ),
+        ("siw", {"protocol": 3, "fold": 1}, "train", {"print_glossy": 156, "print_matt": 156}),
+    ],
+)
+def test_species(
+    whole: Mapping[str, Path], layout: str, options: dict[str, object], split: str, expected: dict[str, int]
+) -> None:
+    assert species(index(whole[layout], layout, **options), split) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "split", "expected"),
+    [
+        ("rose_youtu", {"split": "token"}, "train", {2, 3, 4, 5, 6, 7, 9, 10}),
+        ("rose_youtu", {"split": "token"}, "val", {11, 12}),
+        ("rose_youtu", {"split": "token"}, "test", {13, 14, 15, 16, 17, 18, 20, 21, 22, 23}),
+        ("rose_youtu", {"split": "folder"}, "train", {2, 3, 5, 9, 12, 13, 15, 16}),
+        ("rose_youtu", {"split": "folder"}, "val", {20, 22}),
+        ("rose_youtu", {"split": "folder"}, "test", {4, 6, 7, 10, 11, 14, 17, 18, 21, 23}),
+        ("replay_attack", {}, "train", {1, 2, 4, 6, 7, 8, 12, 16, 18, 25, 27, 103, 105, 108, 110}),
+        ("msu_mfsd", {"split": "idiap"}, "val", {1, 2, 3, 9, 22, 34, 35, 42, 48, 51}),
+        ("siw", {}, "val", {150, 151, 152, 155, 156, 157, 159, 160, 162, 163, 164, 165}),
+        ("three_dmad", {"protocol": "loo", "fold": 16}, "val", {17, 1, 2, 3, 4}),
+        ("hkbu_mars_v1", {}, "val", {4, 5, 8}),
+    ],
+)
+def test_persons(
+    whole: Mapping[str, Path], layout: str, options: dict[str, object], split: str, expected: set[int]
+) -> None:
+    assert persons(index(whole[layout], layout, **options), split) == expected  # type: ignore[arg-type]
+
+
+def test_siw_has_ninety_persons_to_train_and_seventy_five_to_test(whole: Mapping[str, Path]) -> None:
+    manifest = index(whole["siw"], "siw", split="official")
+    assert (len(persons(manifest, "train")), len(persons(manifest, "test"))) == (90, 75)
+    assert manifest.table["path"].str.endswith(".m.mov").sum() == 16
+
+
+def test_siw_protocol_1_trains_on_first_frames(whole: Mapping[str, Path]) -> None:
+    table = index(whole["siw"], "siw", protocol=1).table
+    assert table.groupby("split")["first_frames"].unique().map(list).to_dict() == {
+        "test": [""],
+        "train": ["60"],
+        "val": ["60"],
+    }
+
+
+def test_casia_numbers_its_sets_anew(whole: Mapping[str, Path]) -> None:
+    assert index(whole["casia_fasd"], "casia_fasd").table["subject"].nunique() == 50
+
+
+@pytest.mark.parametrize("layout", CORPORA)
+def test_every_layout_reads_its_corpus_with_lists_and_clutter(tmp_path: Path, layout: str) -> None:
+    entries = write_corpus(tmp_path, layout, persons=2)
+    manifest = index(tmp_path, layout)
+    species_of = manifest.table.set_index("path")["species"].to_dict()
+    expected = {entry.path: entry.species for entry in entries}
+    if layout == "casia_surf":
+        expected = {path: kind for path, kind in expected.items() if "/color/" in path}
+    assert species_of == expected
+    assert manifest.about["layout"] == layout
+    if layout != "csv":
+        assert manifest.about["left_out"]["hidden files"] == 3  # type: ignore[index]
+
+
+def test_layouts_describe_themselves() -> None:
+    assert [layout.name for layout in layouts()] == list(dict.fromkeys(layout.name for layout in layouts()))
+    assert {layout.name for layout in layouts()} == set(CORPORA)
+    for layout in layouts():
+        assert layout.title
+        assert layout.expects
+        assert set(layout.folds) <= set(layout.protocols)
+
+
+# ROSE-Youtu
+
+
+def test_the_baseline_has_the_published_sizes_and_leaks(whole: Mapping[str, Path]) -> None:
+    manifest = index(whole["rose_youtu"], "rose_youtu", protocol="baseline")
+    sizes = {split: sum(both) for split, both in counts(manifest).items()}
+    assert sizes == {"train": 1391, "val": 350, "test": 1749}
+    assert manifest.about["left_out"] == {"hidden files": 3, "not part of the protocol": 7}
+    assert {leak.subject for leak in find_leaks(manifest)} == {f"rose_youtu/{n}" for n in (*range(2, 8), *range(9, 13))}
+    assert any("same persons" in note for note in manifest.notes)
+    again = index(whole["rose_youtu"], "rose_youtu", protocol="baseline")
+    assert again.digest == manifest.digest
+
+
+def test_the_baseline_keeps_its_proportions_on_a_part(tmp_path: Path) -> None:
+    pool = len(write_corpus(tmp_path, "rose_youtu", persons=4))
+    manifest = index(tmp_path, "rose_youtu", protocol="baseline")
+    sizes = {split: sum(both) for split, both in counts(manifest).items()}
+    assert sizes == {"train": round(pool * 1391 / 1748), "val": round(pool * 350 / 1748)}
+    assert any("incomplete copy" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "used"),
+    [
+        (["train/5/G_NT_HS_g_E_9_1.mp4", "test/_13/G_NT_HS_g_E_4_1.mp4"], "folder"),
+        (["train/9/G_NT_HS_g_E_9_1.mp4", "test/13/G_NT_HS_g_E_13_1.mp4", "train/4/G_NT_HS_g_E_4_1.mp4"], "token"),
+        (["9/G_NT_HS_g_E_9_1.mp4", "4/G_NT_HS_g_E_4_1.mp4"], "token"),
+        (["all/G_NT_HS_g_E_9_1.mp4"], "token"),
+    ],
+)
+def test_the_split_that_the_disk_has_is_used_and_said(tmp_path: Path, names: list[str], used: str) -> None:
+    manifest = index(write_files(tmp_path, names), "rose_youtu")
+    assert [note for note in manifest.notes if note.startswith(f"split: {used},")]
+    chosen = index(tmp_path, "rose_youtu", split=used)
+    assert manifest.table["split"].tolist() == chosen.table["split"].tolist()
+
+
+# Lists
+
+
+def test_oulu_lists_are_followed_where_they_are(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "oulu_npu", persons=2)
+    ruled = {}
+    for protocol, fold in ((1, None), (3, 2)):
+        listed = index(tmp_path, "oulu_npu", protocol=protocol, fold=fold)
+        assert not any("by its rules" in note for note in listed.notes)
+        ruled[protocol] = listed
+    for lists in (tmp_path / "Protocols").rglob("*.txt"):
+        lists.unlink()
+    for protocol, fold in ((1, None), (3, 2)):
+        by_rule = index(tmp_path, "oulu_npu", protocol=protocol, fold=fold)
+        assert any("by its rules" in note for note in by_rule.notes)
+        pd.testing.assert_frame_equal(by_rule.table, ruled[protocol].table)
+
+
+def test_oulu_lists_may_lie_in_a_folder_named_baseline_and_may_differ_from_the_rules(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "oulu_npu", persons=1, lists=False)
+    write_files(tmp_path, ["Baseline/Protocol_1/Train.txt"], text="+1,1_1_01_1\n-1,1_1_01_2\n")
+    write_files(tmp_path, ["Baseline/Protocol_1/Dev.txt"], text="+1,1_3_21_1\r\n")
+    write_files(tmp_path, ["Baseline/Protocol_1/Test.txt"], text="\n-2, 1_3_36_5\n-1,1_3_36_2\n")
+    manifest = index(tmp_path, "oulu_npu", protocol=1)
+    assert manifest.table.set_index("path")["split"].to_dict() == {
+        "Train_files/1_1_01_1.avi": "train",
+        "Train_files/1_1_01_2.avi": "train",
+        "Dev_files/1_3_21_1.avi": "val",
+        "Test_files/1_3_36_2.avi": "test",
+        "Test_files/1_3_36_5.avi": "test",
+    }
+
+
+@pytest.mark.parametrize("line", ["-1,1_1_01_1", "+1,1_1_01_2", "1_1_01_1", "0,1_1_01_1"])
+def test_an_oulu_list_that_contradicts_the_names_is_refused(tmp_path: Path, line: str) -> None:
+    write_corpus(tmp_path, "oulu_npu", persons=1)
+    (tmp_path / "Protocols/Protocol_1/Train.txt").write_text(line + "\n")
+    with pytest.raises(ManifestError, match=r"Train\.txt: expected lines such as \+1,1_1_01_1"):
+        index(tmp_path, "oulu_npu", protocol=1)
+
+
+def test_files_that_a_list_names_and_the_disk_lacks(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "oulu_npu", persons=1)
+    for name in ("Train_files/1_1_01_1.avi", "Test_files/6_3_36_5.avi"):
+        (tmp_path / name).unlink()
+    with pytest.raises(
+        ManifestError, match=r"2 of the 150 names in its lists have no file \(1_1_01_1, 6_3_36_5\).*allow_missing"
+    ):
+        index(tmp_path, "oulu_npu", protocol=1)
+    manifest = index(tmp_path, "oulu_npu", protocol=1, allow_missing=True)
+    assert len(manifest) == 148
+    assert "incomplete copy: 2 of the 150 names in its lists have no file" in manifest.notes
+    assert manifest.about["left_out"]["named in a list, but absent"] == 2  # type: ignore[index]
+
+
+def test_nuaa_lists_with_backslashes(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "nuaa", persons=2)
+    assert "\\" in (tmp_path / "raw/client_train_raw.txt").read_text()
+    manifest = index(tmp_path, "nuaa")
+    assert counts(manifest) == {"train": (16, 16), "test": (8, 8)}
+    assert any("by its lists; the same persons stand in train and test" in note for note in manifest.notes)
+    assert len(find_leaks(manifest)) == 2
+    (tmp_path / "raw/client_train_raw.txt").write_text("0001\\0001_00_04_01_0.jpg\n")
+    assert counts(index(tmp_path, "nuaa")) == {"train": (1, 16), "test": (8, 8)}
+
+
+def test_nuaa_takes_one_version_of_its_images(tmp_path: Path) -> None:
+    names = ["raw/ClientRaw/0001/0001_00_00_01_0.jpg", "Detectedface/ClientFace/0001/0001_00_00_01_0.jpg"]
+    manifest = index(write_files(tmp_path, names), "nuaa")
+    assert manifest.table["path"].tolist() == names[:1]
+    assert manifest.about["left_out"] == {"other versions of the same images": 1}
+    detected = write_files(tmp_path / "detected", names[1:])
+    for kind, side in (("client", "test"), ("imposter", "train"), ("imposter", "test")):
+        write_files(detected, [f"Detectedface/{kind}_{side}_face.txt"])
+    write_files(detected, ["Detectedface/client_train_face.txt"], text="0001\\0001_00_00_01_0.jpg 10 20 30 40\n")
+    assert counts(index(detected, "nuaa")) == {"train": (1, 0)}
+
+
+def test_msu_lists_of_two_digits(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "msu_mfsd", persons=2)
+    (tmp_path / "train_sub_list.txt").write_text("02\n01\n")
+    (tmp_path / "test_sub_list.txt").write_text("13\n03\n")
+    manifest = index(tmp_path, "msu_mfsd")
+    assert (persons(manifest, "train"), persons(manifest, "test")) == ({1, 2}, {3, 13})
+    (tmp_path / "test_sub_list.txt").write_text("13\nclient03\n")
+    with pytest.raises(ManifestError, match="a person's number a line, found client03"):
+        index(tmp_path, "msu_mfsd")
+
+
+# CelebA-Spoof
+
+
+def test_celeba_protocols_name_their_images_and_kinds(tmp_path: Path) -> None:
+    entries = write_corpus(tmp_path, "celeba_spoof", persons=None)
+    whole = index(tmp_path, "celeba_spoof", protocol="intra_test")
+    assert counts(whole) == {"train": (8, 40), "test": (4, 20)}
+    assert whole.table.set_index("path")["species"].to_dict() == {entry.path: entry.species for entry in entries}
+    attack = whole.table[whole.table["label"] == "attack"].iloc[0]
+    assert (attack["illumination"], attack["environment"]) == ("back", "outdoor")
+    part = index(tmp_path, "celeba_spoof", protocol="protocol1")
+    assert counts(part) == {"train": (8, 32), "test": (4, 16)}
+    assert part.about["left_out"]["not part of the protocol"] == 12  # type: ignore[index]
+
+
+def test_celeba_kinds_have_their_categories(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "celeba_spoof", persons=1)
+    table = index(tmp_path, "celeba_spoof").table
+    categories = table.drop_duplicates("species").set_index("species")["category"].to_dict()
+    print_, replay, paper = (
+        ["photo", "poster", "a4"],
+        ["pc", "pad", "phone"],
+        ["face_mask", "upper_body_mask", "region_mask"],
+    )
+    assert categories == {
+        "": "",
+        **dict.fromkeys(print_, "print"),
+        **dict.fromkeys(replay, "replay"),
+        **dict.fromkeys(paper, "paper_mask"),
+        "mask_3d": "mask_3d",
+    }
+
+
+def test_celeba_goes_on_without_absent_images_and_says_so(tmp_path: Path) -> None:
+    entries = write_corpus(tmp_path, "celeba_spoof", persons=1)
+    (tmp_path / entries[3].path).unlink()
+    manifest = index(tmp_path, "celeba_spoof", protocol="intra_test")
+    assert len(manifest) == 23
+    assert any("1 of the 24 names in its lists have no file" in note for note in manifest.notes)
+    with pytest.raises(ManifestError, match="1 of the 24 names"):
+        index(tmp_path, "celeba_spoof", protocol="intra_test", allow_missing=False)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"Data/train/1/live/1.jpg": [0, 1]}', '{"Data/train/1/live/1.jpg": 3}'])
+def test_a_celeba_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    write_corpus(tmp_path, "celeba_spoof", persons=1)
+    (tmp_path / "metas/intra_test/train_label.json").write_text(text)
+    with pytest.raises(ManifestError, match=r"train_label\.json: expected a JSON object, path -> list of 44"):
+        index(tmp_path, "celeba_spoof")
+
+
+def test_a_celeba_protocol_needs_its_lists(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "celeba_spoof", persons=1, lists=False)
+    with pytest.raises(ManifestError, match=r"no metas/protocol2/train_label\.json"):
+        index(tmp_path, "celeba_spoof", protocol="protocol2")
+    manifest = index(tmp_path, "celeba_spoof")
+    assert "no species are known" in manifest.notes[0]
+
+
+def test_a_celeba_list_overrules_the_folder(tmp_path: Path) -> None:
+    entries = write_corpus(tmp_path, "celeba_spoof", persons=1)
+    path = tmp_path / "metas/intra_test/train_label.json"
+    marks = json.loads(path.read_text())
+    marks[entries[0].path][43] = 1
+    marks[entries[0].path][40] = 9
+    path.write_text(json.dumps(marks))
+    manifest = index(tmp_path, "celeba_spoof")
+    assert manifest.table.set_index("path").loc[entries[0].path, "species"] == "phone"
+    assert any("1 images lie in a folder that says otherwise" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("56 28 112 140 0.99\n", (56, 28, 112, 140)),
+        ("-20 -10 100 100 0.9", (0, 0, 80, 90)),
+        ("200 200 100 100 0.9", (200, 200, 24, 24)),
+        ("0 0 3 100 0.9", None),
+        ("-50 0 52 100 0.9", None),
+        ("10 10 -5 20 0.9", None),
+        ("300 10 20 20 0.9", None),
+        ("nan 1 2 3 0.9", None),
+        ("10 10", None),
+        ("", None),
+    ],
+)
+def test_celeba_boxes_are_clipped_or_dropped(tmp_path: Path, text: str, expected: tuple[float, ...] | None) -> None:
+    write_files(tmp_path, ["Data/train/1/live/1.jpg", "Data/train/1/live/2.jpg"])
+    write_files(tmp_path, ["Data/train/1/live/1_BB.txt"], text=text)
+    manifest = index(tmp_path, "celeba_spoof")
+    assert manifest.boxes is not None
+    found = manifest.boxes[["path", "frame", "x", "y", "w", "h", "frame_size"]].to_numpy().tolist()
+    assert found == ([] if expected is None else [["Data/train/1/live/1.jpg", 0, *expected, "224"]])
+    assert manifest.about["left_out"]["images without a usable box"] == (2 if expected is None else 1)  # type: ignore[index]
+    assert index(tmp_path, "celeba_spoof", boxes=False).boxes is None
+
+
+# Boxes and sides of other datasets
+
+
+def test_siw_boxes_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    write_files(tmp_path, ["Train/live/003/003-1-1-1-1.mov", "Train/live/003/003-1-1-1-2.mov"])
+    write_files(tmp_path, ["Train/live/003/003-1-1-1-1.face"], text="10 20 110 140\n0 0 0 0\n12 20 110 141\n")
+    assert index(tmp_path, "siw").boxes is None
+    manifest = index(tmp_path, "siw", boxes=True)
+    assert manifest.boxes is not None
+    assert manifest.boxes[["frame", "x", "y", "w", "h", "frame_size"]].to_numpy().tolist() == [
+        [0, 10, 20, 100, 120, ""],
+        [2, 12, 20, 98, 121, ""],
+    ]
+    assert manifest.about["left_out"] == {"neither image nor video": 1, "videos without a file of boxes": 1}
+    (tmp_path / "Train/live/003/003-1-1-1-1.face").write_text("a b c d\n")
+    with pytest.raises(ManifestError, match=r"003-1-1-1-1\.face: expected a row x1 y1 x2 y2 a frame"):
+        index(tmp_path, "siw", boxes=True)
+
+
+def test_replay_attack_leaves_enrolment_out(tmp_path: Path) -> None:
+    names = ["enroll/client001_session01_webcam_enroll_adverse_1.mov", "replayattack-enroll/enroll/x.mov"]
+    write_files(tmp_path, [*names, "train/real/client001_session01_webcam_authenticate_adverse_1.mov"])
+    manifest = index(tmp_path, "replay_attack")
+    assert len(manifest) == 1
+    assert manifest.about["left_out"]["enrolment videos"] >= 1  # type: ignore[index]
+
+
+def test_an_official_test_set_is_kept_and_validation_drawn_from_the_rest(whole: Mapping[str, Path]) -> None:
+    official = index(whole["msu_mfsd"], "msu_mfsd")
+    split = split_manifest(official, keep=["test"])
+    assert persons(split, "test") == persons(official, "test")
+    assert (len(persons(split, "train")), len(persons(split, "val"))) == (12, 3)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "expected"),
+    [
+        ("oulu", {}, r"no layout 'oulu'.*known are folder, csv, rose_youtu"),
+        ("oulu_npu", {"protocol": 5}, r"layout oulu_npu has no protocol '5'; known are 1, 2, 3, 4"),
+        ("oulu_npu", {"protocol": 3}, "protocol 3 of oulu_npu has folds 1 to 6: choose one"),
+        ("oulu_npu", {"protocol": 3, "fold": 7}, "folds 1 to 6, not 7"),
+        ("oulu_npu", {"protocol": 3, "fold": 0}, "folds 1 to 6, not 0"),
+        ("oulu_npu", {"protocol": 1, "fold": 1}, "protocol 1 of oulu_npu has no folds"),
+        ("oulu_npu", {"fold": 1}, "layout oulu_npu without a protocol has no folds"),
+        ("nuaa", {"protocol": "x"}, "layout nuaa has no protocol 'x'; it has none"),
+        ("rose_youtu", {"protocol": "baselin"}, "did you mean 'baseline'"),
+        ("rose_youtu", {"split": "tokens"}, r"did you mean 'token'.*known are token, folder"),
+        ("nuaa", {"split": "token"}, "no choice of them"),
+        ("siw", {"pattern": "{label}/*"}, "layout siw takes no pattern; folder does"),
+        ("siw", {"mapping": {"a": "b"}}, "layout siw takes no mapping; folder and csv do"),
+        ("rose_youtu", {"boxes": True}, "reads no face boxes; siw, celeba_spoof do"),
+    ],
+)
+def test_options_that_a_layout_has_not(tmp_path: Path, layout: str, options: dict[str, object], expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        index(tmp_path, layout, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", [layout.name for layout in layouts() if layout.names])
+def test_a_dataset_under_another_name_is_recognised(tmp_path: Path, layout: str) -> None:
+    write_corpus(tmp_path, layout, persons=1)
+    asked = "siw" if layout != "siw" else "rose_youtu"
+    with pytest.raises(ManifestError) as caught:
+        index(tmp_path, asked)
+    assert f"it looks like the layout {layout}" in str(caught.value)
+    assert "found: " in str(caught.value)
+
+
+def test_two_copies_of_one_dataset_are_refused(tmp_path: Path) -> None:
+    names = ["a/Mf_NT_5s_g_E_5_71.mp4", "b/train/4/Mf_NT_5s_g_E_5_71.mp4"]
+    with pytest.raises(ManifestError, match=r"1 presentations stand there twice, such as a/Mf.* and b/train"):
+        index(write_files(tmp_path, names), "rose_youtu")
