@@ -32,7 +32,9 @@ def tsne(
         raise InputError(f"{len(points)} embeddings are too few for a t-SNE map; at least {FEWEST} are needed")
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
-        raise InputError(f"{int((~finite).sum())} of {len(points)} embeddings are not finite, so there is no map of them")
+        raise InputError(
+            f"{int((~finite).sum())} of {len(points)} embeddings are not finite, so there is no map of them"
+        )
     rows = np.arange(len(points))
     if len(points) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(len(points), limit, replace=False))
