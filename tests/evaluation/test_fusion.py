@@ -98,6 +98,6 @@ def test_what_a_first_frame_gave_is_not_guessed_from_a_fused_score():
 
 def test_unknown_words_are_refused():
     with pytest.raises(SettingsError, match="unknown fusion rule 'max'; known: mean, median"):
-        presentations(MIXED, rule="max")
+        presentations(MIXED, rule="max")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="unknown mode 'frame'; known: image, video"):
-        presentations(MIXED, mode="frame")
+        presentations(MIXED, mode="frame")  # type: ignore[arg-type]
