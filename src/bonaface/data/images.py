@@ -17,8 +17,8 @@ from bonaface.errors import MediaError
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "encode_jpeg", "read_image"]
 
-MAX_PIXELS = 64_000_000
-"""More pixels than this are refused before they are decoded; decoding so many takes about 600 MB."""
+MAX_PIXELS = 50_000_000
+"""More pixels than this are refused before they are decoded."""
 
 MAX_BYTES = 128 * 1024 * 1024
 """A longer file is refused unread."""
@@ -50,9 +50,16 @@ def read_image(source: Path | str | bytes, *, trusted: bool = False) -> NDArray[
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
     """A JPEG of an RGB image, without chroma subsampling."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
+    import cv2
+
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR), options)
+    return bytes(data)
 
 
 class _Refused(Exception):
@@ -128,7 +135,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    if orientation >= 5 and orientation <= 8:
+    if 5 <= orientation <= 8:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:
         pixels = pixels[::-1]

@@ -1,49 +1,89 @@
-"""Grad-CAM: which regions of a crop spoke for an outcome."""
+"""Grad-CAM: which regions of a crop spoke for bona fide, and which for attack.
+
+With one logit both outcomes share one map: what raises the logit speaks for bona fide, what lowers it for attack. So
+both heat maps of a crop come from one pass and lie on one scale, which the usual scaling of each map by its own
+minimum and maximum would hide.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam import GradCAM
-from torch import Tensor, nn
 
+from bonaface.errors import InputError
 from bonaface.model.network import LivenessNet
 
-__all__ = ["grad_cam"]
+__all__ = ["Outcome", "evidence", "grad_cam"]
+
+Outcome = Literal["bona_fide", "attack"]
+
+_BATCH = 16
 
 
-class _Logit(nn.Module):
-    """The logit alone, of float images, with the last convolutional features at a place that can be hooked."""
+def grad_cam(network: LivenessNet, crops: NDArray[np.uint8], *, outcome: Outcome) -> NDArray[np.float32]:
+    """Heat maps `(n, size, size)` in 0..1: where crops `(n, size, size, 3)` speak for an outcome.
 
-    def __init__(self, network: LivenessNet) -> None:
-        super().__init__()
-        self.network = network
-        self.last = nn.Identity()
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.last(self.network.features(images))
-        return self.network.judge(features)[0][:, None]
-
-
-def grad_cam(
-    network: LivenessNet, crops: NDArray[np.uint8], *, outcome: Literal["bona_fide", "attack"]
-) -> NDArray[np.float32]:
-    """Heat maps `(n, size, size)` in 0..1 of what spoke for an outcome in crops `(n, size, size, 3)`.
-
-    Each map is scaled by itself: two pictures' maps do not compare. Method: Selvaraju et al., Grad-CAM, ICCV 2017.
+    The two outcomes' maps of one crop compare: 1 is the strongest evidence in the crop for either of them. Maps of
+    different crops do not. Raises InputError for a network without a feature map.
     """
-    model = _Logit(copy.deepcopy(network).cpu().eval())
-    sign = 1.0 if outcome == "bona_fide" else -1.0
-    maps = []
-    with GradCAM(model=model, target_layers=[model.last]) as method:
-        for crop in crops:
-            image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
-            image.requires_grad_(True)
-            with torch.enable_grad(), contextlib.redirect_stdout(None):
-                maps.append(method(input_tensor=image, targets=[lambda output: sign * output[..., 0].sum()])[0])
-    return np.asarray(np.clip(np.nan_to_num(np.stack(maps)), 0, 1), dtype=np.float32)
+    maps = evidence(network, crops)
+    strongest = np.abs(maps).max(axis=(1, 2), keepdims=True)
+    towards = np.maximum(maps if outcome == "bona_fide" else -maps, 0)
+    scaled = towards / np.where(strongest > 0, strongest, 1)
+    return _enlarged(scaled.astype(np.float32), crops.shape[1:3])
+
+
+def evidence(network: LivenessNet, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What each place of the last feature map adds to the logit, `(n, h, w)`; negative speaks for attack.
+
+    Grad-CAM (Selvaraju et al., ICCV 2017) before its rectifier: channels weighted by the mean gradient of the logit.
+    Raises InputError for a network without a feature map.
+    """
+    training, device = network.training, network.mean.device
+    network.eval()
+    parts = []
+    try:
+        for start in range(0, len(crops), _BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + _BATCH])).to(device)
+            parts.append(_evidence(network, batch).float().cpu().numpy())
+    finally:
+        network.train(training)
+    return np.concatenate(parts) if parts else np.empty((0, 1, 1), np.float32)
+
+
+@torch.inference_mode(mode=False)
+def _evidence(network: LivenessNet, crops: torch.Tensor) -> torch.Tensor:
+    """No hook and no parameter's gradient: the logit is differentiated by the features that it is computed from."""
+    with torch.no_grad():
+        images = crops.permute(0, 3, 1, 2).to(network.mean.dtype) / 255
+        features = network.features(images)
+    features = features.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        logits, _ = network.judge(features)
+    (gradient,) = torch.autograd.grad(logits.sum(), features)
+    channels = _channel_axis(network, features)
+    others = tuple(axis for axis in (1, 2, 3) if axis != channels)
+    return (gradient.mean(dim=others, keepdim=True) * features).sum(dim=channels).detach()
+
+
+def _channel_axis(network: LivenessNet, features: torch.Tensor) -> int:
+    """1 for most networks; 3 for those of timm that keep channels last."""
+    wide = int(getattr(network.backbone, "num_features", 0))
+    if features.ndim == 4 and features.shape[1] == wide:
+        return 1
+    if features.ndim == 4 and features.shape[3] == wide:
+        return 3
+    raise InputError(
+        f"{network.architecture} has no map of features over the picture, so Grad-CAM cannot say where it looked; "
+        "a convolutional network has"
+    )
+
+
+def _enlarged(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    height, width = shape
+    sized = [cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in maps]
+    return np.clip(np.stack(sized), 0, 1) if sized else np.empty((0, height, width), np.float32)

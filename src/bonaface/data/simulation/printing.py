@@ -85,10 +85,9 @@ def ink_on_paper(picture: Picture, printer: Printer, rng: np.random.Generator) -
     if printer.banding > 0:
         stripes = softened(rng.standard_normal((height, 1)).astype(np.float32), 1.5).reshape(height, 1, 1)
         cover += np.float32(printer.banding) * stripes
-    bare = np.clip(1 - cover, 0, 1, out=cover)
-    bare *= bare
-    light = np.multiply(bare, np.subtract(printer.paper, printer.ink).astype(np.float32), out=bare)
-    light += np.asarray(printer.ink, np.float32)
+    bare = np.clip(np.subtract(1, cover, out=cover), 0, 1, out=cover)
+    span = np.diag(np.subtract(printer.paper, printer.ink))
+    light = cv2.transform(cv2.multiply(bare, bare), np.column_stack((span, printer.ink)).astype(np.float32))
     if printer.fibre > 0:
         texture = 0.6 * blotches(height, width, rng, cells=max(4, min(height, width) // 6))
         texture += blotches(height, width, rng, cells=max(4, min(height, width) // 2))

@@ -80,13 +80,10 @@ def shown(picture: Picture, screen: Screen) -> Light:
     if picture.shape[:2] != (height, width):
         picture = cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
     light = cv2.LUT(picture, np.power(np.linspace(0, 1, 256), 2 * screen.gamma).astype(np.float32))
-    if abs(screen.saturation - 1) > 0.01:
-        grey = np.tile(np.array((0.3, 0.59, 0.11), np.float32), (3, 1))
-        light = cv2.transform(light, grey * (1 - screen.saturation) + np.eye(3, dtype=np.float32) * screen.saturation)
-    light = cv2.max(light, 0.0)
-    light *= np.multiply(screen.gains, 1 - screen.leak).astype(np.float32)
-    light += np.multiply(screen.gains, screen.leak).astype(np.float32)
-    return cast(Light, light)
+    grey = np.tile((0.3, 0.59, 0.11), (3, 1))
+    mixing = grey * (1 - screen.saturation) + np.eye(3) * screen.saturation
+    lamp = np.array(screen.gains)[:, None] * np.column_stack((mixing * (1 - screen.leak), np.full(3, screen.leak)))
+    return cast(Light, cv2.max(cv2.transform(light, lamp.astype(np.float32)), 0.0))
 
 
 def grid(height: int, width: int, screen: Screen, rng: np.random.Generator) -> NDArray[np.float32]:

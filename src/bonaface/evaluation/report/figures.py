@@ -69,7 +69,7 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        top = 0.5
+        top, worst = 0.5, False
         for index, (title, curve) in enumerate(curves.items()):
             colour = SERIES[index % len(SERIES)]
             axes.plot(
@@ -86,8 +86,8 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
                     color=colour,
                     linestyle=SYSTEM_LINES[index % 4],
                     linewidth=0.9,
-                    label=plain(f"{title}, worst species", longest=60),
                 )
+                worst = True
             for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
                 far, frr = _scored_rates(measures)
                 x, y = _deviate(np.array([far, frr]), floor).tolist()
@@ -100,6 +100,8 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         axes.set_xticks(ndtri(ticks), labels)
         axes.set_yticks(ndtri(ticks), labels)
         tidy(axes, x="attacks accepted, %", y="bona fide refused, %")
+        if worst:
+            axes.plot([], [], color=Ink.MUTED, linewidth=0.9, label="thin: the worst species")
         _legend(figure, axes, marks=_marks(points))
 
     return draw(
@@ -113,7 +115,12 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
 
 
 def histogram_figure(
-    name: str, presentations: pd.DataFrame, histogram: Histogram, points: Sequence[OperatingPoint]
+    name: str,
+    presentations: pd.DataFrame,
+    histogram: Histogram,
+    points: Sequence[OperatingPoint],
+    *,
+    title: str = "Scores",
 ) -> Drawing:
     """Where the scores of both classes lie, as shares of the class; on the logit scale, and as probabilities."""
     scores = presentations.loc[presentations["score"].notna(), ["label", "score"]]
@@ -143,7 +150,7 @@ def histogram_figure(
     return draw(
         name,
         paint,
-        title="Scores",
+        title=title,
         alt="Histogram of the scores of bona fide and attack presentations, with the thresholds marked",
         caption="What lies right of a threshold is accepted."
         + (" Probabilities pile up at both ends, so the upper panel has the logits." if both else ""),
@@ -161,7 +168,7 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint
             (curves.far, "attacks accepted (FAR)", Ink.ATTACK, "--", 1.8),
             (curves.apcer_max, "worst species (APCER)", Ink.ATTACK, "-.", 0.9),
             (curves.frr, "bona fide refused (FRR)", Ink.BONA, "-", 1.8),
-            (curves.hter, "their mean (HTER)", Ink.INK, "-", 0.9),
+            (curves.hter, "their mean (HTER)", Ink.MUTED, "-", 1.2),
         ]
         for rate, title, colour, dash, width in lines:
             if np.isfinite(rate).any() and (several or rate is not curves.apcer_max):

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["CLASS_STYLE", "SERIES", "Drawing", "Ink", "draw", "plain", "png_of", "tidy"]
+__all__ = ["CLASS_STYLE", "SERIES", "Drawing", "Ink", "draw", "plain", "png_of", "slug", "tidy"]
 
 
 class Ink:
@@ -133,6 +133,9 @@ def _painted(paint: Callable[[Figure], None], size: tuple[float, float]) -> Figu
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     paint(figure)
+    # Laid out once: the SVG and the PNG are then the same drawing, and the second costs half.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     return figure
 
 
@@ -162,6 +165,15 @@ def plain(text: object, *, longest: int = _LONGEST) -> str:
         head = (longest - 1) // 2
         shown = f"{shown[:head]}…{shown[head + 1 - longest :]}"
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def slug(text: str) -> str:
+    """A name as a file and as an identifier.
+
+    >>> slug("Most wrong: attacks")
+    'most_wrong__attacks'
+    """
+    return "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in text.lower())[:40]
 
 
 def _inline(svg: str, name: str, alt: str) -> str:

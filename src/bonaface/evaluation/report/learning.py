@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from bonaface.evaluation.report.ink import CLASS_STYLE, SERIES, Drawing, Ink, draw, plain, tidy
+from bonaface.evaluation.report.ink import SERIES, Drawing, Ink, draw, plain, slug, tidy
 
 __all__ = ["embedding_figure", "training_figure"]
 
@@ -124,7 +124,7 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
                 handle.set(sizes=[28], alpha=1, rasterized=False)
 
     return draw(
-        f"tsne_{_slug(by)}",
+        f"tsne_{slug(by)}",
         paint,
         title=f"Embedding by {'class' if by == 'label' else plain(by)}",
         alt=f"t-SNE of {len(frame):,} embeddings, coloured by {'class' if by == 'label' else by}",
@@ -163,10 +163,3 @@ def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, s
     if len(kept) < len(ordered):
         styles[None] = (f"{len(ordered) - len(kept)} others", SERIES[-1], ".")
     return styles
-
-
-def _slug(text: str) -> str:
-    return "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in text.lower())[:40]
-
-
-_ = CLASS_STYLE

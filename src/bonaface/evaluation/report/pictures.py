@@ -6,18 +6,19 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from bonaface.evaluation.report.ink import plain, png_of
+from bonaface.evaluation.report.ink import Ink, plain
 
 __all__ = ["GALLERY_TITLES", "GalleryItem", "blend", "contact_sheet", "data_uri"]
 
 SIDE = 224
+GAP = 8
 QUALITY = 82
 
 GALLERY_TITLES = {
@@ -99,28 +100,28 @@ def data_uri(picture: NDArray[np.uint8], *, side: int = SIDE) -> str:
 
 
 def contact_sheet(items: Sequence[GalleryItem]) -> bytes:
-    """All pictures of a group on one PNG, a row of three for each presentation, two presentations abreast."""
+    """All pictures of a group on one PNG, a row of at most three for each presentation, two presentations abreast."""
     shown = [item for item in items if item.pictures()]
-    rows = -(-len(shown) // 2)
-
-    def paint(figure: Figure) -> None:
-        grid = figure.subplots(rows, 6, squeeze=False)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        for index, item in enumerate(shown):
-            row, first = index // 2, 3 * (index % 2)
-            for column, (caption, picture) in enumerate(item.pictures()):
-                axes = grid[row, first + column]
-                axes.imshow(np.asarray(picture), interpolation="lanczos")
-                axes.set_title(caption, fontsize=7)
-            score = "no score" if item.score is None else f"score {item.score:.4f}"
-            kind = plain(item.species or item.label, longest=30)
-            name = plain(item.presentation, longest=38)
-            grid[row, first].text(
-                0, -0.06, f"{name}\n{kind}, {score}", transform=grid[row, first].transAxes, va="top", fontsize=7
-            )
-
-    return png_of("gallery", paint, size=(9.6, 2.1 * max(rows, 1)))
+    width, height = 3 * SIDE + 2 * GAP, SIDE + 58
+    rows = max(-(-len(shown) // 2), 1)
+    sheet = Image.new("RGB", (2 * width + 4 * GAP, rows * (height + GAP) + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13)
+    for index, item in enumerate(shown):
+        left, top = GAP + (index % 2) * (width + 2 * GAP), GAP + (index // 2) * (height + GAP)
+        for column, (caption, picture) in enumerate(item.pictures()):
+            image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+            x = left + column * (SIDE + GAP)
+            pen.text((x, top), caption, fill=Ink.MUTED, font=font)
+            sheet.paste(ImageOps.contain(image, (SIDE, SIDE), Image.Resampling.LANCZOS), (x, top + 18))
+        score = "no score" if item.score is None else f"score {item.score:.4f}"
+        verdict = {True: "", False: ", decided wrongly", None: ""}[item.right]
+        kind = plain(item.species or item.label.replace("_", " "), longest=36)
+        name = plain(item.presentation, longest=70)
+        pen.text((left, top + SIDE + 21), f"{kind}, {score}{verdict}\n{name}", fill=Ink.INK, font=font, spacing=2)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _shown(crop: NDArray[np.uint8] | None, heat: NDArray[np.generic]) -> NDArray[np.uint8]:

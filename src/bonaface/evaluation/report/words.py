@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 from bonaface.evaluation.rates import Figure, Rate
 from bonaface.evaluation.thresholds import OperatingPoint
 
 __all__ = [
     "STATUS_NAMES",
+    "capital",
     "chosen_words",
+    "column_title",
     "criterion_words",
     "interval",
-    "listed",
     "number",
     "percent",
     "point_name",
+    "reason_of",
+    "sentence",
+    "soft",
     "species_of",
 ]
 
@@ -46,8 +50,8 @@ def percent(share: float, *, unit: bool = True) -> str:
 def number(value: float, *, places: int = 4) -> str:
     """A plain number; a dash where it is undefined.
 
-    >>> number(0.69315), number(float("-inf"))
-    ('0.6931', '−∞')
+    >>> number(0.69318), number(float("-inf"))
+    ('0.6932', '−∞')
     """
     if math.isnan(value):
         return "–"
@@ -67,6 +71,13 @@ def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
     if nats:
         return f"{number(measure.low)} to {number(measure.high)}"
     return f"{percent(measure.low, unit=False)} to {percent(measure.high, unit=False)}"
+
+
+def reason_of(measure: Rate | Figure) -> str:
+    """Why a measure, or its interval, is undefined; empty where all is there."""
+    if not measure.defined:
+        return f"undefined: {measure.reason}" if measure.reason else "undefined"
+    return f"no interval: {measure.reason}" if measure.reason and math.isnan(measure.low) else ""
 
 
 def criterion_words(criterion: str) -> str:
@@ -97,6 +108,15 @@ def point_name(point: OperatingPoint) -> str:
     return "given" if point.criterion == "given" else criterion_words(point.criterion)
 
 
+def column_title(point: OperatingPoint) -> str:
+    """The heading of an operating point's column.
+
+    >>> column_title(OperatingPoint(0.7, None, "eer", {"split": "val"}))
+    'Threshold from validation (EER)'
+    """
+    return f"Threshold {point_name(point)}"
+
+
 def chosen_words(point: OperatingPoint) -> str:
     """One sentence on where a threshold came from."""
     if point.criterion.startswith("fixed="):
@@ -125,13 +145,33 @@ def chosen_words(point: OperatingPoint) -> str:
     return sentence + "."
 
 
-def listed(names: Sequence[str]) -> str:
-    """A list as a sentence has it.
+def capital(text: str) -> str:
+    """The text with a capital letter at its start.
 
-    >>> listed(["a"]), listed(["a", "b", "c"])
-    ('a', 'a, b and c')
+    >>> capital("a video (ROSE)")
+    'A video (ROSE)'
     """
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """A note as a sentence: a capital at its start, unless it starts with a name, and a stop at its end.
+
+    >>> sentence("validation was too easy"), sentence("set/clip.mp4: truncated")
+    ('Validation was too easy.', 'set/clip.mp4: truncated.')
+    """
+    first = text.split(" ", 1)[0].rstrip(",:;")
+    started = capital(text) if first.isalpha() else text
+    return started if started.endswith((".", "!", "?")) else f"{started}."
+
+
+def soft(name: str) -> Markup:
+    """A name, safe for HTML, that may break after each underscore and slash.
+
+    >>> soft("a_b<i>")
+    Markup('a_<wbr>b&lt;i&gt;')
+    """
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
 
 
 def species_of(table: pd.DataFrame) -> pd.Series[str]:
