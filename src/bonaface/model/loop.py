@@ -261,8 +261,10 @@ def validation_measures(logits: NDArray[np.float64], labels: NDArray[np.bool_]) 
     errors = {"far": float("nan"), "frr": float("nan")}
     if np.isfinite(logits).all():
         errors = dict(choose_threshold(table, "eer").chosen_on)
+    with np.errstate(invalid="ignore"):  # a logit that is not a number is told by the loss that it gives
+        loss = float(np.logaddexp(0, np.where(labels, -logits, logits)).mean())
     return {
-        "val_loss": float(np.logaddexp(0, np.where(labels, -logits, logits)).mean()),
+        "val_loss": loss,
         "val_accuracy": float((rejected != labels).mean()),
         "val_far": float((~rejected[~labels]).mean()),
         "val_frr": float(rejected[labels].mean()),

@@ -85,7 +85,7 @@ class TrainingCrop:
             noise = rng.standard_normal(crop.shape, dtype=np.float32) * np.float32(rng.uniform(1, 10))
             crop = np.clip(np.rint(crop + noise), 0, 255).astype(np.uint8)
         if _happens(rng, how.jpeg):
-            crop = _from_torch(F.jpeg(_to_torch(crop), int(rng.integers(30, 91))))
+            crop = _compress(crop, quality=int(rng.integers(30, 91)))
         if _happens(rng, how.erase):
             crop = _from_torch(_erase(_to_torch(crop), rng))
         return crop
@@ -148,6 +148,12 @@ def _to_torch(picture: Picture) -> torch.Tensor:
 
 def _from_torch(image: torch.Tensor) -> Picture:
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def _compress(crop: Picture, *, quality: int) -> Picture:
+    """A JPEG with subsampled colours, as cameras and networks make it; torchvision's own coder is on its way out."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _turn_hue(crop: Picture, turn: float) -> Picture:

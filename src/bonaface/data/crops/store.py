@@ -14,12 +14,10 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +34,7 @@ from bonaface.data.faces.detector import Detector, load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
+from bonaface.data.processes import in_processes
 from bonaface.data.tables import write_bytes
 from bonaface.errors import MediaError, OutputError, writing
 from bonaface.settings import CropSettings
@@ -216,13 +215,7 @@ def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str
         for job in jobs:
             yield _crop(job)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings, 1)) as pool:
-        try:
-            yield from pool.map(_crop, jobs, chunksize=1)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    yield from in_processes(_crop, jobs, workers=workers, initializer=_start, initargs=(settings, 1))
 
 
 _own: dict[str, Any] = {}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.drawing.head import Person
 from bonaface.data.drawing.take import SPECIES, Take, bona_fide_frames, presented_frames
+from bonaface.data.processes import in_processes
 from bonaface.errors import OutputError, writing
 
 __all__ = ["write_demo_dataset", "write_video"]
@@ -56,11 +54,9 @@ def write_demo_dataset(
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=context) as pool:
-                for done, _ in enumerate(pool.map(_write, clips), start=1):
-                    if progress:
-                        progress(done, len(clips))
+            for done, _ in enumerate(in_processes(_write, clips, workers=workers), start=1):
+                if progress:
+                    progress(done, len(clips))
             fresh.chmod(0o755)
             if folder.exists():
                 folder.rmdir()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -14,6 +16,7 @@ from bonaface.evaluation.report.ink import SERIES, Drawing, Ink, draw, plain, sl
 __all__ = ["embedding_figure", "training_figure"]
 
 MOST_COLOURS = 10
+MOST_MARKED_EPOCHS = 40
 MOST_VECTOR_POINTS = 1200
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "h")
 _LOSSES = {
@@ -36,11 +39,10 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
         return None
     best = _best_epoch(history)
 
-    def line(figure_axes: object, column: str, **style: object) -> None:
+    def line(axes: Axes, column: str, *, marker: str, **style: Any) -> None:
         known = history.loc[history[column].notna(), ["epoch", column]].to_numpy(dtype=np.float64)
-        few_epochs = len(known) <= 40
-        marker = style.pop("marker", "o") if few_epochs else ""
-        figure_axes.plot(known[:, 0], known[:, 1], marker=marker, markersize=3.5, **style)  # type: ignore[attr-defined]
+        marker = marker if len(known) <= MOST_MARKED_EPOCHS else ""
+        axes.plot(known[:, 0], known[:, 1], marker=marker, markersize=3.5, **style)
 
     def paint(figure: Figure) -> None:
         rows = figure.subplots(
