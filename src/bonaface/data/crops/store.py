@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.crops.square import MINIMUM_FACE, cut, face_square, resize
 from bonaface.data.downloads import sha256_of
-from bonaface.data.faces.detector import Detector, load_detector
+from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
@@ -55,7 +55,7 @@ class Job:
     path: str
     file: Path
     flip: str
-    boxes: dict[Key, Box] | None
+    boxes: dict[Key, GivenBox] | None
     sha256: str
     folder: Path
 
@@ -144,22 +144,25 @@ def load_crop(file: str | Path) -> NDArray[np.uint8]:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def boxes_of(manifest: Manifest) -> dict[Key, Box] | None:
+def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
     """A dataset's own face boxes by (presentation, frame); None where it brings none."""
     if manifest.boxes is None:
         return None
-    columns = manifest.boxes[["path", "frame", "x", "y", "w", "h"]]
-    return {(str(path), int(frame)): Box(x, y, w, h) for path, frame, x, y, w, h in columns.itertuples(index=False)}
+    columns = manifest.boxes[["path", "frame", "x", "y", "w", "h", "frame_size"]]
+    return {
+        (str(path), int(frame)): GivenBox(Box(x, y, w, h), int(size) if size else None)
+        for path, frame, x, y, w, h, size in columns.itertuples(index=False)
+    }
 
 
 def _jobs(
-    manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Mapping[Key, Box] | None
+    manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Boxes | None
 ) -> list[Job]:
     table = manifest.table
     flips = table["flip"] if "flip" in table else [""] * len(table)
     files = manifest.files()
     hashes = _hashes(files, store)
-    per_path: dict[str, dict[Key, Box]] = {}
+    per_path: dict[str, dict[Key, GivenBox]] = {}
     for key, box in (boxes or {}).items():
         per_path.setdefault(key[0], {})[key] = box
     jobs = []
@@ -173,7 +176,7 @@ def _jobs(
             "side": settings.side,
             "quality": settings.quality,
             "flip": flip,
-            "boxes": None if own is None else [[frame, *box] for (_, frame), box in sorted(own.items())],
+            "boxes": None if own is None else [[frame, *box, size] for (_, frame), (box, size) in sorted(own.items())],
             "version": VERSION,
         }
         name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -15,12 +15,28 @@ from bonaface.data.downloads import YUNET, fetch, sha256_of
 from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean
 from bonaface.verdicts import Box
 
-__all__ = ["DETECTORS", "Detector", "Face", "load_detector"]
+__all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector"]
 
 LONG_SIDE = 640
 """Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
 
-Boxes = Mapping[tuple[str, int], Box]
+
+class GivenBox(NamedTuple):
+    """A box that a dataset brings: in pixels of the frame, or of the frame stretched to a square of `frame_size`."""
+
+    box: Box
+    frame_size: int | None = None
+
+    def within(self, image: NDArray[np.uint8]) -> Box:
+        """The box in pixels of this picture."""
+        if self.frame_size is None:
+            return self.box
+        height, width = image.shape[:2]
+        across, down = width / self.frame_size, height / self.frame_size
+        return Box(self.box.x * across, self.box.y * down, self.box.w * across, self.box.h * down)
+
+
+Boxes = Mapping[tuple[str, int], GivenBox]
 
 
 @dataclass(frozen=True)
@@ -117,8 +133,8 @@ class DatasetBoxes:
 
     def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
         """See Detector."""
-        box = self._boxes.get((path, frame)) or self._boxes.get((path, -1))
-        return _ordered([] if box is None else [Face(box, 1.0)], image)
+        given = self._boxes.get((path, frame)) or self._boxes.get((path, -1))
+        return _ordered([] if given is None else [Face(given.within(image), 1.0)], image)
 
 
 class WholeFrame:
