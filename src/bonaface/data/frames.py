@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.images import read_image
+from bonaface.data.signatures import VIDEO_TYPES, media_type
 from bonaface.data.video import VideoReader
 from bonaface.errors import MediaError
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Frame", "Frames", "evenly_spaced", "kind_of", "open_frames"]
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Frame", "Frames", "Media", "evenly_spaced", "kind_of", "open_frames"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"})
+
+Media = Path | bytes | tuple[bytes, ...]
+"""A file; or what was uploaded: an image or a video, or the images of a burst, in order."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,24 @@ class Frames:
     chosen one (None where it does not say), and `note` says what was wrong: nothing, truncated, variable rate.
     """
 
-    def __init__(self, path: Path, *, count: int | Literal["all"], flip: str = "") -> None:
+    def __init__(self, source: Media, *, count: int | Literal["all"], flip: str = "") -> None:
         self.expected: int | None = None
         self.decoded = 0
         self.note = ""
-        self._path = path
         self._flip = flip
         self._reader: VideoReader | None = None
         self._wanted: set[int] | None = {0}
-        if kind_of(path) == "image":
+        self._pictures: dict[int, Path | bytes] = {}
+        if isinstance(source, tuple):
+            chosen = evenly_spaced(len(source), len(source) if count == "all" else count)
+            self._pictures = {index: source[index] for index in chosen}
+            self.expected = len(chosen)
+            return
+        if kind_of(source) == "image":
+            self._pictures = {0: source}
             self.expected = 1
             return
-        self._reader = VideoReader(path)
+        self._reader = VideoReader(source)
         total = self._reader.info.frames
         if count == "all":
             self._wanted = None
@@ -60,16 +70,19 @@ class Frames:
     def __iter__(self) -> Iterator[Frame]:
         reader = self._reader
         if reader is None:
-            picture = read_image(self._path, trusted=True)
-            self.decoded = 1
-            yield Frame(0, None, picture[::-1].copy() if self._flip == "vertical" else picture)
+            for index, source in self._pictures.items():
+                picture = read_image(source, trusted=isinstance(source, Path))
+                self.decoded += 1
+                yield Frame(index, None, picture[::-1].copy() if self._flip == "vertical" else picture)
             return
         for index, time, picture in reader.frames(self._wanted, flip=self._flip):
             self.decoded = reader.decoded
             yield Frame(index, time, picture)
         self.decoded = reader.decoded
         if not self.decoded:
-            raise MediaError(f"{self._path}: no frame could be decoded{f' ({reader.damage})' if reader.damage else ''}")
+            raise MediaError(
+                f"{reader.name}: no frame could be decoded{f' ({reader.damage})' if reader.damage else ''}"
+            )
         self.note = self._what_was_wrong(reader)
 
     def _what_was_wrong(self, reader: VideoReader) -> str:
@@ -77,6 +90,10 @@ class Frames:
         notes = []
         if info.declared > info.frames:
             notes.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
+        elif not info.declared and info.seconds and info.seconds > 1.1 * info.held_seconds + 0.5:
+            notes.append(
+                f"truncated: it holds {info.held_seconds:.1f} of the {info.seconds:.1f} seconds that it declares"
+            )
         if self.expected is not None and self.decoded < min(self.expected, info.frames or self.expected):
             why = f" ({reader.damage})" if reader.damage else ""
             notes.append(f"only {self.decoded} of {info.frames} frames could be decoded{why}")
@@ -94,21 +111,24 @@ class Frames:
             self._reader.close()
 
 
-def open_frames(path: Path, *, count: int | Literal["all"] = 1, flip: str = "") -> Frames:
-    """Open an image or a video for `count` evenly spaced frames, the first always among them; an image has one.
+def open_frames(source: Media, *, count: int | Literal["all"] = 1, flip: str = "") -> Frames:
+    """Open an image, a burst or a video for `count` evenly spaced frames, the first always among them; an image has one.
 
     `flip="vertical"` undoes a stored vertical flip. Raises MediaError, here or while iterating.
     """
-    return Frames(Path(path), count=count, flip=flip)
+    return Frames(source, count=count, flip=flip)
 
 
-def kind_of(path: Path | str) -> Literal["image", "video"] | None:
-    """What a file is by its suffix; None for neither.
+def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
+    """What a file is by its suffix, or an upload by its first bytes; None for neither.
 
     >>> kind_of("a/B.MP4"), kind_of("Thumbs.db")
     ('video', None)
     """
-    suffix = Path(path).suffix.lower()
+    if isinstance(source, bytes):
+        kind = media_type(source)
+        return None if kind is None else "video" if kind in VIDEO_TYPES else "image"
+    suffix = Path(source).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "video" if suffix in VIDEO_SUFFIXES else None

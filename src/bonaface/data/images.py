@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bonaface.errors import MediaError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "encode_jpeg", "read_image"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "encode_jpeg", "pixels_of", "read_image"]
 
 MAX_PIXELS = 50_000_000
 """More pixels than this are refused before they are decoded."""
@@ -46,6 +47,22 @@ def read_image(source: Path | str | bytes, *, trusted: bool = False) -> NDArray[
         raise MediaError(f"{name}: {refusal}") from None
     except MemoryError:
         raise MediaError(f"{name}: too large for the memory of this machine") from None
+
+
+def pixels_of(content: bytes) -> float:
+    """How many pixels a JPEG, PNG or WebP says it has, from its header; infinite where Pillow takes it for a bomb.
+
+    Raises MediaError.
+    """
+    try:
+        with _HEADER_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                return float(image.size[0] * image.size[1])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return math.inf
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+        raise MediaError(f"the image: {_fault(error, _FORMATS)}") from None
 
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.signatures import media_type
 from bonaface.errors import MediaError
 
 __all__ = ["VideoInfo", "VideoReader"]
@@ -18,13 +20,15 @@ __all__ = ["VideoInfo", "VideoReader"]
 # What PyAV and FFmpeg raise on damaged files, beside PyAV's own errors.
 _DAMAGE = (OSError, ValueError, IndexError, EOFError, ArithmeticError, MemoryError, RuntimeError)
 MAX_PIXELS = 64_000_000
+# What FFmpeg may take bytes from outside for: it would otherwise guess among hundreds of formats.
+_DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska"}
 
 
 @dataclass(frozen=True)
 class VideoInfo:
     """What a video's container says of it; `frames` counts its packets, which truncation makes fewer than `declared`.
 
-    `rotation` is in degrees, as the player should turn the stored picture counter-clockwise.
+    `held_seconds` lie between its first and last packet, `seconds` are what it declares where that is more.
     """
 
     width: int
@@ -34,20 +38,30 @@ class VideoInfo:
     codec: str
     frames: int
     declared: int
+    held_seconds: float
     variable_rate: bool
 
 
 class VideoReader:
-    """A video opened for one pass. Raises MediaError where the file holds no video that can be decoded."""
+    """A video opened for one pass, from a file or, as MP4, MOV or WebM, from bytes.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Raises MediaError where it holds no video that can be decoded.
+    """
+
+    def __init__(self, source: Path | bytes) -> None:
+        self._source = source
+        self.name = "the video" if isinstance(source, bytes) else str(source)
+        self._demuxer: str | None = None
         self.decoded = 0
         self.damage = ""
-        if not path.is_file():
-            raise MediaError(f"{path}: {'is a folder; expected a video' if path.is_dir() else 'no such file'}")
-        if path.stat().st_size == 0:
-            raise MediaError(f"{path}: the file is empty")
+        if isinstance(source, bytes):
+            self._demuxer = _DEMUXERS.get(media_type(source) or "")
+            if self._demuxer is None:
+                raise MediaError(f"{self.name}: not a video that can be read; expected MP4, MOV or WebM")
+        elif not source.is_file():
+            raise MediaError(f"{source}: {'is a folder; expected a video' if source.is_dir() else 'no such file'}")
+        elif source.stat().st_size == 0:
+            raise MediaError(f"{source}: the file is empty")
         self._container: Any = None
         self._open()
         try:
@@ -61,22 +75,26 @@ class VideoReader:
 
         self.close()
         try:
-            self._container = av.open(str(self._path), mode="r", metadata_errors="ignore")
+            file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self.name
+            self._container = av.open(file, mode="r", format=self._demuxer, metadata_errors="ignore")
             self._stream: Any = next(iter(self._container.streams.video), None)
         except _DAMAGE as error:
-            raise MediaError(f"{self._path}: not a video that can be read ({_reason(error)})") from None
+            raise MediaError(f"{self.name}: not a video that can be read ({_reason(error)})") from None
         if self._stream is None:
             self.close()
-            raise MediaError(f"{self._path}: holds no video stream; expected a video")
+            raise MediaError(f"{self.name}: holds no video stream; expected a video")
         self._stream.thread_type = "AUTO"
+        if self._stream.codec_context is not None:
+            # The pictures may be larger than the container says.
+            self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
     def _probe(self) -> VideoInfo:
         stream = self._stream
         context = stream.codec_context
         if context is None:
-            raise MediaError(f"{self._path}: its codec is not known to FFmpeg; convert it to H.264")
+            raise MediaError(f"{self.name}: its codec is not known to FFmpeg; convert it to H.264")
         if context.width * context.height > MAX_PIXELS:
-            raise MediaError(f"{self._path}: {context.width} x {context.height} is more pixels than are decoded")
+            raise MediaError(f"{self.name}: {context.width} x {context.height} is more pixels than are decoded")
         times = []
         with contextlib.suppress(*_DAMAGE):
             times = [packet.pts for packet in self._container.demux(stream) if packet.size and packet.pts is not None]
@@ -85,14 +103,17 @@ class VideoReader:
         steps = (ordered[1:] - ordered[:-1])[:-1] if len(times) > 3 else np.empty(0)
         base = float(stream.time_base) if stream.time_base else 0.0
         typical = np.float64(np.median(steps)) if len(steps) else np.float64(0)
+        held_seconds = float(ordered[-1] - ordered[0]) * base if times else 0.0
+        declared_seconds = float(stream.duration or 0) * base or float(self._container.duration or 0) / 1e6
         info = VideoInfo(
             width=context.width,
             height=context.height,
             fps=float(stream.average_rate) if stream.average_rate else None,
-            seconds=float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None,
+            seconds=max(declared_seconds, held_seconds) or None,
             codec=context.name,
             frames=count,
             declared=int(stream.frames or 0),
+            held_seconds=held_seconds,
             # A step of a millisecond is a container's rounding, not another rate.
             variable_rate=bool(
                 len(steps) and (np.abs(steps - typical) * base > max(0.25 * typical * base, 0.002)).any()

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,25 +19,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.crops.square import MINIMUM_FACE, crop_face
-from bonaface.data.faces.detector import Detector, load_detector
-from bonaface.data.frames import open_frames
+from bonaface.data.faces.detector import Boxes, Detector, Face, load_detector
+from bonaface.data.frames import Media, open_frames
 from bonaface.errors import BundleError, MediaError
 from bonaface.runtime.backends import load_backend
 from bonaface.runtime.bundle import Bundle, OperatingPoint
-from bonaface.verdicts import Box, FrameScore, Label, Status, Verdict, fuse, probability
+from bonaface.verdicts import FrameScore, Label, Status, Verdict, fuse, probability
 
-__all__ = ["Pipeline", "Sample", "Source", "verdict_of"]
+__all__ = ["FacePolicy", "Pipeline", "Prepared", "Sample", "Source", "verdict_of"]
 
 BATCH = 32
 """Crops that go through the network at once, at most."""
 
+FacePolicy = Literal["largest", "all", "refuse"]
+"""What is judged where a frame shows several faces: the largest; all of them, the least bona fide deciding; none."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """One presentation to score: the name it goes by, and the file; `flip` says how the file is stored mirrored."""
+    """One presentation to score: the name it goes by, and the file or the bytes of an upload.
+
+    `flip` says how the file is stored mirrored.
+    """
 
     name: str
-    path: Path
+    path: Media
     flip: str = ""
 
 
@@ -57,19 +63,26 @@ class Sample:
 
 
 @dataclass
-class _Found:
+class Prepared:
+    """One presentation before the network: its frames, not yet scored, and the crops of those with status `ok`.
+
+    `faces` are those of each such frame that are judged, one a crop, the largest first.
+    """
+
     source: Source
     frames: list[FrameScore]
     crops: list[NDArray[np.uint8]]
+    faces: list[Sequence[Face]] = field(default_factory=list)
     note: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "detect": 0.0, "crop": 0.0})
 
 
 class Pipeline:
-    """A bundle, ready to score. Safe to use from one thread at a time; it starts its own for decoding.
+    """A bundle, ready to score. `score` starts threads of its own for decoding.
 
-    `boxes` are a dataset's own face boxes by (name, frame), for a bundle whose detector is `boxes`.
-    Raises BundleError where the detector at hand is not the one that the bundle was made with.
+    `boxes` are a dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says what is judged where a
+    frame shows several. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless
+    `detector` names another on purpose.
     """
 
     def __init__(
@@ -77,12 +90,17 @@ class Pipeline:
         bundle: Bundle,
         *,
         detector_weights: Path | None = None,
-        boxes: Mapping[tuple[str, int], Box] | None = None,
+        boxes: Boxes | None = None,
         threads: int | None = None,
+        detector: str | None = None,
+        faces: FacePolicy = "largest",
+        backend: str | None = None,
     ) -> None:
         self.bundle = bundle
+        self._other_detector = detector
+        self._policy = faces
         self._threads = threads or os.cpu_count() or 1
-        self._backend = load_backend(bundle, threads=self._threads)
+        self._backend = load_backend(bundle, backend=backend, threads=self._threads)
         self._detector_weights = detector_weights
         self._boxes = boxes
         self._local = threading.local()
@@ -93,20 +111,20 @@ class Pipeline:
 
         Decoding and detecting run ahead in threads, a bounded number of presentations at a time.
         """
-        waiting: deque[Future[_Found]] = deque()
+        waiting: deque[Future[Prepared]] = deque()
         sources = iter(sources)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
         try:
-            ready: list[_Found] = []
+            ready: list[Prepared] = []
             for source in sources:
-                waiting.append(pool.submit(self._find, source, frames))
+                waiting.append(pool.submit(self.prepare, source, frames=frames))
                 if len(waiting) > 2 * self._threads:
                     ready.append(waiting.popleft().result())
                     if sum(len(found.crops) for found in ready) >= BATCH:
-                        yield from self._score_found(ready, keep_crops=keep_crops)
+                        yield from self.finish(ready, keep_crops=keep_crops)
                         ready = []
             ready += [future.result() for future in waiting]
-            yield from self._score_found(ready, keep_crops=keep_crops)
+            yield from self.finish(ready, keep_crops=keep_crops)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -129,8 +147,9 @@ class Pipeline:
         detector: Detector | None = getattr(self._local, "detector", None)
         if detector is None:
             card = self.bundle.card.detector
-            detector = load_detector(card.name, weights=self._detector_weights, boxes=self._boxes)
-            if detector.identity != card.identity:
+            name = self._other_detector or card.name
+            detector = load_detector(name, weights=self._detector_weights, boxes=self._boxes)
+            if self._other_detector is None and detector.identity != card.identity:
                 raise BundleError(
                     f"the bundle was made with the face detector {card.identity}, but the one at hand is "
                     f"{detector.identity}; scores would not be those that were measured"
@@ -138,15 +157,18 @@ class Pipeline:
             self._local.detector = detector
         return detector
 
-    def _find(self, source: Source, count: int) -> _Found:
-        """Decode, detect and crop: everything before the network, for one presentation."""
-        found = _Found(source, [], [])
+    def prepare(self, source: Source, *, frames: int) -> Prepared:
+        """Decode, detect and crop: everything before the network, for one presentation, from any thread.
+
+        `frames` of a video or a burst are taken, evenly spaced.
+        """
+        found = Prepared(source, [], [])
         clock = time.perf_counter
         detector = self._detector()
         started = clock()
         try:
-            with open_frames(source.path, count=count, flip=source.flip) as frames:
-                for frame in frames:
+            with open_frames(source.path, count=frames, flip=source.flip) as opened:
+                for frame in opened:
                     found.seconds["decode"] += clock() - started
                     started = clock()
                     faces = detector.detect(frame.image, path=source.name, frame=frame.index)
@@ -154,24 +176,35 @@ class Pipeline:
                     started = clock()
                     score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
                     if faces:
-                        face = faces[0]
-                        status = Status.OK if max(face.box.w, face.box.h) >= MINIMUM_FACE else Status.TOO_SMALL
-                        score = replace(score, status=status, box=face.box, confidence=face.confidence)
-                        if status is Status.OK:
-                            card = self.bundle.card
-                            crop = crop_face(frame.image, face.box, scale=card.crop_scale, size=card.input.size)
-                            found.crops.append(crop)
+                        status, judged = self._to_judge(faces)
+                        score = replace(score, status=status, box=faces[0].box, confidence=faces[0].confidence)
+                        card = self.bundle.card
+                        found.crops += [
+                            crop_face(frame.image, face.box, scale=card.crop_scale, size=card.input.size)
+                            for face in judged
+                        ]
+                        found.faces += [judged] if judged else []
                     found.frames.append(score)
                     found.seconds["crop"] += clock() - started
                     started = clock()
-                found.note = frames.note
+                found.note = opened.note
         except MediaError as error:
             found.note = str(error)
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
         return found
 
-    def _score_found(self, ready: list[_Found], *, keep_crops: bool) -> Iterator[Sample]:
+    def _to_judge(self, faces: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
+        """A frame's status, and which of its faces the network is to see."""
+        large = [face for face in faces if max(face.box.w, face.box.h) >= MINIMUM_FACE]
+        if not large:
+            return Status.TOO_SMALL, []
+        if self._policy == "refuse" and len(large) > 1:
+            return Status.SEVERAL_FACES, []
+        return Status.OK, large if self._policy == "all" else large[:1]
+
+    def finish(self, ready: Sequence[Prepared], *, keep_crops: bool = False) -> Iterator[Sample]:
+        """Run the network over prepared presentations together, from one thread at a time."""
         size = self.bundle.card.input.size
         crops = [crop for found in ready for crop in found.crops]
         batch = np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
@@ -181,19 +214,30 @@ class Pipeline:
         used = 0
         for found in ready:
             frames: list[FrameScore] = []
-            first = used
+            deciding: list[int] = []
+            first, faces = used, iter(found.faces)
             for score in found.frames:
                 scored = score
                 if score.status is Status.OK:
-                    embedding = None if embeddings is None else embeddings[used]
-                    scored = replace(score, logit=float(logits[used]), embedding=embedding)
-                    used += 1
+                    judged = next(faces)
+                    least = int(np.argmin(logits[used : used + len(judged)]))
+                    place, face = used + least, judged[least]
+                    embedding = None if embeddings is None else embeddings[place]
+                    scored = replace(
+                        score,
+                        logit=float(logits[place]),
+                        embedding=embedding,
+                        box=face.box,
+                        confidence=face.confidence,
+                    )
+                    deciding.append(place)
+                    used += len(judged)
                 frames.append(scored)
             yield Sample(
                 found.source,
                 tuple(frames),
                 found.note,
-                crops=batch[first:used] if keep_crops else None,
+                crops=batch[deciding] if keep_crops else None,
                 seconds={**found.seconds, "network": spent * (used - first)},
             )
 
@@ -201,12 +245,15 @@ class Pipeline:
 def verdict_of(sample: Sample, point: OperatingPoint, *, bundle: str = "") -> Verdict:
     """The verdict at an operating point: the first frame alone decides where the rule is `first`.
 
-    Where no frame could be judged, the first frame's status is the outcome.
+    Where no frame could be judged, the first frame's status is the outcome; a frame refused for several faces refuses
+    the presentation.
     """
     judged = sample.frames[:1] if point.fusion == "first" else sample.frames
     logits = [frame.logit for frame in judged if frame.logit is not None]
-    value = fuse(logits, rule=point.fusion) if logits else None
     outcome: Label | Status = judged[0].status
+    if any(frame.status is Status.SEVERAL_FACES for frame in judged):
+        logits, outcome = [], Status.SEVERAL_FACES
+    value = fuse(logits, rule=point.fusion) if logits else None
     if value is not None:
         outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
     return Verdict(

@@ -50,16 +50,20 @@ def score_manifest(
     system: str | None = None,
     detector_weights: Path | None = None,
     threads: int | None = None,
+    detector: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Score every presentation of a manifest through the runtime pipeline.
 
     `frames` a video and their `fusion` are by default those of the bundle's operating point for a video. A presentation
-    that gave no score is a row with a status. Raises InputError where not one file of the manifest can be read.
+    that gave no score is a row with a status. `detector` replaces the bundle's own, on purpose. Raises InputError where
+    not one file of the manifest can be read.
     """
     point = bundle.operating_point("video")
     count, rule = frames or point.frames, fusion or point.fusion
-    pipeline = Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), threads=threads)
+    pipeline = Pipeline(
+        bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), threads=threads, detector=detector
+    )
     rows: list[dict[str, object]] = []
     embedded: list[str] = []
     embeddings: list[NDArray[np.float32]] = []

@@ -44,13 +44,15 @@ def evaluate(
     faces: bool = True,
     detector_weights: Path | None = None,
     threads: int | None = None,
+    detector: str | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Write a score table and a report of a bundle on a manifest's presentations.
 
     `split` is `train`, `val`, `test` or `all`; by default `test` where the manifest has one, else all of it. The
-    thresholds are the bundle's: nothing here is chosen on what is evaluated.
+    thresholds are the bundle's: nothing here is chosen on what is evaluated. `detector` replaces the bundle's own, for
+    footage that it does not suit, such as `whole_frame` for ready crops; the report then says so.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
@@ -61,15 +63,29 @@ def evaluate(
         part,
         detector_weights=detector_weights,
         threads=threads,
+        detector=detector,
         progress=partial(progress, "score") if progress else None,
     )
     notes = list(dict.fromkeys((*whole.notes, *model.card.notes)))
     if name in ("train", "all") and "train" in set(part.table["split"]):
         notes.append("these figures include presentations of the train split")
+    if detector is not None and detector != model.card.detector.name:
+        notes.append(
+            f"faces come from {detector} in place of the bundle's own detector {model.card.detector.name}, with which the "
+            "thresholds were chosen: expect other errors than those that the bundle promises"
+        )
     with writing(folder):
         write_scores(scored.table, folder / "scores.csv")
     assessment = assess(scored.table, model, notes=tuple(notes))
     report = write_report(
-        folder, model, assessment, scored, part, split=name, faces=faces, detector_weights=detector_weights
+        folder,
+        model,
+        assessment,
+        scored,
+        part,
+        split=name,
+        faces=faces,
+        detector_weights=detector_weights,
+        detector=detector,
     )
     return Evaluated(scored.table, assessment, folder, report)

@@ -72,14 +72,16 @@ def explain(
     pictures: list[Path] = []
     verdicts: list[Verdict] = []
     pipeline = Pipeline(model, detector_weights=detector_weights)
-    for done, sample in enumerate(pipeline.score(files, frames=frames, keep_crops=True), start=1):
+    scored_files = zip(files, pipeline.score(files, frames=frames, keep_crops=True), strict=True)
+    for done, (source, sample) in enumerate(scored_files, start=1):
         verdict = verdict_of(sample, _point(model, sample), bundle=model.id)
         verdicts.append(verdict)
         if items := _frames(sample, explainer, verdict):
-            target = folder / f"{done:03d}-{sample.source.path.stem}.png"
+            file = Path(source.name)
+            target = folder / f"{done:03d}-{file.stem}.png"
             subtitle = f"{verdict.outcome}, score {verdict.score:.4f}, threshold {verdict.threshold:.4f}"
             with writing(target):
-                target.write_bytes(strip(items, title=sample.source.path.name, subtitle=subtitle))
+                target.write_bytes(strip(items, title=file.name, subtitle=subtitle))
             pictures.append(target)
         if progress:
             progress("explain", done, len(files))
@@ -111,7 +113,7 @@ def explain(
 
 
 def _point(bundle: Bundle, sample: Sample) -> OperatingPoint:
-    return bundle.operating_point("image" if kind_of(sample.source.path) == "image" else "video")
+    return bundle.operating_point("image" if kind_of(sample.source.name) == "image" else "video")
 
 
 def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[GalleryItem]:

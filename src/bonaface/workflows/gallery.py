@@ -84,13 +84,14 @@ def gallery(
     point: OperatingPoint,
     count: int,
     detector_weights: Path | None = None,
+    detector: str | None = None,
     explainer: Explainer | None = None,
 ) -> list[GalleryItem]:
     """The presentations worth looking at, each with the crop of its first judged frame and, with an explainer, both maps."""
     picked = pick(rows, logit_threshold=point.logit_threshold, count=count)
     wanted = {str(rows["presentation"].iloc[place]) for places in picked.values() for place in places}
     sources = [source for source in sources_of(manifest) if source.name in wanted]
-    pipeline = Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest))
+    pipeline = Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), detector=detector)
     samples = {sample.source.name: sample for sample in pipeline.score(sources, frames=point.frames, keep_crops=True)}
     items = []
     for group, places in picked.items():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from bonaface.data.manifest import Manifest
 from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.evaluation.metrics import Measures, by_group
 from bonaface.evaluation.report.page import ReportInput
 from bonaface.evaluation.report.page import write_report as write_page
+from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.runtime.bundle import Bundle
 from bonaface.runtime.scoring import Scored
 from bonaface.workflows.assess import Assessment, rows_of
@@ -20,6 +23,9 @@ from bonaface.workflows.gallery import Explainer, gallery
 __all__ = ["write_report"]
 
 PER_GROUP = 6
+MOST_GROUPS = 60
+"""A column of more values than this is not a grouping but a name."""
+_TOLD_ELSEWHERE = {"path", "label", "species", "category", "split", "protocol", "fold"}
 SPLITS = {
     "test": "the test split",
     "val": "the validation split",
@@ -40,6 +46,8 @@ def write_report(
     recipe: str = "",
     faces: bool = True,
     detector_weights: Path | None = None,
+    detector: str | None = None,
+    validation: pd.DataFrame | None = None,
 ) -> Path:
     """Write the report of one scored manifest; what cannot be shown is left out with a note that says why."""
     notes = list(assessment.notes)
@@ -56,6 +64,7 @@ def write_report(
         point=point,
         count=PER_GROUP,
         detector_weights=detector_weights,
+        detector=detector,
         explainer=explainer,
     )
     embedding = None
@@ -75,13 +84,19 @@ def write_report(
         "face detector": card.detector.identity,
         "made": card.created,
     }
+    presentations = {kind: rows_of(scored.table, bundle.operating_point(kind), kind) for kind in assessment.evaluations}
     data = ReportInput(
         title=f"Liveness report: {card.name}",
         evaluations={assessment.titles[kind]: found for kind, found in assessment.evaluations.items()},
-        presentations={
-            assessment.titles[kind]: rows_of(scored.table, bundle.operating_point(kind), kind)
-            for kind in assessment.evaluations
+        presentations={assessment.titles[kind]: rows for kind, rows in presentations.items()},
+        validation={
+            assessment.titles[kind]: rows_of(validation, bundle.operating_point(kind), kind)
+            for kind in (assessment.evaluations if validation is not None else ())
+            if validation is not None
         },
+        groups=groups_of(
+            presentations["video"], [str(name) for name in manifest.table], assessment.evaluations["video"].at[0].point
+        ),
         notes=list(dict.fromkeys(notes)),
         facts=facts,
         history=history,
@@ -90,3 +105,14 @@ def write_report(
         recipe=recipe,
     )
     return write_page(data, folder, faces=faces)
+
+
+def groups_of(rows: pd.DataFrame, described: Iterable[str], point: OperatingPoint) -> dict[str, dict[str, Measures]]:
+    """The measures by person, device, session and whatever else a manifest's columns, `described`, tell."""
+    columns = [name for name in described if name in rows and name not in _TOLD_ELSEWHERE]
+    found = {name: rows[name].nunique() for name in columns}
+    return {
+        name: by_group(rows, name, point)
+        for name in columns
+        if 2 <= found[name] <= MOST_GROUPS and found[name] < len(rows)
+    }

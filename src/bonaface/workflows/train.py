@@ -17,7 +17,7 @@ from bonaface.runtime.scoring import Scored, score_manifest
 from bonaface.settings import Recipe, dump_recipe, load_recipe
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.dataset import Progress
-from bonaface.workflows.export import export_bundle
+from bonaface.workflows.export import export_bundle, results_of
 from bonaface.workflows.folders import now
 from bonaface.workflows.reporting import write_report
 from bonaface.workflows.runs import open_run, update_run
@@ -114,9 +114,10 @@ def train(
         scored["val"].table, criterion=CRITERION, frames=settings.scoring.frames, fusion=settings.scoring.fusion
     )
     bundle = change_bundle(bundle, operating_points=points, notes=tuple(notes))
-    write_bundle(bundle)
     last = "test" if "test" in scored else "val"
     assessment = assess(scored[last].table, bundle, notes=tuple(notes))
+    bundle = change_bundle(bundle, results=results_of(assessment, last))
+    write_bundle(bundle)
     report = write_report(
         run / "report",
         bundle,
@@ -128,6 +129,7 @@ def train(
         recipe=dump_recipe(settings),
         faces=faces,
         detector_weights=settings.crop.weights,
+        validation=scored["val"].table if last == "test" else None,
     )
     update_run(
         run,

@@ -218,6 +218,7 @@ class Head:
         # The white of an eye is no lighter than its shaded place allows.
         white = np.array([0.98, 0.94, 0.92]) * float(np.clip(1.1 * max(person.skin), 0.16, 0.5))
         for side in (-1, 1):
+            light *= (1 - 0.22 * _spot(x, y, side * person.eye_gap, -0.15, 0.21, 0.13))[..., None]
             ex = (x - side * person.eye_gap) / person.eye_size
             ey = (y + 0.13) / person.eye_size
             lid = np.sqrt(np.clip(1 - ex**2, 0, 1))

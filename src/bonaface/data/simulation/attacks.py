@@ -37,7 +37,7 @@ def simulate_print(crop: Picture, rng: np.random.Generator, *, strength: float |
     paper = ink_on_paper(crop, printer, rng)
     if rng.random() < 0.7:
         paper = bent(paper, rng, amount=0.3 + amount)
-    if rng.random() < 0.2:
+    if rng.random() < 0.35:
         margin = rng.choice((0.0, rng.uniform(0.01, 0.06)))
         paper = surrounded(paper, rng, rim=printer.paper, breadth=float(margin))
     paper = lit(paper, falloff(height, width, rng, amount=0.4 + amount))
@@ -60,7 +60,7 @@ def simulate_replay(crop: Picture, rng: np.random.Generator, *, strength: float 
     if rng.random() < 0.35:
         uneven *= rolling_bands(height, rng, amount=float(rng.uniform(0.01, 0.05 + 0.1 * amount)))
     light = lit(light, uneven)
-    if rng.random() < 0.25:
+    if rng.random() < 0.45:
         black = float(rng.uniform(0.002, 0.05))
         white = rng.random() < 0.2
         light = surrounded(

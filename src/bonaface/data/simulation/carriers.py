@@ -33,12 +33,12 @@ def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
 def surrounded(light: Light, rng: np.random.Generator, *, rim: tuple[float, float, float], breadth: float) -> Light:
     """The carrier ending inside the picture: a rim of colour `rim`, `breadth` of the side wide, then the room behind.
 
-    The edges stay in the outer quarter on one to four sides, so that the face in the middle is never covered.
+    The edges stay in the outer third on one to four sides, so that the face in the middle is never covered.
     """
     height, width = light.shape[:2]
     reach = np.full(4, 3.0)
     sides = rng.permutation(4)[: int(rng.integers(1, 5))]
-    reach[sides] = rng.uniform(0.75, 0.98, len(sides))
+    reach[sides] = rng.uniform(0.68, 0.98, len(sides))
     angle = float(rng.normal(0, math.radians(4)))
     picture = _inside(height, width, reach, angle)
     carrier = _inside(height, width, reach + 2 * breadth, angle)
