@@ -10,6 +10,7 @@ Every command of the command line is a function here. What a name needs is impor
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from bonaface.settings import Recipe as Recipe
     from bonaface.settings import load_recipe as load_recipe
     from bonaface.verdicts import Verdict as Verdict
+    from bonaface.workflows.audit import audit as audit
+    from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
+    from bonaface.workflows.bundle import pull_bundle as pull_bundle
+    from bonaface.workflows.bundle import show_bundle as show_bundle
+    from bonaface.workflows.compare import compare as compare
     from bonaface.workflows.dataset import crop as crop
     from bonaface.workflows.dataset import index as index
     from bonaface.workflows.dataset import split as split
@@ -32,9 +38,17 @@ if TYPE_CHECKING:
     from bonaface.workflows.embed import embed as embed
     from bonaface.workflows.evaluate import evaluate as evaluate
     from bonaface.workflows.explain import explain as explain
+    from bonaface.workflows.export import export as export
+    from bonaface.workflows.folds import folds as folds
+    from bonaface.workflows.log import log as log
+    from bonaface.workflows.predict import predict as predict
+    from bonaface.workflows.report import report as report
     from bonaface.workflows.train import train as train
 
 __version__ = "0.1.0"
+
+# ONNX Runtime reports to its maker unless this is set before it is loaded; what is judged here is nobody else's matter.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "BonafaceError": "errors",
@@ -42,18 +56,28 @@ _HOMES = {
     "Manifest": "data.manifest",
     "Recipe": "settings",
     "Verdict": "verdicts",
+    "audit": "workflows.audit",
+    "bundle_from_onnx": "workflows.bundle",
     "crop": "workflows.dataset",
     "demo": "workflows.demo",
     "embed": "workflows.embed",
     "evaluate": "workflows.evaluate",
     "explain": "workflows.explain",
+    "export": "workflows.export",
     "index": "workflows.dataset",
     "layouts": "data.datasets.index",
     "load_bundle": "runtime.bundle",
     "load_recipe": "settings",
+    "log": "workflows.log",
+    "pull_bundle": "workflows.bundle",
+    "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
+    "show_bundle": "workflows.bundle",
     "split": "workflows.dataset",
+    "report": "workflows.report",
+    "compare": "workflows.compare",
+    "folds": "workflows.folds",
     "train": "workflows.train",
     "write_manifest": "data.manifest",
 }
@@ -65,17 +89,27 @@ __all__ = [
     "Recipe",
     "Verdict",
     "__version__",
+    "audit",
+    "bundle_from_onnx",
+    "compare",
     "crop",
     "demo",
     "embed",
     "evaluate",
     "explain",
+    "export",
+    "folds",
     "index",
     "layouts",
     "load_bundle",
     "load_recipe",
+    "log",
+    "predict",
+    "pull_bundle",
     "read_manifest",
     "read_scores",
+    "report",
+    "show_bundle",
     "split",
     "train",
     "write_manifest",

@@ -9,6 +9,8 @@ import pytest
 
 import bonaface
 from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.data.frames import open_frames
+from bonaface.data.images import encode_jpeg, read_image
 from bonaface.errors import BundleError, InputError, OutputError
 from bonaface.runtime.pipeline import Pipeline, Source
 
@@ -161,3 +163,85 @@ def test_the_number_of_threads_changes_no_score(run, footage: Path):
     (one,) = Pipeline(bundle, threads=1).score([source], frames=2)
     (two,) = Pipeline(bundle, threads=2).score([source], frames=2)
     assert [frame.logit for frame in one.frames] == pytest.approx([frame.logit for frame in two.frames], abs=1e-5)
+
+
+def test_verdicts_are_those_of_the_evaluation(run, footage: Path):
+    scores = bonaface.read_scores(run.path / "scores" / "test.csv")
+    fused = scores[scores["frame"].isna()].set_index("presentation")["logit"].astype(float)
+    test = bonaface.read_manifest(run.path / "manifest.csv").where("test")
+    verdicts = list(bonaface.predict(run.bundle, *test.files()))
+    assert [verdict.source for verdict in verdicts] == [str(file) for file in test.files()]
+    logits = [float("nan") if verdict.logit is None else verdict.logit for verdict in verdicts]
+    np.testing.assert_allclose(logits, fused[test.table["path"]], atol=1e-5)
+
+
+def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Path):
+    video = next(footage.glob("live/*/*.mp4"))
+    (frame,) = [frame.image for frame in open_frames(video, count=1)]
+    jpeg = encode_jpeg(frame)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    array, encoded, image, folder, pattern, film = (
+        next(bonaface.predict(run.bundle, source))
+        for source in (frame, jpeg, tmp_path / "a.jpg", tmp_path, str(tmp_path / "*.jpg"), video.read_bytes())
+    )
+    assert encoded.logit == image.logit == folder.logit == pattern.logit
+    assert array.threshold == image.threshold
+    assert len(film.frames) == 2
+    assert image.seconds.keys() >= {"decode", "detect", "crop", "network"}
+    table = list(bonaface.predict(run.bundle, run.path / "manifest.csv"))
+    assert len(table) == len(bonaface.read_manifest(run.path / "manifest.csv"))
+
+
+def test_several_faces_are_judged_by_the_policy(run, footage: Path):
+    (frame,) = [frame.image for frame in open_frames(next(footage.glob("live/*/*.mp4")), count=1)]
+    pair = np.concatenate([frame[:, 90:550], frame[::1, 90:550]], axis=1)
+    single = next(bonaface.predict(run.bundle, frame))
+    if single.outcome == "no_face":
+        pytest.skip("the detector missed this head")
+    refused = next(bonaface.predict(run.bundle, pair, faces="refuse"))
+    every = next(bonaface.predict(run.bundle, pair, faces="all"))
+    largest = next(bonaface.predict(run.bundle, pair))
+    assert refused.outcome == "several_faces"
+    assert refused.score is None
+    assert not refused.accepted
+    assert every.logit is not None
+    assert largest.logit is not None
+    assert every.logit <= largest.logit
+
+
+def test_annotated_copies_are_pictures_and_videos(run, footage: Path, tmp_path: Path):
+    video = next(footage.glob("replay_phone/*/*.mp4"))
+    (frame,) = [frame.image for frame in open_frames(video, count=1)]
+    (tmp_path / "still.jpg").write_bytes(encode_jpeg(frame))
+    list(bonaface.predict(run.bundle, tmp_path / "still.jpg", video, save=tmp_path / "out"))
+    assert read_image(tmp_path / "out" / "still.jpg").shape == frame.shape
+    with open_frames(tmp_path / "out" / f"{video.stem}.mp4", count="all") as drawn:
+        assert len(list(drawn)) == len(list(open_frames(video, count="all")))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("none.jpg", "no file or folder"), ("*.tiff", "no image or video"), (np.zeros((4, 4)), "not a picture")],
+)
+def test_what_cannot_be_judged_is_said_at_once(run, source, said: str, tmp_path: Path):
+    with pytest.raises(InputError, match=said):
+        bonaface.predict(run.bundle, source if isinstance(source, np.ndarray) else tmp_path / source)
+
+
+def test_a_file_that_is_no_picture_gets_a_verdict_that_says_so(run, tmp_path: Path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    verdict = next(bonaface.predict(run.bundle, tmp_path / "bad.jpg"))
+    assert (verdict.outcome, verdict.score) == ("unreadable", None)
+    assert "bad.jpg" in verdict.reason
+
+
+def test_another_detector_is_said_in_the_report(run, tmp_path: Path):
+    found = bonaface.evaluate(
+        run.bundle, run.path / "manifest.csv", output=tmp_path / "w", faces=False, detector="whole_frame"
+    )
+    assert any("whole_frame in place of" in note for note in found.assessment.notes)
+
+
+def test_a_resumed_run_may_take_longer(run, tmp_path: Path):
+    with pytest.raises(OutputError, match="complete"):
+        bonaface.train("demo", *SMALL, manifest=run.path / "manifest.csv", output=run.path, resume=True)

@@ -99,6 +99,8 @@ def fetch(
         part.chmod(0o644)
         part.replace(target)
     except (_Unfetched, OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise DownloadError(
             f"{asset.name} could not be fetched from {asset.url}: {_reason(error)}; fetch it by other means "
             f"(sha256 {asset.sha256}) and put it at {target}{damage}"

@@ -21,8 +21,8 @@ __all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Frame", "Frames", "Media", "even
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"})
 
-Media = Path | bytes | tuple[bytes, ...]
-"""A file; or what was uploaded: an image or a video, or the images of a burst, in order."""
+Media = Path | bytes | tuple[bytes, ...] | tuple[NDArray[np.uint8], ...]
+"""A file; what was uploaded: an image or a video, or the images of a burst, in order; or frames in RGB, upright."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Frames:
         self._flip = flip
         self._reader: VideoReader | None = None
         self._wanted: set[int] | None = {0}
-        self._pictures: dict[int, Path | bytes] = {}
+        self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
         if isinstance(source, tuple):
             chosen = evenly_spaced(len(source), len(source) if count == "all" else count)
             self._pictures = {index: source[index] for index in chosen}
@@ -67,11 +67,17 @@ class Frames:
             self._wanted = set(evenly_spaced(max(total, 1), count))
             self.expected = max(self._wanted) + 1 if total else None
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of a video that says so."""
+        return None if self._reader is None else self._reader.info.fps
+
     def __iter__(self) -> Iterator[Frame]:
         reader = self._reader
         if reader is None:
             for index, source in self._pictures.items():
-                picture = read_image(source, trusted=isinstance(source, Path))
+                known = isinstance(source, Path)
+                picture = source if isinstance(source, np.ndarray) else read_image(source, trusted=known)
                 self.decoded += 1
                 yield Frame(index, None, picture[::-1].copy() if self._flip == "vertical" else picture)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ def worker_pool(workers: int | None = None, **options: Any) -> ProcessPoolExecut
 
 def in_processes(
     function: Callable[[_Job], _Answer], jobs: Iterable[_Job], *, workers: int | None = None, **options: Any
-) -> Iterator[_Answer]:
+) -> Generator[_Answer, None, None]:
     """What an importable function gives for each job, in order; what has not begun is dropped when the caller stops.
 
     Raises BonafaceError where a worker was killed from outside, as systems do that run out of memory.

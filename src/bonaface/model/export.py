@@ -84,7 +84,7 @@ def export_onnx(network: LivenessNet, path: Path, *, input_size: int) -> Path:
     return path
 
 
-def check_parity(network: LivenessNet, onnx_path: Path, crops: NDArray[np.uint8]) -> Parity:
+def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uint8]) -> Parity:
     """Run crops `(n, size, size, 3)` through torch and through ONNX Runtime, in batches of several sizes.
 
     Raises BundleError where a probability differs by more than 1e-4, or a logit by more than 1e-3 of the logits' range.
@@ -95,7 +95,7 @@ def check_parity(network: LivenessNet, onnx_path: Path, crops: NDArray[np.uint8]
         parts = [network(torch.from_numpy(part)) for part in np.array_split(crops, -(-len(crops) // 32))]
     logits = torch.cat([logit for logit, _ in parts]).double().numpy()
     embeddings = torch.cat([embedding for _, embedding in parts]).double().numpy()
-    session = _session(onnx_path)
+    session = _session(onnx)
     worst_logit = worst_probability = worst_embedding = 0.0
     for size in _BATCHES:
         if size > len(crops) and size != 1:
@@ -124,15 +124,17 @@ def check_parity(network: LivenessNet, onnx_path: Path, crops: NDArray[np.uint8]
     return parity
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def _session(onnx: Path | bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        given = onnx if isinstance(onnx, bytes) else str(onnx)
+        return ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        raise BundleError(f"ONNX Runtime refuses {path}: {' '.join(str(error).split())[:200]}") from None
+        name = "model.onnx" if isinstance(onnx, bytes) else onnx
+        raise BundleError(f"ONNX Runtime refuses {name}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _batches(crops: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError
+from bonaface.errors import BundleError, MissingExtraError, SettingsError, did_you_mean
 from bonaface.runtime.bundle import Bundle, InputCard, OutputCard
 
-__all__ = ["Backend", "OnnxBackend", "as_logits", "as_network_input", "load_backend"]
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "OpenVinoBackend", "as_logits", "as_network_input", "load_backend"]
 
 
 class Backend(Protocol):
@@ -27,7 +28,7 @@ class Backend(Protocol):
 
 
 class OnnxBackend:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU, in f32."""
 
     name = "onnxruntime"
 
@@ -48,22 +49,91 @@ class OnnxBackend:
             raise BundleError(f"{bundle.path}: ONNX Runtime refuses model.onnx: {_one_line(error)}") from None
         self._input = bundle.card.input
         self._output = bundle.card.output
-        known = [output.name for output in self._session.get_outputs()]
-        wanted = [self._output.name, *([self._output.embedding] if self._output.embedding else [])]
-        if unknown := [name for name in wanted if name not in known]:
-            raise BundleError(f"{bundle.path}: model.onnx gives {', '.join(known)}, not {', '.join(unknown)}")
+        wanted = _wanted(bundle, [output.name for output in self._session.get_outputs()], "model.onnx")
+        given = {node.name: node.shape for node in self._session.get_inputs()}
+        if list(given) != [self._input.name]:
+            raise BundleError(f"{bundle.path}: model.onnx takes {', '.join(given)}, not {self._input.name} alone")
+        self._batch = _fixed(given[self._input.name][:1])
         self._run = partial(self._session.run, wanted)
 
     def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """See Backend."""
-        outputs: list[Any] = self._run({self._input.name: as_network_input(crops, self._input)})
-        embedding = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
-        return as_logits(np.asarray(outputs[0]), self._output), embedding
+        return _through(self._infer, crops, self._input, self._output, batch=self._batch)
+
+    def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        return [np.asarray(output) for output in self._run({self._input.name: batch})]
 
 
-def load_backend(bundle: Bundle, *, threads: int | None = None) -> Backend:
-    """The backend that runs the bundle's network."""
-    return OnnxBackend(bundle, threads=threads)
+class OpenVinoBackend:
+    """OpenVINO on the CPU: a variant of the bundle, or its `model.onnx` in f32."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        ov = _openvino()
+        variant = bundle.card.variants.get(bundle.variant)
+        core = ov.Core()
+        precision = "bf16" if variant is not None and variant.precision == "bf16" else "f32"
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise BundleError(
+                f"{bundle.path}: this processor does not compute in bf16, so variant {bundle.variant} would not give the "
+                "scores that were measured; use another variant"
+            )
+        # Left to itself, OpenVINO computes in bf16 wherever the processor can, and moves probabilities by 0.1.
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads or os.cpu_count() or 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+        }
+        names = variant.files if variant is not None else ("model.onnx",)
+        try:
+            if variant is not None:
+                graph, weights = (bundle.contents[name] for name in names)
+                model = core.read_model(model=graph, weights=weights)
+            else:
+                model = core.read_model(model=bundle.contents["model.onnx"])
+            self._compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise BundleError(f"{bundle.path}: OpenVINO refuses {names[0]}: {_one_line(error)}") from None
+        self._input = bundle.card.input
+        self._output = bundle.card.output
+        known = {name for output in self._compiled.outputs for name in output.get_names()}
+        self._wanted = _wanted(bundle, sorted(known), names[0])
+        first = self._compiled.input(0).get_partial_shape()[0]
+        self._batch = None if first.is_dynamic else first.get_length()
+        self._request = self._compiled.create_infer_request()
+
+    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """See Backend."""
+        return _through(self._infer, crops, self._input, self._output, batch=self._batch)
+
+    def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        self._request.infer([batch], share_inputs=True)
+        return [np.array(self._request.get_tensor(name).data) for name in self._wanted]
+
+
+BACKENDS: Mapping[str, type[OnnxBackend | OpenVinoBackend]] = {
+    OnnxBackend.name: OnnxBackend,
+    OpenVinoBackend.name: OpenVinoBackend,
+}
+
+
+def load_backend(bundle: Bundle, *, backend: str | None = None, threads: int | None = None) -> Backend:
+    """What runs the bundle's network: ONNX Runtime, the engine of the bundle's variant, or the one that `backend` names.
+
+    `openvino` runs any bundle's `model.onnx`, in f32. Raises SettingsError for an unknown backend, MissingExtraError for
+    one that is not installed, BundleError where it cannot run the network or the variant.
+    """
+    needed = bundle.card.variants[bundle.variant].backend if bundle.variant else None
+    name = backend or needed or OnnxBackend.name
+    if name not in BACKENDS:
+        raise SettingsError(f"no backend {name!r}; expected {' or '.join(BACKENDS)}{did_you_mean(name, BACKENDS)}")
+    if needed is not None and name != needed:
+        raise BundleError(
+            f"{bundle.path}: variant {bundle.variant} runs on {needed}, not on {name}; leave --backend out"
+        )
+    return BACKENDS[name](bundle, threads=threads)
 
 
 def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:
@@ -99,6 +169,48 @@ def as_logits(raw: NDArray[Any], card: OutputCard) -> NDArray[np.float64]:
             return np.asarray(np.log(bona_fide) - np.log(others.sum(axis=1)))
     top = others.max(axis=1)
     return np.asarray(bona_fide - (top + np.log(np.exp(others - top[:, None]).sum(axis=1))))
+
+
+def _through(
+    infer: Callable[[NDArray[Any]], list[NDArray[Any]]],
+    crops: NDArray[np.uint8],
+    given: InputCard,
+    wanted: OutputCard,
+    *,
+    batch: int | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """Logits and embeddings of crops; a network of a fixed batch size is given full batches, the last one padded."""
+    prepared = as_network_input(crops, given)
+    if batch is None:
+        parts = [infer(prepared)]
+    else:
+        missing = -len(prepared) % batch
+        padded = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)]) if missing else prepared
+        parts = [infer(padded[start : start + batch]) for start in range(0, len(padded), batch)]
+    outputs = [np.concatenate(part)[: len(crops)] for part in zip(*parts, strict=True)]
+    embedding = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
+    return as_logits(outputs[0], wanted), embedding
+
+
+def _wanted(bundle: Bundle, known: Sequence[str], file: str) -> list[str]:
+    card = bundle.card.output
+    wanted = [card.name, *([card.embedding] if card.embedding else [])]
+    if unknown := [name for name in wanted if name not in known]:
+        raise BundleError(f"{bundle.path}: {file} gives {', '.join(known)}, not {', '.join(unknown)}")
+    return wanted
+
+
+def _fixed(size: Sequence[Any]) -> int | None:
+    """The batch size that a network was frozen at; None where any number of crops goes through it."""
+    return int(size[0]) if size and isinstance(size[0], int) and size[0] > 0 else None
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        raise MissingExtraError("openvino", needed_for="the OpenVINO backend") from None
+    return openvino
 
 
 def _one_line(error: Exception) -> str:

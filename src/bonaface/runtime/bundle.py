@@ -11,123 +11,97 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from bonaface.errors import BundleError, OutputError, few, writing
-from bonaface.verdicts import FusionRule, logit
+from bonaface.errors import BundleError, OutputError, did_you_mean, few, writing
+from bonaface.runtime.cards import (
+    FORMAT,
+    BundleCard,
+    Comparison,
+    DetectorCard,
+    InputCard,
+    Kind,
+    OperatingPoint,
+    OutputCard,
+    VariantCard,
+)
+from bonaface.runtime.inspection import PICKLES, check_file, weights_architecture
+from bonaface.runtime.model_card import model_card
+from bonaface.verdicts import logit
 
 __all__ = [
     "FORMAT",
+    "ZIP_SUFFIXES",
     "Bundle",
     "BundleCard",
+    "Comparison",
     "DetectorCard",
     "InputCard",
     "OperatingPoint",
     "OutputCard",
+    "VariantCard",
     "change_bundle",
     "load_bundle",
     "make_bundle",
     "write_bundle",
 ]
 
-FORMAT = 1
-"""Version of the bundle's own format; a reader refuses those it does not know."""
+ZIP_SUFFIXES = (".bonaface", ".zip")
+"""A bundle whose name ends so is written as one zip, any other as a folder."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class InputCard(Card):
-    """What the network takes: crops of `size` x `size` pixels.
-
-    A `float32` network is given `(pixel / divisor - mean) / std` a channel; a `uint8` one takes the pixels as they are.
-    """
-
-    name: str = "crops"
-    size: int = Field(224, ge=16, le=2048)
-    dtype: Literal["uint8", "float32"] = "uint8"
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    colour: Literal["RGB", "BGR"] = "RGB"
-    divisor: float = Field(1.0, gt=0)
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-
-class OutputCard(Card):
-    """What the network gives: `logit`, `probability`, `logits[i]` or `softmax[i]`, with i the bona fide class."""
-
-    name: str = "logit"
-    meaning: str = Field("logit", pattern=r"^(logit|probability|(logits|softmax)\[\d+\])$")
-    embedding: str | None = "embedding"
-
-
-class DetectorCard(Card):
-    """The face detector that the crops were made with; another one is refused."""
-
-    name: Literal["yunet", "haar", "boxes", "whole_frame"]
-    identity: str
-
-
-class OperatingPoint(Card):
-    """A threshold, what it applies to, and the data that chose it.
-
-    `frames` frames, evenly spaced, are fused by `fusion`; decisions compare logits: `logit >= logit_threshold` accepts.
-    """
-
-    threshold: float = Field(ge=0, le=1)
-    logit_threshold: float
-    criterion: str
-    frames: int = Field(ge=1)
-    fusion: FusionRule
-    chosen_on: dict[str, Any] = {}
-    warnings: tuple[str, ...] = ()
-
-
-class BundleCard(Card):
-    """The content of `bundle.json`."""
-
-    format: int = FORMAT
-    name: str
-    created: str
-    files: dict[str, Digest]
-    architecture: str
-    network: dict[str, Any] = {}
-    input: InputCard
-    output: OutputCard
-    crop_scale: float = Field(gt=0)
-    detector: DetectorCard
-    operating_points: dict[Literal["image", "video"], OperatingPoint] = {}
-    licence: str = ""
-    training: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
+README = "README.md"
+_MOST_BYTES = 4 << 30
+_SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and whose every file has the sha256 that its card names."""
+    """A bundle that was read and whose every file has the sha256 that its card names.
+
+    `variant` is the form of the network that scores, "" for `model.onnx`.
+    """
 
     path: Path
     card: BundleCard
     contents: Mapping[str, bytes] = field(repr=False)
+    variant: str = ""
 
     @cached_property
     def id(self) -> str:
         """First 16 hexadecimal digits of the sha256 of `bundle.json`, which names every other file's."""
         return hashlib.sha256(self.contents["bundle.json"]).hexdigest()[:16]
 
-    def operating_point(self, kind: Literal["image", "video"]) -> OperatingPoint:
+    @property
+    def title(self) -> str:
+        """The bundle's name, with the variant's where one was chosen."""
+        return f"{self.card.name} ({self.variant})" if self.variant else self.card.name
+
+    def use(self, variant: str | None) -> Bundle:
+        """The same bundle, scoring by one of its variants and at that variant's thresholds; by `model.onnx` for None.
+
+        Raises BundleError for a variant that it has not.
+        """
+        known = self.card.variants
+        if variant and variant not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise BundleError(
+                f"{self.path} has no variant {variant!r}{did_you_mean(variant, known)}; {has}: "
+                "`bonaface export` makes them with --openvino, --bf16 and --int8"
+            )
+        return replace(self, variant=variant or "")
+
+    def operating_point(self, kind: Kind) -> OperatingPoint:
         """The threshold for a single image, or for a video; at score 0.5 where validation has chosen none."""
-        if kind in self.card.operating_points:
-            return self.card.operating_points[kind]
+        points = self.card.variants[self.variant].operating_points if self.variant else self.card.operating_points
+        if kind in points:
+            return points[kind]
         return OperatingPoint(
             threshold=0.5,
             logit_threshold=logit(0.5),
@@ -141,71 +115,118 @@ class Bundle:
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle's folder or zip and check every file against its card.
 
-    Raises BundleError for a missing, changed, unlisted or unknown part.
+    Raises BundleError for a missing, changed, unlisted or unknown part, for a pickle, for an ONNX file with external data
+    and for weights of another network than the card's.
     """
     path = Path(path)
     contents = _read_zip(path) if path.is_file() else _read_folder(path)
     if "bundle.json" not in contents:
-        raise BundleError(f"{path} holds no bundle.json; expected a bundle as `bonaface train` writes it")
+        raise BundleError(f"{path} holds no bundle.json; expected a bundle as `bonaface train` or `export` writes it")
     card = _parse_card(path, contents["bundle.json"])
     missing = sorted(set(card.files) - set(contents))
     if missing:
         raise BundleError(f"{path} lacks {few(missing)}, which its bundle.json lists; copy the whole bundle")
+    unlisted = sorted(set(contents) - set(card.files) - {"bundle.json"})
+    if unlisted:
+        pickled = " (a pickle, which can run any code when it is opened)" if _pickled(unlisted) else ""
+        raise BundleError(f"{path} holds {few(unlisted)}{pickled}, which bundle.json does not list; take it out")
     changed = [name for name, digest in card.files.items() if hashlib.sha256(contents[name]).hexdigest() != digest]
     if changed:
         raise BundleError(
             f"{path}: {few(changed)} is not the file that bundle.json lists (sha256 differs); "
             "the bundle is damaged or was tampered with, fetch or make it again"
         )
-    if "model.onnx" not in card.files:
-        raise BundleError(f"{path} lists no model.onnx, without which nothing can be scored")
+    _check_parts(path, card, contents)
     return Bundle(path, card, contents)
 
 
 def make_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes]) -> Bundle:
-    """A bundle in memory, to be written to `path`; `card.files` is filled in here."""
+    """A bundle in memory, to be written to `path`; `card.files` and the README are filled in here."""
+    files = {**files, README: model_card(card).encode()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     card = card.model_copy(update={"files": digests})
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     return Bundle(Path(path), card, {**files, "bundle.json": text.encode()})
 
 
-def change_bundle(bundle: Bundle, **changes: Any) -> Bundle:
-    """The same weights, in memory, under a card with some entries changed."""
-    files = {name: content for name, content in bundle.contents.items() if name in bundle.card.files}
-    return make_bundle(bundle.path, bundle.card.model_copy(update=changes), files)
+def change_bundle(
+    bundle: Bundle, *, path: Path | None = None, files: Mapping[str, bytes] | None = None, **changes: Any
+) -> Bundle:
+    """The same weights, in memory, under a card with some entries changed; `files` are added."""
+    held = {name: content for name, content in bundle.contents.items() if name in bundle.card.files}
+    return make_bundle(path or bundle.path, bundle.card.model_copy(update=changes), {**held, **(files or {})})
 
 
 def write_bundle(bundle: Bundle) -> None:
-    """Write the bundle's folder, complete or not at all; a bundle in its place is replaced, anything else refused."""
+    """Write the bundle, complete or not at all: a zip where its name ends so, else a folder.
+
+    A bundle in its place is replaced, anything else refused with an OutputError.
+    """
     path = bundle.path
-    if path.exists() and not (path / "bundle.json").is_file():
-        raise OutputError(f"{path} exists and is not a bundle; name another folder")
+    zipped = path.suffix.lower() in ZIP_SUFFIXES
+    if path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file()):
+        raise OutputError(f"{path} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            for name, content in bundle.contents.items():
-                with (fresh / name).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            fresh.chmod(0o755)
-            if path.exists():
-                path.replace(fresh.with_name(f"{fresh.name}-old"))
-            fresh.replace(path)
+            (_write_zip if zipped else _write_folder)(bundle, fresh)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.rmtree(fresh.with_name(f"{fresh.name}-old"), ignore_errors=True)
 
 
+def _write_folder(bundle: Bundle, fresh: Path) -> None:
+    path = bundle.path
+    for name, content in bundle.contents.items():
+        _write_file(fresh / name, content)
+    fresh.chmod(0o755)
+    if path.exists():
+        path.replace(fresh.with_name(f"{fresh.name}-old"))
+    fresh.replace(path)
+
+
+def _write_zip(bundle: Bundle, fresh: Path) -> None:
+    """The same content gives the same bytes: files in order of name, all of one time."""
+    target = fresh / "bundle.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name in sorted(bundle.contents):
+            info = zipfile.ZipInfo(name, _SAME_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, bundle.contents[name])
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+    target.replace(bundle.path)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_zipped_bundle(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "bundle.json" for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _read_folder(path: Path) -> dict[str, bytes]:
     if not path.is_dir():
-        raise BundleError(f"no bundle at {path}; expected the folder or zip that `bonaface train` writes")
+        raise BundleError(f"no bundle at {path}; expected the folder or zip that `bonaface train` or `export` writes")
     if not (path / "bundle.json").is_file() and (path / "bundle" / "bundle.json").is_file():
         return _read_folder(path / "bundle")
+    if not (path / "bundle.json").is_file():
+        return {}
     try:
-        return {item.name: item.read_bytes() for item in sorted(path.iterdir()) if item.is_file()}
+        # Hidden files are those of file managers and version control; nothing of a bundle is hidden.
+        files = [item for item in sorted(path.iterdir()) if item.is_file() and not item.name.startswith(".")]
+        _check_size(path, sum(item.stat().st_size for item in files))
+        return {item.name: item.read_bytes() for item in files}
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -213,9 +234,48 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 def _read_zip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {Path(info.filename).name: archive.read(info) for info in archive.infolist() if not info.is_dir()}
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise BundleError(f"{path} is not a bundle (a folder, or a zip of one): {error}") from None
+            entries = [info for info in archive.infolist() if not info.is_dir()]
+            names = [Path(info.filename).name for info in entries]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise BundleError(f"{path} holds {few(twice)} more than once; make the zip of one bundle again")
+            _check_size(path, sum(info.file_size for info in entries))
+            kept = [(name, info) for name, info in zip(names, entries, strict=True) if not name.startswith(".")]
+            return {name: archive.read(info) for name, info in kept}
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise BundleError(
+            f"{path} is not a bundle (a folder, or a zip of one), or a damaged one: {error}; fetch or make it again"
+        ) from None
+    except (OSError, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"{path} is not a bundle that can be read (a folder, or a zip of one): {error}") from None
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise BundleError(f"{path} holds {size / 1e9:.1f} GB, more than the {_MOST_BYTES / 1e9:.1f} GB of any bundle")
+
+
+def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) -> None:
+    """Refuse what no bundle holds, and parts that do not belong together."""
+    for name in card.files:
+        try:
+            check_file(name, contents[name])
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from None
+    if "model.onnx" not in card.files:
+        raise BundleError(f"{path} lists no model.onnx, without which nothing can be scored")
+    for name, variant in card.variants.items():
+        if absent := sorted(set(variant.files) - set(card.files)):
+            raise BundleError(f"{path}: variant {name} needs {few(absent)}, which bundle.json does not list")
+    found = weights_architecture(contents.get("model.safetensors", b""))
+    if found and found != card.architecture:
+        raise BundleError(
+            f"{path}: model.safetensors holds weights of {found}, but bundle.json speaks of {card.architecture}; "
+            "they are of two different bundles: export the run again"
+        )
+
+
+def _pickled(names: list[str]) -> bool:
+    return any(Path(name).suffix.lower() in PICKLES for name in names)
 
 
 def _parse_card(path: Path, content: bytes) -> BundleCard:
@@ -225,7 +285,10 @@ def _parse_card(path: Path, content: bytes) -> BundleCard:
         raise BundleError(f"{path}/bundle.json is not JSON: {error}") from None
     version = values.get("format") if isinstance(values, dict) else None
     if version != FORMAT:
-        raise BundleError(f"{path} is a bundle of format {version}; this Bonaface reads format {FORMAT}")
+        raise BundleError(
+            f"{path} is a bundle of format {version!r}; this Bonaface reads format {FORMAT}: "
+            "use the Bonaface that wrote it, or export it again"
+        )
     try:
         return BundleCard.model_validate(values)
     except ValidationError as error:

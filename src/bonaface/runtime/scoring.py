@@ -51,6 +51,7 @@ def score_manifest(
     detector_weights: Path | None = None,
     threads: int | None = None,
     detector: str | None = None,
+    backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Score every presentation of a manifest through the runtime pipeline.
@@ -62,7 +63,12 @@ def score_manifest(
     point = bundle.operating_point("video")
     count, rule = frames or point.frames, fusion or point.fusion
     pipeline = Pipeline(
-        bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), threads=threads, detector=detector
+        bundle,
+        detector_weights=detector_weights,
+        boxes=boxes_of(manifest),
+        threads=threads,
+        detector=detector,
+        backend=backend,
     )
     rows: list[dict[str, object]] = []
     embedded: list[str] = []
@@ -86,7 +92,7 @@ def score_manifest(
     table = pd.DataFrame(rows, columns=["presentation", "frame", "logit", "score", "status"])
     table["frame"] = table["frame"].astype("Int64")
     table[["logit", "score"]] = table[["logit", "score"]].astype("float64")
-    table["system"] = system or bundle.card.name
+    table["system"] = system or bundle.title
     described = manifest.table.rename(columns={"path": "presentation"})
     return Scored(
         table.merge(described, on="presentation", how="left", validate="many_to_one"),

@@ -15,7 +15,7 @@ from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fix
 from bonaface.runtime import bundle as bundles
 from bonaface.verdicts import FusionRule
 
-__all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of"]
+__all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of", "summary_of"]
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
@@ -38,22 +38,26 @@ class Assessment:
 
     def summary(self) -> str:
         """The published five lines for each kind and threshold, then the error of each species."""
-        blocks = []
-        for kind, evaluation in self.evaluations.items():
-            for measures in evaluation.at:
-                where = f"threshold {measures.point.threshold:.4f} ({measures.point.criterion})"
-                head = f"{self.titles[kind]}, {where}"
-                species = [f"  APCER {name}: {rate}" for name, rate in measures.apcer.items()]
-                more = [f"  BPCER: {measures.bpcer}", f"  AUC: {evaluation.ranking.auc}"]
-                failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
-                if failed:
-                    reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
-                    more.append(
-                        f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), counted as not accepted"
-                    )
-                blocks.append("\n".join([head, published_summary(measures), *species, *more]))
+        blocks = [summary_of(evaluation, self.titles[kind]) for kind, evaluation in self.evaluations.items()]
         notes = [f"note: {note}" for note in self.notes]
         return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
+
+
+def summary_of(evaluation: Evaluation, title: str) -> str:
+    """The published five lines at each threshold, then the error of each species, in plain text."""
+    blocks = []
+    auc = f"  AUC: {evaluation.ranking.auc}"
+    for measures in evaluation.at:
+        head = f"{title}, threshold {measures.point.threshold:.4f} ({measures.point.criterion})"
+        species = [f"  APCER {name}: {rate}" for name, rate in measures.apcer.items()]
+        more = [f"  BPCER: {measures.bpcer}", auc]
+        failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
+        if failed:
+            reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
+            counted = "counted as not accepted" if measures.policy == "reject" else "left out"
+            more.append(f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), {counted}")
+        blocks.append("\n".join([head, published_summary(measures), *species, *more]))
+    return "\n\n".join(blocks) if blocks else f"{title}, no threshold\n{auc}"
 
 
 def rows_of(table: pd.DataFrame, point: bundles.OperatingPoint, kind: Kind) -> pd.DataFrame:

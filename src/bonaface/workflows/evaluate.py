@@ -45,6 +45,8 @@ def evaluate(
     detector_weights: Path | None = None,
     threads: int | None = None,
     detector: str | None = None,
+    variant: str | None = None,
+    backend: str | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
@@ -52,9 +54,11 @@ def evaluate(
 
     `split` is `train`, `val`, `test` or `all`; by default `test` where the manifest has one, else all of it. The
     thresholds are the bundle's: nothing here is chosen on what is evaluated. `detector` replaces the bundle's own, for
-    footage that it does not suit, such as `whole_frame` for ready crops; the report then says so.
+    footage that it does not suit, such as `whole_frame` for ready crops; the report then says so. `variant` is one of the
+    bundle's, with thresholds of its own; `backend` (`onnxruntime`, `openvino`) runs `model.onnx` in f32 on another engine.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)
     folder = fresh_folder(output, what="evaluation")
@@ -64,6 +68,7 @@ def evaluate(
         detector_weights=detector_weights,
         threads=threads,
         detector=detector,
+        backend=backend,
         progress=partial(progress, "score") if progress else None,
     )
     notes = list(dict.fromkeys((*whole.notes, *model.card.notes)))

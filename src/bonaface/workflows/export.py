@@ -4,26 +4,124 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.crops.square import crop_face
-from bonaface.data.crops.store import CropStore, load_crop
-from bonaface.data.manifest import Manifest
-from bonaface.errors import writing
-from bonaface.runtime.bundle import Bundle, BundleCard, DetectorCard, InputCard, OutputCard, make_bundle
-from bonaface.settings import Recipe
+from bonaface.data.crops.store import CropStore, fill_store, load_crop
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.errors import BundleError, InputError, MissingExtraError, writing
+from bonaface.evaluation.scores import read_scores
+from bonaface.runtime.bundle import (
+    Bundle,
+    BundleCard,
+    DetectorCard,
+    InputCard,
+    OperatingPoint,
+    OutputCard,
+    change_bundle,
+    load_bundle,
+    make_bundle,
+    write_bundle,
+)
+from bonaface.runtime.model_card import describe
+from bonaface.runtime.scoring import score_manifest
+from bonaface.settings import ModelSettings, Recipe, load_recipe
 from bonaface.verdicts import Box
+from bonaface.workflows.assess import Assessment, assess, choose_points
+from bonaface.workflows.dataset import Progress
 from bonaface.workflows.folders import now, versions
+from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, make_variants
 
-__all__ = ["export_bundle"]
+__all__ = ["Exported", "export", "export_bundle", "results_of"]
 
 PARITY_CROPS = 64
 """Crops, spread over the stored ones, on which the exported network must agree with torch."""
+EXPORT_CROPS = 256
+"""The same when a run is exported by itself."""
+CALIBRATION_CROPS = 300
+COMPARED_FRAMES = 2000
+"""Frames that a variant is held against, at most: time, not doubt, is what more of them would cost."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written, and how far its ONNX network strays from torch."""
+
+    path: Path
+    bundle: Bundle
+    parity: Mapping[str, float]
+
+    def summary(self) -> str:
+        """What the bundle holds, how it was checked and where it lies."""
+        checked = (
+            f"held against torch on {self.parity['crops']:.0f} crops: probabilities differ by at most "
+            f"{self.parity['max_probability_difference']:.2g}, logits by {self.parity['max_logit_difference']:.2g} "
+            f"of a range of {self.parity['logit_range']:.3g}"
+        )
+        return "\n".join([*describe(self.bundle.card), checked, f"bundle {self.bundle.id}: {self.path}"])
+
+
+def export(
+    run: str | Path,
+    *,
+    output: str | Path,
+    openvino: bool = False,
+    bf16: bool = False,
+    int8: bool = False,
+    licence: str | None = None,
+    crops: str | Path | None = None,
+    detector_weights: Path | None = None,
+    root: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a finished run's bundle, with variants if asked for: one zip where `output` ends in .bonaface or .zip.
+
+    Crops of the run go through torch and through the ONNX network first; nothing is written where they disagree, or where
+    a variant changes more verdicts than is accepted (both BundleError). `crops` and `root` say where the run's crop store
+    and footage are, if they moved; `licence` is what the card says of the network's use.
+    """
+    folder = Path(run)
+    bundle = load_bundle(folder)
+    settings, manifest = _of_run(folder, root)
+    if detector_weights is not None:
+        settings = settings.model_copy(
+            update={"crop": settings.crop.model_copy(update={"weights": Path(detector_weights)})}
+        )
+    store = fill_store(
+        manifest,
+        _store_of(folder, settings, crops),
+        settings.crop,
+        progress=partial(progress, "crops") if progress else None,
+    )
+    usable = _usable(store.table, folder)
+    parity = _hold_against_torch(bundle, settings, usable)
+    wanted: list[VariantName] = [name for name, asked in zip(VARIANTS, (openvino, bf16, int8), strict=True) if asked]
+    training = {**bundle.card.training, "parity": parity}
+    bundle = change_bundle(
+        bundle,
+        path=Path(output),
+        training=training,
+        licence=bundle.card.licence if licence is None else licence,
+        results=_results_of_run(folder, bundle) or bundle.card.results,
+        variants={},
+    )
+    if wanted:
+        bundle = make_variants(
+            bundle,
+            wanted,
+            _frames(usable, manifest, settings),
+            points=partial(_points, manifest=manifest, settings=settings),
+            progress=progress,
+        )
+    write_bundle(bundle)
+    return Exported(Path(output), bundle, parity)
 
 
 def export_bundle(
@@ -53,33 +151,139 @@ def export_bundle(
         created=now(),
         files={},
         architecture=settings.model.name,
-        network=settings.model.model_dump(mode="json"),
+        network={**settings.model.model_dump(mode="json"), "weights": Path(settings.model.weights).name},
         input=InputCard(size=settings.model.input_size),
         output=OutputCard(),
         crop_scale=settings.model.crop_scale,
         detector=DetectorCard(name=settings.crop.detector, identity=store.detector_identity),
         training={
             **training,
+            "initial_weights": dict(network.about),
             "manifest": manifest.digest,
             "datasets": sorted(set(manifest.table["dataset"])),
             "presentations": {split: len(manifest.where(split)) for split in ("train", "val", "test")},
             "versions": versions(),
-            "parity": {"crops": len(crops), **parity.to_dict()},
+            "parity": parity.to_dict(),
         },
         notes=manifest.notes,
     )
     return make_bundle(run / "bundle", card, files)
 
 
-def _some_crops(table: pd.DataFrame, settings: Recipe) -> NDArray[np.uint8]:
+def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
+    """An assessment's error rates as the card holds them: at the bundle's own thresholds, with counts and intervals."""
+    results: dict[str, Any] = {"split": split}
+    for kind, evaluation in assessment.evaluations.items():
+        measures = assessment.measures(kind).to_dict()
+        results[kind] = {
+            "title": assessment.titles[kind],
+            **{key: measures[key] for key in ("counts", "apcer", "bpcer", "far", "frr", "hter")},
+            "auc": evaluation.ranking.auc.to_dict(),
+        }
+    return results
+
+
+def _of_run(folder: Path, root: str | Path | None) -> tuple[Recipe, Manifest]:
+    for name in ("recipe.yaml", "manifest.csv"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} has no {name}; expected the run folder that `bonaface train -o RUN` writes")
+    return load_recipe(folder / "recipe.yaml"), read_manifest(folder / "manifest.csv", root=root)
+
+
+def _store_of(folder: Path, settings: Recipe, crops: str | Path | None) -> Path:
+    if crops is not None:
+        return Path(crops)
+    kept = settings.data.crops
+    # Where the store of the training is gone, the run folder gets one of its own.
+    return kept if kept is not None and kept.is_dir() else folder / "crops"
+
+
+def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    usable = table[table["file"] != ""]
+    if not len(usable):
+        reason = "; ".join(sorted({str(reason) for reason in table["reason"] if reason})[:1])
+        raise InputError(
+            f"no crop of the run in {folder} can be had{f' ({reason})' if reason else ''}, and nothing is exported "
+            "unchecked; name its footage with --root, or its crop store with --crops"
+        )
+    return usable
+
+
+def _hold_against_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) -> dict[str, float]:
+    try:
+        from bonaface.model.export import check_parity
+        from bonaface.model.network import network_from_bytes
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("bonaface"):
+            raise
+        raise MissingExtraError("train", needed_for="exporting a run") from None
+    if "model.safetensors" not in bundle.card.files or not bundle.card.network:
+        raise BundleError(
+            f"{bundle.path} holds no model.safetensors to hold model.onnx against; export a run of `bonaface train`"
+        )
+    network = network_from_bytes(
+        bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
+    )
+    crops = _some_crops(usable, settings, EXPORT_CROPS)
+    return check_parity(network, bundle.contents["model.onnx"], crops).to_dict()
+
+
+def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
+    for split in ("test", "val"):
+        if (folder / "scores" / f"{split}.csv").is_file():
+            return results_of(assess(read_scores(folder / "scores" / f"{split}.csv"), bundle), split)
+    return {}
+
+
+def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> dict[Literal["image", "video"], OperatingPoint]:
+    """The thresholds that validation chooses for a variant, by the criterion that chose those of `model.onnx`."""
+    point = bundle.use(None).operating_point("video")
+    scored = score_manifest(
+        bundle,
+        manifest.where("val"),
+        frames=point.frames,
+        fusion=point.fusion,
+        detector_weights=settings.crop.weights,
+    )
+    return choose_points(scored.table, criterion=point.criterion, frames=point.frames, fusion=point.fusion)
+
+
+def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:
+    """Calibration from train alone; compared are validation's frames and those of train that calibrate nothing.
+
+    Where those are fewer than are needed, their mirror images join them.
+    """
+    split_of = dict(zip(manifest.table["path"], manifest.table["split"], strict=True))
+    splits = usable["path"].map(split_of)
+    train = usable[splits == "train"]
+    chosen = _spread(len(train), min(CALIBRATION_CROPS, -(-len(train) // 2)))
+    calibration = train.iloc[chosen]
+    others = train.drop(index=calibration.index)
+    pool = pd.concat([usable[splits == "val"], others])
+    compared = _crops(pool.iloc[_spread(len(pool), COMPARED_FRAMES)], settings)
+    what = f"{len(compared)} stored frames of val and train, none of which calibrated int8"
+    if len(compared) < FEWEST_FRAMES:
+        what += f", and the mirror images of {'all' if 2 * len(compared) <= FEWEST_FRAMES else 'some'} of them"
+        compared = np.concatenate([compared, compared[: FEWEST_FRAMES - len(compared), :, ::-1]])
+    return Frames(compared, what, _crops(calibration, settings), f"{len(calibration)} stored frames of train")
+
+
+def _some_crops(table: pd.DataFrame, settings: Recipe, count: int = PARITY_CROPS) -> NDArray[np.uint8]:
     """Crops `(n, size, size, 3)` as the network sees them, evenly spaced over the usable stored frames."""
     usable = table[table["file"] != ""]
-    chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, PARITY_CROPS).astype(int))]
+    return _crops(usable.iloc[_spread(len(usable), count)], settings)
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Places of `count` of `total` things, evenly spaced; all of them where there are fewer."""
+    return [int(place) for place in np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))]
+
+
+def _crops(rows: pd.DataFrame, settings: Recipe) -> NDArray[np.uint8]:
     model = settings.model
-    boxes = [Box(*map(float, row)) for row in chosen[["x", "y", "w", "h"]].to_numpy()]
-    return np.stack(
-        [
-            crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)
-            for file, box in zip(chosen["file"].tolist(), boxes, strict=True)
-        ]
-    )
+    boxes = [Box(*map(float, row)) for row in rows[["x", "y", "w", "h"]].to_numpy()]
+    crops = [
+        crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)
+        for file, box in zip(rows["file"].tolist(), boxes, strict=True)
+    ]
+    return np.stack(crops) if crops else np.empty((0, model.input_size, model.input_size, 3), np.uint8)

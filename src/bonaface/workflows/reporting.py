@@ -76,7 +76,7 @@ def write_report(
     notes += [f"{name}: {note}" for name, note in list(scored.notes.items())[:10]]
     card = bundle.card
     facts = {
-        "system": f"{card.name}, bundle {bundle.id}",
+        "system": f"{bundle.title}, bundle {bundle.id}",
         "evaluated on": f"{SPLITS[split]}: {counts_line(manifest)}",
         "datasets": ", ".join(sorted(set(manifest.table["dataset"]))),
         "manifest": manifest.digest[:16],

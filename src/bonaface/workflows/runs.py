@@ -12,8 +12,15 @@ from bonaface.workflows.folders import fresh_folder, now, read_json, versions, w
 
 __all__ = ["open_run", "update_run"]
 
-_MAY_CHANGE = {"training.workers", "training.accelerator", "training.devices", "crop.weights"}
-"""Settings that say where a training runs, not what it learns."""
+_MAY_CHANGE = {
+    "training.workers",
+    "training.accelerator",
+    "training.devices",
+    "training.epochs",
+    "training.early_stopping",
+    "crop.weights",
+}
+"""Settings that say where and how long a training runs, not what it learns."""
 
 
 def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) -> Path:
@@ -26,6 +33,8 @@ def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) 
         if held.get("status") == "complete":
             raise OutputError(f"the run in {path} is complete; name another folder for a new one")
         _refuse_other(path, held, about)
+        write_text(path / "recipe.yaml", dump_recipe(settings))
+        update_run(path, status="running", **about)
         return path
     fresh_folder(path, what="training run")
     write_text(path / "recipe.yaml", dump_recipe(settings))

@@ -155,9 +155,7 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
     }
 
 
-def _jobs(
-    manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Boxes | None
-) -> list[Job]:
+def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Boxes | None) -> list[Job]:
     table = manifest.table
     flips = table["flip"] if "flip" in table else [""] * len(table)
     files = manifest.files()

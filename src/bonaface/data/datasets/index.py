@@ -241,6 +241,12 @@ def _protocol(chosen: Layout, protocol: str | int | None) -> str:
     return name
 
 
+def folds_of(layout: str, protocol: str | int | None = None) -> int:
+    """How many folds a layout's protocol has; 0 where it has none."""
+    chosen = _chosen(layout)
+    return chosen.folds.get(_protocol(chosen, protocol), 0)
+
+
 def _fold(chosen: Layout, protocol: str, fold: int | None) -> int:
     folds = chosen.folds.get(protocol, 0)
     what = f"protocol {protocol} of {chosen.name}" if protocol else f"layout {chosen.name} without a protocol"

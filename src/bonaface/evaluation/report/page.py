@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from bonaface.errors import writing
+from bonaface.evaluation.compare import Difference
 from bonaface.evaluation.curves import ErrorCurves, Histogram, RocCurve, error_curves, histogram, roc
 from bonaface.evaluation.measures import Evaluation, Measures
 from bonaface.evaluation.rates import json_safe
@@ -40,7 +41,8 @@ class ReportInput:
     `evaluations` and `presentations` (one row a presentation) have the same keys: the ways in which presentations were
     judged, such as `one image`. `validation` has some of these keys: the presentations that chose the thresholds.
     `groups` maps a column to its values' measures. `facts` and `provenance` are printed as they are, above and below.
-    `notes` are what a reader must know before any figure.
+    `notes` are what a reader must know before any figure. `differences` are those of the systems, where the ways are
+    systems.
     """
 
     title: str
@@ -55,6 +57,7 @@ class ReportInput:
     recipe: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    differences: Sequence[Difference] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, fac
         soft=words.soft,
         point_name=words.point_name,
         column_title=words.column_title,
+        difference=words.difference,
+        measure_name=words.measure_name,
         chosen_words=words.chosen_words,
         criterion_words=words.criterion_words,
         status_name=lambda status: words.STATUS_NAMES.get(status, status),
@@ -224,6 +229,7 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
             for item in data.gallery
         ],
         "recipe": data.recipe,
+        "differences": [difference.to_dict() for difference in data.differences],
         "provenance": {str(name): str(value) for name, value in data.provenance.items()},
     }
 

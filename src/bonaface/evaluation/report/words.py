@@ -17,7 +17,9 @@ __all__ = [
     "chosen_words",
     "column_title",
     "criterion_words",
+    "difference",
     "interval",
+    "measure_name",
     "number",
     "percent",
     "point_name",
@@ -71,6 +73,26 @@ def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
     if nats:
         return f"{number(measure.low)} to {number(measure.high)}"
     return f"{percent(measure.low, unit=False)} to {percent(measure.high, unit=False)}"
+
+
+_MEASURES = {"hter": "HTER", "apcer_max": "APCER, worst species", "auc": "AUC"}
+
+
+def measure_name(measure: str) -> str:
+    """What a compared measure is called."""
+    return _MEASURES.get(measure, measure)
+
+
+def difference(value: float, measure: str) -> str:
+    """A difference with its sign: in points of a percentage, or of the AUC.
+
+    >>> difference(-0.0123, "hter"), difference(0.01, "auc")
+    ('−1.23', '+0.0100')
+    """
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.4f}" if measure == "auc" else f"{100 * value:+.2f}"
+    return text.replace("-", "−")
 
 
 def reason_of(measure: Rate | Figure) -> str:

@@ -1,0 +1,197 @@
+"""Whether two pictures are one: laid over each other, nothing may be left that has moved.
+
+Two takes of one person before one wall agree nearly everywhere: a correlation over the picture hardly tells them from a
+copy. But a living head, or a hand that holds a sheet, never stands twice in the same place. So the second picture is laid
+over the first by one affine map, and then every block of the first is asked how far its content still has to be moved to
+meet the second, by Lucas and Kanade's equations. In a copy that is a tenth of a pixel everywhere, however it was coded,
+resized, cropped or mirrored, since codecs and resampling change what edges look like but not where they are. In another
+take it is a pixel and more wherever something lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.audit.hashing import Crop
+
+__all__ = ["Overlay", "overlay"]
+
+Grey = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+
+COARSE, FINE = 32, 160
+"""Longer side of the first picture, in pixels, where the map is found roughly, and where it is refined and judged."""
+
+BLUR = 1.5
+BLOCK = 12
+TEXTURE = 1.0
+"""Mean squared gradient (grey levels a pixel) that a block needs for its motion to be seen."""
+
+LEAST_BLOCKS = 12
+LEAST_TEXTURED = 0.12
+COARSE_CORRELATION, ALIGNED = 0.97, 0.95
+CORRELATION = (0.995, 0.97)
+STILL = ((0.38, 0.60), (0.45, 0.80))
+"""Least correlation, and most pixels (of FINE) that 90 % and 97 % of the textured blocks may be away from where a copy has
+them: where both pictures are large enough to be judged finely, and where one is small, so that its copies are coarse."""
+
+FINE_VIEW = 180
+MOST_SHEAR = 0.04
+COVERED = 0.9
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """How the second picture lies over the first.
+
+    `moved` are the 90 % and 97 % quantiles of the blocks' remaining motion, in pixels at a long side of 160. `crop` is
+    what of the second lies outside the first: shares of its width and height at the left, top, right and bottom, after
+    mirroring. `textured` is the share of blocks that could be judged, `small` whether one of
+    the pictures is a small one.
+    """
+
+    moved: tuple[float, float]
+    correlation: float
+    textured: float
+    crop: Crop
+    small: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether the two are copies of one picture."""
+        near, far = STILL[self.small]
+        return self.moved[0] <= near and self.moved[1] <= far and self.correlation >= CORRELATION[self.small]
+
+
+def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay | None:
+    """Lay `second`, mirrored or not and then cut by about `crop`, over `first`; both grey, 0 to 255.
+
+    None where no affine map brings them together, or where there is too little in them to tell.
+    """
+    if mirrored:
+        second = np.ascontiguousarray(second[:, ::-1])
+    rough = _fitted(first, second, crop, COARSE)
+    start = _start(rough[1], crop)
+    matrix, correlation = _refined(*rough, start, blur=3, steps=15)
+    if correlation < COARSE_CORRELATION:
+        # So few pixels may lead it astray from where it stood well.
+        matrix, correlation = start, _correlation(*rough, start)
+    if correlation < COARSE_CORRELATION:
+        return None
+    whole, held = _fitted(first, second, crop, FINE)
+    matrix = _rescaled(matrix, rough[0].shape, whole.shape)
+    matrix, correlation = _refined(whole, held, matrix, blur=5, steps=25)
+    if correlation < ALIGNED or not _upright(matrix):
+        return None
+    small = min(max(first.shape), max(second.shape)) < FINE_VIEW
+    return _judged(whole, held, matrix, correlation, small=small)
+
+
+def _fitted(first: Grey, second: Grey, crop: Crop, side: int) -> tuple[Grey, Grey]:
+    """Both pictures at the size at which what they share has the same number of pixels, the first `side` long."""
+    height, width = first.shape
+    factor = side / max(height, width)
+    height, width = max(round(height * factor), 8), max(round(width * factor), 8)
+    left, top, right, bottom = crop
+    return (
+        _resized(first, width, height),
+        _resized(second, round(width / (1 - left - right)), round(height / (1 - top - bottom))),
+    )
+
+
+def _resized(picture: Grey, width: int, height: int) -> Grey:
+    shrinks = width * height < picture.size
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way), dtype=np.float32)
+
+
+def _start(second: Grey, crop: Crop) -> Matrix:
+    return np.array([[1, 0, crop[0] * second.shape[1]], [0, 1, crop[1] * second.shape[0]]], dtype=np.float32)
+
+
+def _rescaled(matrix: Matrix, before: tuple[int, ...], after: tuple[int, ...]) -> Matrix:
+    """The map between pictures that are larger by one factor; pixel centres stay pixel centres."""
+    factor = np.array([after[1] / before[1], after[0] / before[0]])
+    linear = matrix[:, :2] * factor[:, None] / factor[None, :]
+    centre = (matrix[:, 2] + matrix[:, :2] @ (0.5 / factor - 0.5) + 0.5) * factor - 0.5
+    shift = centre - linear @ np.zeros(2)
+    return np.column_stack([linear, shift]).astype(np.float32)
+
+
+def _refined(first: Grey, second: Grey, matrix: Matrix, *, blur: int, steps: int) -> tuple[Matrix, float]:
+    """The affine map with the highest correlation near `matrix`; a correlation of -1 where there is none."""
+    until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-4)
+    try:
+        correlation, found = cv2.findTransformECC(
+            first, second, matrix.copy(), cv2.MOTION_AFFINE, until, np.full(second.shape, 255, np.uint8), blur
+        )
+    except cv2.error:
+        return matrix, -1.0
+    return np.asarray(found, dtype=np.float32), float(correlation)
+
+
+def _correlation(first: Grey, second: Grey, matrix: Matrix) -> float:
+    laid = cv2.warpAffine(second, matrix, first.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    one, other = first - first.mean(), laid - laid.mean()
+    return float((one * other).sum() / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
+
+
+def _upright(matrix: Matrix) -> bool:
+    """Whether the map is the resizing and shifting that copies are made by, and little else."""
+    across, down = float(matrix[0, 0]), float(matrix[1, 1])
+    return abs(matrix[0, 1]) < MOST_SHEAR and abs(matrix[1, 0]) < MOST_SHEAR and min(across, down) > 0.5
+
+
+def _judged(first: Grey, second: Grey, matrix: Matrix, correlation: float, *, small: bool) -> Overlay | None:
+    height, width = first.shape
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(second, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    held = cv2.warpAffine(np.ones_like(second), matrix, (width, height), flags=flags)
+    inside = cv2.erode((held > 0.999).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+    if inside.mean() < COVERED:
+        return None
+    blocks = _motion(cv2.GaussianBlur(first, (0, 0), BLUR), cv2.GaussianBlur(laid, (0, 0), BLUR), inside > 0)
+    if len(blocks[0]) < LEAST_BLOCKS or blocks[1] < LEAST_TEXTURED:
+        return None
+    near, far = np.quantile(blocks[0], (0.90, 0.97))
+    return Overlay((float(near), float(far)), correlation, blocks[1], _outside(first, second, matrix), small)
+
+
+def _motion(first: Grey, second: Grey, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """How far the content of each textured block is from where the second has it, in pixels; and the share of those."""
+    deviation = float(second[inside].std())
+    gain = float(first[inside].std()) / deviation if deviation > 1e-3 else 0.0
+    second = (second - second[inside].mean()) * gain + first[inside].mean()
+    weight = inside.astype(np.float32)
+    middle = (first + second) / 2
+    right = cv2.Sobel(middle, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    down = cv2.Sobel(middle, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    apart = first - second
+
+    def summed(values: Grey) -> NDArray[np.float64]:
+        side = 2 * BLOCK
+        total = cv2.boxFilter(
+            values * weight, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
+        )
+        return np.asarray(total[BLOCK // 2 :: BLOCK, BLOCK // 2 :: BLOCK], dtype=np.float64)
+
+    area = summed(np.ones_like(first))
+    xx, yy, xy = summed(right * right), summed(down * down), summed(right * down)
+    x, y = summed(right * apart), summed(down * apart)
+    seen = (area > BLOCK * BLOCK) & (xx + yy > TEXTURE * area)
+    # A little is added to each gradient's energy: across an edge's own direction nothing can be seen.
+    xx, yy = xx + 0.3 * area, yy + 0.3 * area
+    determinant = np.maximum(xx * yy - xy * xy, 1e-9)
+    moved = np.hypot((yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant)
+    return moved[seen], float(seen.mean())
+
+
+def _outside(first: Grey, second: Grey, matrix: Matrix) -> Crop:
+    (height, width), (whole_height, whole_width) = first.shape, second.shape
+    corners = np.array([[-0.5, -0.5, 1], [width - 0.5, height - 0.5, 1]]) @ matrix.T + 0.5
+    (left, top), (right, bottom) = corners / (whole_width, whole_height)
+    return tuple(round(float(value), 3) + 0.0 for value in (left, top, 1 - right, 1 - bottom))  # type: ignore[return-value]

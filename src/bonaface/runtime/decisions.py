@@ -1,0 +1,117 @@
+"""The decision log: what was decided, when, by which bundle; never what was sent, nor by whom."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Engine, Float, MetaData, String, Table, create_engine, insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from bonaface.errors import SettingsError
+
+__all__ = ["DECISIONS", "Decision", "DecisionLog", "open_log"]
+
+DECISIONS = Table(
+    "decisions",
+    MetaData(),
+    Column("request_id", String(32), primary_key=True),
+    Column("time", DateTime, nullable=False, index=True),
+    Column("verdict", String(16), nullable=False),
+    Column("score", Float(53)),
+    Column("threshold", Float(53), nullable=False),
+    Column("bundle", String(16), nullable=False),
+)
+"""All that is kept: `time` in UTC without a zone, `score` empty where there is none, `bundle` its id."""
+
+_WAITING = 10_000
+_TOGETHER = 500
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A row of the log."""
+
+    request_id: str
+    time: datetime
+    verdict: str
+    score: float | None
+    threshold: float
+    bundle: str
+
+
+def open_log(address: str, *, create: bool = True) -> Engine:
+    """The database at an SQLAlchemy address, or in the SQLite file of that name, with its table made where it lacks.
+
+    Raises SettingsError for an address that leads nowhere; the address, which may hold a password, is not repeated.
+    """
+    try:
+        if "://" not in address:
+            if not create and not Path(address).is_file():
+                raise SettingsError(f"no decision log at {address}; expected a SQLite file or an SQLAlchemy address")
+            address = f"sqlite:///{address}"
+        url = make_url(address)
+        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+        if create:
+            DECISIONS.metadata.create_all(engine)
+        else:
+            engine.connect().close()
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        reason = type(getattr(error, "orig", None) or error).__name__
+        raise SettingsError(
+            f"the decision log cannot be opened ({reason}); expected a SQLite file in a folder that exists, or an "
+            "SQLAlchemy address whose driver is installed"
+        ) from None
+    return engine
+
+
+class DecisionLog:
+    """Writes decisions in a thread of its own, many in one transaction: no answer waits for the disk.
+
+    Where the database does not follow, decisions are dropped and `lost` is called with their number.
+    """
+
+    def __init__(self, address: str, *, lost: Callable[[int], Any] = lambda _: None) -> None:
+        self._engine = open_log(address)
+        self._lost = lost
+        self._queue: queue.Queue[Decision | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name="bonaface-decisions", daemon=True)
+        self._thread.start()
+
+    def add(self, decision: Decision) -> None:
+        """Take a decision, to be written soon."""
+        try:
+            self._queue.put_nowait(decision)
+        except queue.Full:
+            self._lost(1)
+
+    def close(self) -> None:
+        """Write what is waiting, and close the database."""
+        self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        stop = False
+        while not stop:
+            waiting = [self._queue.get()]
+            while len(waiting) < _TOGETHER and not self._queue.empty():
+                waiting.append(self._queue.get())
+            stop = None in waiting
+            rows = [
+                {**vars(decision), "time": decision.time.astimezone(UTC).replace(tzinfo=None)}
+                for decision in waiting
+                if decision is not None
+            ]
+            try:
+                if rows:
+                    with self._engine.begin() as connection:
+                        connection.execute(insert(DECISIONS), rows)
+            except Exception:  # whatever the database's driver raises: the server goes on without its log
+                self._lost(len(rows))

@@ -1,0 +1,264 @@
+// The page: a camera or a file, one request, a verdict. Nothing is stored, nothing is asked of other hosts.
+
+const by = (id) => document.getElementById(id);
+const BURST_MS = 1000;
+const BURST_MOST = 16;
+
+const SAID = {
+  bona_fide: ["yes", "Living face", "Accepted: the score reaches the threshold."],
+  attack: ["no", "Presentation attack", "Not accepted: the score stays below the threshold."],
+  no_face: ["unsure", "No face found", "Hold your face in the ring, upright and evenly lit, and check again."],
+  several_faces: ["unsure", "More than one face", "Only one person may be in the picture."],
+  too_small: ["unsure", "Face too small", "Come closer to the camera."],
+};
+const MARKS = {
+  none: "M6 12h12", yes: "M5 12.5l4.5 4.5L19 7.5", no: "M7 7l10 10M17 7L7 17", unsure: "M12 6v7M12 18v.1",
+  busy: "M12 4a8 8 0 1 1-8 8",
+};
+const REFUSED = {
+  NotAllowedError: "The camera was refused. Allow it in the browser's settings for this page, or choose a file.",
+  NotFoundError: "No camera was found. Choose a file instead.",
+  NotReadableError: "The camera is in use by another program.",
+};
+
+let model = null;
+let stream = null;
+let shown = null;
+
+async function tellModel() {
+  const answer = await fetch("v1/model", { headers: keyHeader() });
+  if (answer.status === 401) {
+    by("key-row").hidden = false;
+    return;
+  }
+  if (!answer.ok) return;
+  model = await answer.json();
+  by("model").textContent = model.name;
+  by("key-row").hidden = !model.key_required;
+  by("warnings").replaceChildren(
+    ...new Set(Object.values(model.operating_points).flatMap((point) => point.warnings)).values().map((text) => element("li", text)));
+}
+
+function keyHeader() {
+  const key = by("key").value.trim();
+  return key ? { "X-API-Key": key } : {};
+}
+
+function element(name, text = "", attributes = {}) {
+  const made = name.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", name.slice(4)) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== "") made.textContent = text;
+  return made;
+}
+
+function say(tone, outcome, advice, spoken = "") {
+  by("verdict").dataset.tone = tone;
+  by("verdict").querySelector("path").setAttribute("d", MARKS[tone]);
+  by("outcome").textContent = outcome;
+  by("advice").textContent = advice;
+  by("spoken").textContent = spoken;
+}
+
+function show(mode) {
+  by("stage").dataset.mode = mode;
+  by("start").hidden = mode === "camera";
+  by("check").hidden = by("stop").hidden = mode !== "camera";
+  by("hint").textContent = mode === "camera" ? "Hold your face in the ring and look at the camera" : "";
+}
+
+async function startCamera() {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    say("unsure", "No camera here", "Browsers give the camera to pages over HTTPS or on localhost alone. Choose a file instead.");
+    return;
+  }
+  by("start").disabled = true;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      audio: false, video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } } });
+    by("camera").srcObject = stream;
+    await by("camera").play();
+    show("camera");
+    say("none", "Ready", "Press Check: a second of pictures is taken and judged.");
+    by("details").hidden = true;
+    by("check").focus();
+  } catch (error) {
+    stopTracks();
+    say("unsure", "No camera", REFUSED[error.name] ?? "The camera could not be started. Choose a file instead.");
+  } finally {
+    by("start").disabled = false;
+  }
+}
+
+function stopTracks() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  by("camera").srcObject = null;
+}
+
+function stopCamera() {
+  stopTracks();
+  show("empty");
+  by("start").focus();
+}
+
+async function burst() {
+  const count = Math.min(model?.operating_points.video.frames ?? 8, model?.limits.files ?? BURST_MOST, BURST_MOST);
+  const camera = by("camera");
+  const progress = by("ring").querySelector(".progress");
+  const begun = performance.now();
+  const waiting = [];
+  for (let number = 0; number < count; number++) {
+    const due = begun + (number * BURST_MS) / Math.max(count - 1, 1);
+    await new Promise((resolve) => setTimeout(resolve, Math.max(due - performance.now(), 0)));
+    const canvas = element("canvas");
+    canvas.width = camera.videoWidth;
+    canvas.height = camera.videoHeight;
+    canvas.getContext("2d").drawImage(camera, 0, 0);
+    waiting.push(new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92)));
+    const done = (100 * (number + 1)) / count;
+    progress.style.strokeDasharray = `${done} ${100 - done}`;
+  }
+  return Promise.all(waiting);
+}
+
+async function check() {
+  await working(async () => {
+    by("hint").textContent = "Hold still";
+    say("busy", "Looking", "A second of pictures is taken.");
+    const files = await burst();
+    by("hint").textContent = "";
+    await judge(files);
+  });
+}
+
+async function useFiles(files) {
+  if (!files.length) return;
+  stopTracks();
+  if (shown) URL.revokeObjectURL(shown);
+  shown = URL.createObjectURL(files[0]);
+  const moving = files[0].type.startsWith("video/");
+  by("clip").src = moving ? shown : "";
+  by("picture").src = moving ? "" : shown;
+  show(moving ? "clip" : "picture");
+  await working(() => judge(files));
+}
+
+async function working(task) {
+  const buttons = [...document.querySelectorAll("button, #file")];
+  buttons.forEach((button) => (button.disabled = true));
+  by("stage").classList.add("busy");
+  try {
+    await task();
+  } finally {
+    by("stage").classList.remove("busy");
+    by("ring").querySelector(".progress").style.strokeDasharray = "0 100";
+    buttons.forEach((button) => (button.disabled = false));
+    if (!by("check").hidden) by("check").focus();
+  }
+}
+
+async function judge(files) {
+  by("details").hidden = true;
+  say("busy", "Judging", files.length > 1 ? `${files.length} pictures were sent.` : "The file was sent.");
+  const form = new FormData();
+  for (const file of files) form.append("file", file, "file");
+  const begun = performance.now();
+  let answer, told;
+  try {
+    answer = await fetch("v1/liveness", { method: "POST", body: form, headers: keyHeader() });
+    told = await answer.json();
+  } catch {
+    say("unsure", "No answer", "The server cannot be reached.");
+    return;
+  }
+  if (!answer.ok) {
+    const again = answer.headers.get("Retry-After");
+    if (told.error.code === "unauthorized") by("key-row").hidden = false;
+    say("unsure", answer.status === 429 ? "Busy" : "Not judged", told.error.message + (again ? ` (${again} s)` : ""));
+    return;
+  }
+  tellVerdict(told, (performance.now() - begun) / 1000);
+}
+
+function tellVerdict(told, roundTrip) {
+  const [tone, outcome, advice] = SAID[told.outcome];
+  const judged = told.score !== null;
+  by("scores").hidden = !judged;
+  if (judged) {
+    const gauge = by("gauge");
+    gauge.dataset.accepted = told.accepted;
+    gauge.querySelector(".fill").style.width = `${100 * told.score}%`;
+    gauge.querySelector(".limit").style.left = `${100 * told.threshold}%`;
+    gauge.setAttribute("aria-label", `Score ${figure(told.score)}, threshold ${figure(told.threshold)}, on a scale from 0 to 1`);
+    by("score").textContent = figure(told.score);
+    by("compared").textContent = `${told.accepted ? "≥" : "<"} threshold ${figure(told.threshold)}`;
+  }
+  by("frame-count").textContent = `${told.frames.filter((frame) => frame.status === "ok").length} of ${told.frames.length} judged`;
+  drawTrace(told);
+  by("rows").replaceChildren(...told.frames.map((frame) => {
+    const row = element("tr");
+    row.append(element("td", frame.frame), element("td", frame.time === null ? "–" : `${frame.time.toFixed(2)} s`),
+      element("td", frame.score === null ? "–" : figure(frame.score)), element("td", frame.status.replace("_", " ")));
+    return row;
+  }));
+  by("times").replaceChildren(...Object.entries(told.seconds).filter(([stage]) => stage !== "total").map(([stage, seconds]) => {
+    const pair = element("div");
+    pair.append(element("dt", stage), element("dd", milliseconds(seconds)));
+    return pair;
+  }));
+  by("total").textContent = `${milliseconds(told.seconds.total)} in the server, ${milliseconds(roundTrip)} in all`;
+  by("note").textContent = told.note;
+  by("request").textContent = told.request_id;
+  by("bundle").textContent = told.bundle;
+  by("details").hidden = false;
+  by("before").hidden = true;
+  say(tone, outcome, advice, judged ? `Score ${figure(told.score)}, threshold ${figure(told.threshold)}.` : "");
+}
+
+function drawTrace(told) {
+  const left = 26, right = 314, top = 8, bottom = 92;
+  const across = (index) => told.frames.length < 2 ? (left + right) / 2 : left + 8 + (index * (right - left - 16)) / (told.frames.length - 1);
+  const up = (score) => bottom - score * (bottom - top);
+  const parts = [0, 0.5, 1].flatMap((score) => [
+    element("svg:line", "", { class: "grid", x1: left, x2: right, y1: up(score), y2: up(score) }),
+    element("svg:text", score, { x: left - 5, y: up(score) + 3.5, "text-anchor": "end" })]);
+  const points = told.frames.map((frame, index) => [across(index), frame]).filter(([, frame]) => frame.score !== null);
+  parts.push(element("svg:polyline", "", { class: "line", points: points.map(([x, frame]) => `${x},${up(frame.score)}`).join(" ") }));
+  parts.push(element("svg:line", "", { class: "limit", x1: left, x2: right, y1: up(told.threshold), y2: up(told.threshold) }));
+  told.frames.forEach((frame, index) => {
+    const x = across(index);
+    if (frame.score === null) parts.push(element("svg:path", "", { class: "gone", d: `M${x - 3} ${bottom - 3}l6 -6m0 6l-6 -6` }));
+    else parts.push(element("svg:circle", "", { class: frame.score >= told.threshold ? "yes" : "no", cx: x, cy: up(frame.score), r: 4 }));
+  });
+  const last = told.frames[told.frames.length - 1];
+  parts.push(element("svg:text", "first frame", { x: left, y: 106 }));
+  parts.push(element("svg:text", last.time === null ? "last frame" : `${last.time.toFixed(2)} s`, { x: right, y: 106, "text-anchor": "end" }));
+  by("trace").replaceChildren(...parts);
+}
+
+const figure = (value) => value.toFixed(3);
+const milliseconds = (seconds) => `${(1000 * seconds).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+
+by("start").addEventListener("click", startCamera);
+by("stop").addEventListener("click", stopCamera);
+by("check").addEventListener("click", check);
+by("key").addEventListener("change", tellModel);
+by("file").addEventListener("change", async (event) => {
+  const files = [...event.target.files];
+  event.target.value = "";
+  await useFiles(files);
+});
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    by("stage").classList.add("over");
+  });
+}
+document.addEventListener("dragleave", (event) => event.relatedTarget ?? by("stage").classList.remove("over"));
+document.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  by("stage").classList.remove("over");
+  if (!by("stage").classList.contains("busy")) await useFiles([...event.dataTransfer.files]);
+});
+addEventListener("pagehide", stopTracks);
+tellModel();

@@ -1,0 +1,149 @@
+"""A report on scores alone, whichever system gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.errors import ScoreTableError, SettingsError, few
+from bonaface.evaluation.intervals import IntervalSettings
+from bonaface.evaluation.metrics import Evaluation, Policy, by_group, evaluate
+from bonaface.evaluation.report.page import ReportInput
+from bonaface.evaluation.report.page import write_report as write_page
+from bonaface.evaluation.scores import check_scores, join_manifest, presentations, read_raw_scores
+from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point, given_point
+from bonaface.verdicts import FUSION_RULES, FusionRule, Status
+from bonaface.workflows.assess import summary_of
+from bonaface.workflows.folders import fresh_folder
+
+__all__ = ["Reported", "operating_points", "report", "score_table"]
+
+MOST_GROUPS = 60
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a score table says, and where the page lies."""
+
+    evaluation: Evaluation
+    path: Path
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """The figures as the published system prints them, each species, and where the report lies."""
+        lines = [summary_of(self.evaluation, "presentations"), ""]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join([*lines, f"report: {self.path}"])
+
+
+def report(
+    scores: str | Path | pd.DataFrame,
+    *,
+    output: str | Path,
+    validation: str | Path | pd.DataFrame | None = None,
+    manifest: str | Path | Manifest | None = None,
+    criterion: str = "eer",
+    threshold: float | None = None,
+    fusion: FusionRule | None = None,
+    policy: Policy = "reject",
+    by: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+    title: str | None = None,
+    allow_missing: bool = False,
+) -> Reported:
+    """Measure a score table and write a page, its figures as JSON and its drawings as PNG.
+
+    The threshold is the one given, or the one that `criterion` picks on `validation` (or on the table's own rows of
+    split val, which are then not evaluated); with neither, what needs no threshold is measured, and the fixed 0.5 where
+    the scores are probabilities. `fusion` fuses frame scores anew; `by` names columns to break the errors down by.
+    A foreign system's table needs `presentation` and `score` alone, with the `manifest` beside it.
+    """
+    table = score_table(scores, manifest=manifest, allow_missing=allow_missing)
+    own = table[table["split"] == "val"] if "split" in table else table.iloc[:0]
+    other = score_table(validation, manifest=manifest, allow_missing=True) if validation is not None else own
+    tested = table
+    if validation is None and len(own) and len(own) < len(table):
+        tested = table[table["split"] != "val"]
+    rows = fused(tested, fusion)
+    chosen_on = fused(other, fusion) if len(other) and len(other) < len(table) + (validation is not None) else None
+    points, notes = operating_points(rows, chosen_on, criterion=criterion, threshold=threshold)
+    intervals = IntervalSettings(resamples=resamples, seed=seed)
+    evaluation = evaluate(rows, points, policy=policy, intervals=intervals)
+    groups = {}
+    for column in by:
+        if column not in rows:
+            raise SettingsError(f"no column {column!r} to break down by; known: {', '.join(map(str, rows.columns))}")
+        if rows[column].nunique() > MOST_GROUPS:
+            raise SettingsError(
+                f"column {column!r} has {rows[column].nunique()} values; at most {MOST_GROUPS} are groups"
+            )
+        if points:
+            groups[column] = by_group(rows, column, points[0], policy=policy, intervals=intervals)
+    systems = few(sorted({str(name) for name in rows["system"].unique()})) if "system" in rows else ""
+    facts = (
+        {"system": systems, "datasets": few(sorted({str(name) for name in rows["dataset"].unique()}))}
+        if ("dataset" in rows)
+        else {"system": systems}
+    )
+    found = tuple(dict.fromkeys([*notes, *(w for point in points for w in point.warnings), *evaluation.notes]))
+    folder = fresh_folder(output, what="report")
+    page = write_page(
+        ReportInput(
+            title=title or f"Liveness report{f': {systems}' if systems else ''}",
+            evaluations={"presentations": evaluation},
+            presentations={"presentations": rows},
+            validation={} if chosen_on is None else {"presentations": chosen_on},
+            notes=found,
+            facts={name: value for name, value in facts.items() if value},
+            groups=groups,
+        ),
+        folder,
+        faces=False,
+    )
+    return Reported(evaluation, page, found)
+
+
+def score_table(
+    scores: str | Path | pd.DataFrame, *, manifest: str | Path | Manifest | None = None, allow_missing: bool = False
+) -> pd.DataFrame:
+    """A checked score table from a file or from memory, with the manifest's columns where one is given."""
+    raw = scores if isinstance(scores, pd.DataFrame) else read_raw_scores(scores)
+    name = "the scores" if isinstance(scores, pd.DataFrame) else str(scores)
+    if manifest is None:
+        if "label" not in raw.columns:
+            raise ScoreTableError(
+                f"{name} has no column label; add one, or give the manifest that the presentations come from"
+            )
+        return check_scores(raw, name=name)
+    table = (manifest if isinstance(manifest, Manifest) else read_manifest(manifest)).table
+    return join_manifest(raw, table, missing="unreadable" if allow_missing else "refuse")
+
+
+def fused(table: pd.DataFrame, rule: FusionRule | None) -> pd.DataFrame:
+    """One row a presentation."""
+    if rule is not None and rule not in FUSION_RULES:
+        raise SettingsError(f"unknown fusion rule {rule!r}; known: {', '.join(FUSION_RULES)}")
+    return presentations(table, mode="video", rule=rule)
+
+
+def operating_points(
+    rows: pd.DataFrame, validation: pd.DataFrame | None, *, criterion: str, threshold: float | None
+) -> tuple[list[OperatingPoint], list[str]]:
+    """The thresholds to measure at, never chosen on what is measured, and what a reader must know of them."""
+    if threshold is not None:
+        return [given_point(threshold)], []
+    if criterion.startswith("fixed"):
+        return [choose_threshold(rows, criterion)], []
+    if validation is not None:
+        return [choose_threshold(validation, criterion)], []
+    scored = rows[rows["status"] == Status.OK.value]
+    probabilities = scored["logit"].notna().any() or bool(scored["score"].between(0, 1).all())
+    if not probabilities:
+        return [], ["no threshold: give validation scores, or the threshold itself; what needs one is left out"]
+    note = "no validation scores were given: errors are told at the fixed threshold 0.5 alone"
+    return ([fixed_point(0.5)] if scored["logit"].notna().any() else [given_point(0.5, criterion="fixed=0.5")]), [note]

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bonaface
+from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.errors import BundleError, InputError
+from bonaface.model.network import network_bytes
+from bonaface.model.variants import layer_groups, search_int8
+from bonaface.runtime.bundle import Bundle, change_bundle, load_bundle, write_bundle
+from bonaface.workflows.variants import Frames, make_variants
+from tests.networks import pictures, point, points, tiny_bundle, tiny_network
+
+SMALL = (
+    "model.name=mobilenetv3_small_050",
+    "model.input_size=64",
+    "crop.frames=2",
+    "training.epochs=1",
+    "training.workers=0",
+    "training.batch_size=8",
+    "scoring.frames=2",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = Path(tmp_path_factory.mktemp("export"))
+    write_demo_dataset(folder / "footage", persons=4, takes=1, seconds=0.2, seed=3)
+    bonaface.index(folder / "footage", layout="folder", output=folder / "manifest.csv")
+    bonaface.split(folder / "manifest.csv", val=0.25, test=0.25)
+    bonaface.train("demo", *SMALL, manifest=folder / "manifest.csv", output=folder / "run", faces=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Bundle:
+    folder = Path(tmp_path_factory.mktemp("tiny"))
+    return tiny_bundle(folder / "bundle", folder)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return Frames(pictures(1000), "1000 drawn pictures", pictures(24, seed=8), "24 drawn pictures")
+
+
+def test_a_run_becomes_one_file_with_its_real_figures(run: Path, tmp_path: Path):
+    exported = bonaface.export(run, output=tmp_path / "model.bonaface", licence="MIT")
+    again = load_bundle(tmp_path / "model.bonaface")
+    assert again.id == exported.bundle.id
+    assert (tmp_path / "model.bonaface").is_file()
+    trained = load_bundle(run)
+    assert again.contents["model.onnx"] == trained.contents["model.onnx"]
+    assert again.card.operating_points == trained.card.operating_points
+    assert exported.parity["crops"] > 0
+    told = (
+        json.loads((run / "report" / "report.json").read_text()) if (run / "report" / "report.json").is_file() else None
+    )
+    card = again.contents["README.md"].decode()
+    assert "Licence: MIT." in card
+    assert "On the test split" in card
+    for name, rate in again.card.results["image"]["apcer"].items():
+        assert f"| APCER, {name} | {100 * rate['value']:.2f} % ({rate['errors']}/{rate['total']})" in card
+    assert told is None or told
+    assert trained.card.results == again.card.results
+
+
+def test_a_folder_where_the_name_does_not_end_like_a_zip(run: Path, tmp_path: Path):
+    bonaface.export(run, output=tmp_path / "model")
+    assert load_bundle(tmp_path / "model").card.name == load_bundle(run).card.name
+
+
+def test_the_card_names_no_path_of_this_machine(run: Path):
+    text = (run / "bundle" / "bundle.json").read_text()
+    assert str(run.parent) not in text
+
+
+def test_a_network_that_gives_other_scores_is_not_written(run: Path, tmp_path: Path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    bundle = load_bundle(copy)
+    from bonaface.model.network import network_from_bytes
+    from bonaface.settings import ModelSettings
+
+    network = network_from_bytes(
+        bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
+    )
+    head = network.backbone.get_classifier()
+    assert isinstance(head, torch.nn.Linear)
+    head.bias.data += 0.01
+    write_bundle(
+        change_bundle(replace(bundle, path=copy / "bundle"), files={"model.safetensors": network_bytes(network)})
+    )
+    with pytest.raises(BundleError, match=r"does not give what torch gives: over .* crops probabilities differ"):
+        bonaface.export(copy, output=tmp_path / "model.bonaface")
+    assert not (tmp_path / "model.bonaface").exists()
+
+
+def test_too_few_frames_for_a_variant_are_counted(run: Path, tmp_path: Path):
+    with pytest.raises(BundleError, match=r"at least 1000 frames, and there are \d+ \(.*mirror images of all of them"):
+        bonaface.export(run, output=tmp_path / "model.bonaface", openvino=True)
+    assert not (tmp_path / "model.bonaface").exists()
+
+
+def test_what_is_no_run_is_refused(tiny: Bundle, tmp_path: Path):
+    write_bundle(replace(tiny, path=tmp_path / "run" / "bundle"))
+    with pytest.raises(InputError, match=r"has no recipe.yaml; expected the run folder"):
+        bonaface.export(tmp_path / "run", output=tmp_path / "x")
+
+
+def chosen(_: Bundle) -> Any:
+    return points(0.01)
+
+
+def test_openvino_and_bf16_become_variants_with_their_own_thresholds(tiny: Bundle, frames: Frames):
+    away = points(20.0)
+    bundle = change_bundle(tiny, operating_points=away)
+    made = make_variants(bundle, ["openvino", "bf16"], frames, points=lambda _: away)  # type: ignore[arg-type,return-value]
+    assert set(made.card.variants) == {"openvino", "bf16"}
+    for name, precision in (("openvino", "f32"), ("bf16", "bf16")):
+        card = made.card.variants[name]
+        assert card.precision == precision
+        assert card.comparison is not None
+        assert card.comparison.frames == 1000
+        assert card.comparison.changed <= 5
+        assert card.operating_points["image"].criterion == "eer"
+        text = made.contents["README.md"].decode()
+        assert f"| {name} | openvino | {precision} | {card.comparison.changed} of 1000 (" in text
+    exact = made.card.variants["openvino"].comparison
+    assert exact is not None
+    assert exact.changed == 0
+    assert exact.max_probability_difference <= 1e-4
+
+
+def test_a_variant_that_changes_too_many_verdicts_is_refused(tiny: Bundle, frames: Frames):
+    with pytest.raises(BundleError, match=r"variant openvino changes the verdict of \d+ of 1000 frames .* 0.5 % are"):
+        make_variants(tiny, ["openvino"], frames, points=lambda _: {"image": point(1.0), "video": point(1.0)})
+
+
+def test_too_few_frames_are_refused(tiny: Bundle, frames: Frames):
+    few = replace(frames, compared=frames.compared[:999], what="999 drawn pictures")
+    with pytest.raises(BundleError, match=r"at least 1000 frames, and there are 999 \(999 drawn pictures\)"):
+        make_variants(tiny, ["openvino"], few, points=chosen)
+    assert make_variants(tiny, [], few, points=chosen) is tiny
+
+
+def test_the_search_leaves_more_alone_until_few_verdicts_change(tiny: Bundle):
+    counts = iter([80, 40, 60, 30, 50, 45, 20, 3])
+    told: list[tuple[int, int]] = []
+    found = search_int8(
+        tiny.contents["model.onnx"],
+        pictures(8),
+        changed=lambda _: next(counts),
+        limit=5,
+        progress=lambda *step: told.append(step),
+    )
+    names = list(found.tried)
+    assert names[0] == "nothing"
+    # The fourth group of the first round helped most, so every later attempt leaves it alone as well.
+    best = names[3]
+    assert all(name.startswith(f"{best} + ") for name in names[6:])
+    assert list(found.tried.values())[-1] == 3
+    assert found.left_alone
+    assert len(told) == len(names)
+
+
+def test_int8_that_cannot_be_had_is_refused_with_the_figure(tiny: Bundle):
+    counts = iter([80, 40, 60])
+    with pytest.raises(
+        BundleError, match=r"int8 changes the verdict of 40 frames at the least \(with .* left alone\), and 5"
+    ):
+        search_int8(tiny.contents["model.onnx"], pictures(8), changed=lambda _: next(counts), limit=5, attempts=3)
+
+
+def test_int8_is_smaller_and_says_what_it_cost(tmp_path: Path, frames: Frames):
+    network = tiny_network(spread=30.0)
+    bundle = tiny_bundle(tmp_path / "b", tmp_path, network)
+    # A threshold far from most scores, as training gives one: few frames are near it.
+    away = points(75.0)
+    bundle = change_bundle(bundle, operating_points=away)
+    made = make_variants(bundle, ["int8"], frames, points=lambda _: away)  # type: ignore[arg-type,return-value]
+    card = made.card.variants["int8"]
+    assert card.comparison is not None
+    assert card.comparison.changed <= 5
+    assert card.search.startswith("frames that changed by what was left in f32, in the order tried: nothing: ")
+    assert len(made.contents["int8.bin"]) < 0.7 * len(made.contents["model.onnx"])
+    assert "calibrated on 24 drawn pictures" in made.contents["README.md"].decode()
+
+
+def test_groups_of_layers_are_found_in_the_graph(tiny: Bundle):
+    import openvino
+
+    groups = layer_groups(openvino.Core().read_model(model=tiny.contents["model.onnx"]))
+    assert set(groups) == {
+        "the first 3 convolutions",
+        "squeeze-and-excite",
+        "the first 8 convolutions",
+        "the depthwise convolutions",
+        "the layers after the last pooling",
+    }
+    # mobilenetv3_small: 11 blocks with a depthwise convolution each, 9 of them with squeeze-and-excite.
+    assert len(groups["the depthwise convolutions"]) == 11
+    assert len([name for name in groups["squeeze-and-excite"] if "Conv" in name or "conv" in name]) == 18
+    assert not set(groups["squeeze-and-excite"]) & set(groups["the layers after the last pooling"])
+    assert np.all([len(layers) > 0 for layers in groups.values()])

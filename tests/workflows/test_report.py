@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bonaface
+from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.evaluation.scores import write_scores
+from tests.evaluation.tables import drawn
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Path]:
+    found = {}
+    for name, seed, split in (("val", 1, "val"), ("test", 2, "test")):
+        found[name] = tmp_path / f"{name}.csv"
+        write_scores(drawn(seed).assign(split=split), found[name])
+    return found
+
+
+def test_the_threshold_comes_from_validation_and_the_figures_from_test(tables, tmp_path: Path):
+    result = bonaface.report(
+        tables["test"], validation=tables["val"], by=["device"], resamples=100, output=tmp_path / "r"
+    )
+    at = result.evaluation.at[0]
+    assert at.point.criterion == "eer"
+    assert at.point.chosen_on["split"] == "val"
+    told = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert set(told["groups"]["device"]) == {"phone0", "phone1", "phone2"}
+    assert told["evaluations"]["presentations"]["at"][0]["far"]["total"] == at.far.total
+    assert list((tmp_path / "r" / "figures").glob("det*.png"))
+    assert "data:image/jpeg" not in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_a_table_with_both_splits_chooses_on_one_and_measures_the_other(tables, tmp_path: Path):
+    both = pd.concat([bonaface.read_scores(tables["val"]), bonaface.read_scores(tables["test"])])
+    both["presentation"] = both["split"].astype(str) + "/" + both["presentation"].astype(str)
+    write_scores(both, tmp_path / "both.csv")
+    together = bonaface.report(tmp_path / "both.csv", resamples=50, output=tmp_path / "a")
+    apart = bonaface.report(tables["test"], validation=tables["val"], resamples=50, output=tmp_path / "b")
+    assert together.evaluation.at[0].point.threshold == apart.evaluation.at[0].point.threshold
+    assert together.evaluation.counts.presentations == 300
+
+
+def test_without_validation_only_the_fixed_threshold_and_a_note(tables, tmp_path: Path):
+    result = bonaface.report(tables["test"], resamples=50, output=tmp_path / "r")
+    assert [at.point.criterion for at in result.evaluation.at] == ["fixed=0.5"]
+    assert "no validation scores" in result.summary()
+
+
+def test_a_foreign_table_needs_two_columns_and_a_manifest(tmp_path: Path):
+    (tmp_path / "m.csv").write_text(
+        "path,label,species,split\na.mp4,bona_fide,,test\nb.mp4,attack,print,test\nc.mp4,attack,print,test\n"
+    )
+    (tmp_path / "s.csv").write_text("presentation,score\na.mp4,7.5\nb.mp4,-3\n")
+    with pytest.raises(ScoreTableError, match="no column label"):
+        bonaface.report(tmp_path / "s.csv", output=tmp_path / "r")
+    with pytest.raises(ScoreTableError, match=r"have no score, such as c\.mp4"):
+        bonaface.report(tmp_path / "s.csv", manifest=tmp_path / "m.csv", output=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    result = bonaface.report(
+        tmp_path / "s.csv", manifest=tmp_path / "m.csv", allow_missing=True, threshold=0, output=tmp_path / "r"
+    )
+    at = result.evaluation.at[0]
+    assert (at.far.errors, at.far.total) == (0, 2)
+    assert at.counts.failures == {"unreadable": 1}
+    assert not at.loss.defined
+
+
+def test_an_unknown_column_gets_the_known_ones(tables, tmp_path: Path):
+    with pytest.raises(SettingsError, match="device"):
+        bonaface.report(tables["test"], by=["devise"], output=tmp_path / "r")
+
+
+def test_scores_of_no_scale_have_ranks_alone(tmp_path: Path):
+    table = drawn(3).drop(columns=["logit"])
+    table["score"] = table["score"] * 300 - 100
+    (tmp_path / "s.csv").write_text(table.to_csv(index=False))
+    result = bonaface.report(tmp_path / "s.csv", resamples=50, output=tmp_path / "r")
+    assert result.evaluation.at == ()
+    assert result.evaluation.ranking.auc.defined
+    assert "no threshold" in result.summary()
