@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.data.manifest import Manifest, make_manifest
-from bonaface.data.splits import PERSONS_UNKNOWN, Leak, find_leaks, refuse_leaks, split_manifest
+from bonaface.data.splits import PERSONS_UNKNOWN, Leak, find_leaks, refuse_copies, refuse_leaks, split_manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError
 
 ROOT = Path("/footage")
@@ -261,3 +261,22 @@ def test_an_unknown_person_in_given_splits_is_noted() -> None:
 def test_three_thousand_persons_are_split_in_seconds() -> None:
     split = split_manifest(footage(3000, takes=1))
     assert persons_of(split) == {"train": 1800, "val": 600, "test": 600}
+
+
+def test_files_of_equal_content_in_two_splits_are_refused():
+    table = pd.DataFrame(
+        {
+            "path": ["a.mp4", "b.mp4", "c.mp4", "d.mp4"],
+            "label": ["bona_fide", "bona_fide", "attack", "attack"],
+            "species": ["", "", "print", "print"],
+            "subject": ["1", "2", "1", "2"],
+            "split": ["train", "test", "train", "test"],
+        }
+    )
+    manifest = make_manifest(table, ".")
+    assert refuse_copies(manifest, ["x", "y", "z", ""]) == ()
+    assert refuse_copies(manifest, ["", "", "z", "w"]) == ()
+    with pytest.raises(LeakError, match=r"1 file with the same content in more than one split: a\.mp4 = b\.mp4"):
+        refuse_copies(manifest, ["x", "x", "z", "w"])
+    (note,) = refuse_copies(manifest, ["x", "x", "z", "w"], allow=True)
+    assert note.startswith("leak allowed")

@@ -14,7 +14,7 @@ from bonaface.data.manifest import SPLITS, Manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
 from bonaface.verdicts import Label
 
-__all__ = ["PERSONS_UNKNOWN", "SPLIT_NOTE", "Leak", "find_leaks", "refuse_leaks", "split_manifest"]
+__all__ = ["PERSONS_UNKNOWN", "SPLIT_NOTE", "Leak", "find_leaks", "refuse_copies", "refuse_leaks", "split_manifest"]
 
 PERSONS_UNKNOWN = "persons are unknown: the same person may stand on both sides of the split"
 SPLIT_NOTE = "split: "
@@ -63,6 +63,26 @@ def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
     if not manifest.persons_known and PERSONS_UNKNOWN not in " ".join(manifest.notes):
         notes.append(_unknown_note(manifest.table))
     return tuple(notes)
+
+
+def refuse_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = False) -> tuple[str, ...]:
+    """Raise LeakError naming files of equal content that stand in two splits; with `allow`, say it in a note instead.
+
+    `hashes` are the files' content hashes in the manifest's order, "" of one that could not be read.
+    """
+    table = manifest.table[["path", "split"]].assign(content=list(hashes))
+    table = table[(table["content"] != "") & (table["split"] != "")]
+    across = table.groupby("content")["split"].transform("nunique") > 1
+    if not across.any():
+        return ()
+    groups = table[across].groupby("content", sort=False)["path"]
+    shown = few([" = ".join(paths.tolist()[:2]) for _, paths in groups], limit=3)
+    what = f"{groups.ngroups} file{'s' if groups.ngroups != 1 else ''} with the same content in more than one split"
+    if not allow:
+        raise LeakError(
+            f"{what}: {shown}; leave the copies out (`bonaface data audit` lists them all), or allow it with --allow-leak"
+        )
+    return (f"leak allowed: {what}, {shown}; error rates are too low where it does",)
 
 
 def split_manifest(

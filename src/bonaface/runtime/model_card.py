@@ -72,7 +72,7 @@ def _opening(card: BundleCard) -> str:
 
 
 def _use(card: BundleCard) -> str:
-    lines = ["bonaface bundle show BUNDLE", "bonaface evaluate BUNDLE manifest.csv -o results"]
+    lines = ["bonaface predict BUNDLE photo.jpg clip.mp4", "bonaface evaluate BUNDLE manifest.csv -o results"]
     lines += [f"bonaface evaluate BUNDLE manifest.csv -o results-{name} --variant {name}" for name in card.variants]
     return "\n".join(f"    {line}" for line in [*lines, "bonaface serve BUNDLE"])
 

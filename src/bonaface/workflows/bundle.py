@@ -85,7 +85,7 @@ class Pulled:
         """What it is, where it is, and what to do with it."""
         lines = [f"{self.name}: {self.title}, licence {self.licence}", f"written: {self.path}"]
         if self.bundle is not None:
-            lines.append(f"look into it with: bonaface bundle show {self.path}")
+            lines.append(f"try it: bonaface predict {self.path} photo.jpg")
         return "\n".join(lines)
 
 

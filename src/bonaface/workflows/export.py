@@ -46,7 +46,7 @@ PARITY_CROPS = 64
 EXPORT_CROPS = 256
 """The same when a run is exported by itself."""
 CALIBRATION_CROPS = 300
-COMPARED_FRAMES = 2000
+COMPARED_FRAMES = 1200
 """Frames that a variant is held against, at most: time, not doubt, is what more of them would cost."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bonaface.data.crops.store import fill_store
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.data.splits import refuse_leaks
+from bonaface.data.splits import refuse_copies, refuse_leaks
 from bonaface.errors import InputError, MissingExtraError, SettingsError, few, writing
 from bonaface.evaluation.scores import write_scores
 from bonaface.runtime.bundle import change_bundle, write_bundle
@@ -82,6 +82,7 @@ def train(
         settings.crop,
         progress=partial(progress, "crops") if progress else None,
     )
+    notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
     if len(store.unusable):
         shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
         notes.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")

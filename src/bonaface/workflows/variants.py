@@ -83,6 +83,7 @@ class _Judge:
         self._logits = _logits(bundle.use(None), frames.compared)
         self._range = float(np.ptp(self._logits))
         self._known: dict[tuple[str, ...], Chosen] = {}
+        self._last: tuple[tuple[str, ...], NDArray[np.float64]] | None = None
 
     @property
     def limit(self) -> int:
@@ -91,13 +92,13 @@ class _Judge:
 
     def changed(self, candidate: Bundle) -> int:
         """How many frames change their verdict: at the old threshold, and where few do, at the candidate's own."""
-        logits = _logits(candidate, self._frames.compared)
+        logits = self._logits_of(candidate)
         count = self._changed(logits, self._threshold)
         return count if count > self.limit else self._changed(logits, self._own(candidate)["image"].logit_threshold)
 
     def accept(self, candidate: Bundle) -> Bundle:
         """The bundle with the candidate's own thresholds and the comparison in its card. Raises BundleError."""
-        logits = _logits(candidate, self._frames.compared)
+        logits = self._logits_of(candidate)
         own = self._own(candidate)
         found = Comparison(
             frames=len(logits),
@@ -114,11 +115,16 @@ class _Judge:
 
     def _own(self, candidate: Bundle) -> Chosen:
         """Validation is scored once for each candidate, as it takes longer than all else."""
-        card = candidate.card.variants[candidate.variant]
-        key = (card.precision, *(candidate.card.files[name] for name in card.files))
+        key = _content_of(candidate)
         if key not in self._known:
             self._known[key] = self._points(candidate)
         return self._known[key]
+
+    def _logits_of(self, candidate: Bundle) -> NDArray[np.float64]:
+        key = _content_of(candidate)
+        if self._last is None or self._last[0] != key:
+            self._last = key, _logits(candidate, self._frames.compared)
+        return self._last[1]
 
     def _changed(self, logits: NDArray[np.float64], threshold: float) -> int:
         return int(((logits >= threshold) != (self._logits >= self._threshold)).sum())
@@ -175,6 +181,11 @@ def _with_int8(bundle: Bundle, frames: Frames, judge: _Judge, progress: Progress
 
 def _candidate(bundle: Bundle, name: str, card: VariantCard, files: dict[str, bytes]) -> Bundle:
     return change_bundle(bundle, files=files, variants={**bundle.card.variants, name: card}).use(name)
+
+
+def _content_of(candidate: Bundle) -> tuple[str, ...]:
+    card = candidate.card.variants[candidate.variant]
+    return (card.precision, *(candidate.card.files[name] for name in card.files))
 
 
 def _logits(bundle: Bundle, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

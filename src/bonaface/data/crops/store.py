@@ -61,12 +61,18 @@ class Job:
 
 
 class CropStore:
-    """What a store holds of one manifest under one set of settings."""
+    """What a store holds of one manifest under one set of settings; `hashes` are the files' sha256, "" of a missing one."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, entries: list[tuple[Path, dict[str, Any]]], identity: str
+        self,
+        path: Path,
+        manifest: Manifest,
+        entries: list[tuple[Path, dict[str, Any]]],
+        identity: str,
+        hashes: list[str] | None = None,
     ) -> None:
         self.path = path
+        self.hashes = hashes or []
         self.detector_identity = identity
         self._manifest = manifest
         self._entries = entries
@@ -132,7 +138,7 @@ def fill_store(
         if progress:
             progress(done, len(jobs))
     entries = [(job.folder, _read_entry(job)) for job in jobs]
-    return CropStore(store, manifest, entries, detector.identity)
+    return CropStore(store, manifest, entries, detector.identity, [job.sha256 for job in jobs])
 
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
