@@ -11,7 +11,7 @@ import bonaface
 from bonaface.data.drawing.dataset import write_demo_dataset
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
-from bonaface.errors import BundleError, InputError, OutputError
+from bonaface.errors import BundleError, InputError, OutputError, WeightsError
 from bonaface.runtime.pipeline import Pipeline, Source
 
 SMALL = (
@@ -245,3 +245,14 @@ def test_another_detector_is_said_in_the_report(run, tmp_path: Path):
 def test_a_resumed_run_may_take_longer(run, tmp_path: Path):
     with pytest.raises(OutputError, match="complete"):
         bonaface.train("demo", *SMALL, manifest=run.path / "manifest.csv", output=run.path, resume=True)
+
+
+def test_a_run_that_failed_before_its_first_epoch_may_be_tried_again(run, tmp_path: Path):
+    manifest = run.path / "manifest.csv"
+    out = tmp_path / "again"
+    crops = f"data.crops={run.path / 'crops'}"
+    with pytest.raises(WeightsError):
+        bonaface.train("demo", *SMALL, crops, "model.weights=none.safetensors", manifest=manifest, output=out)
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"
+    with pytest.raises(WeightsError):  # not: the folder holds another run
+        bonaface.train("demo", *SMALL, crops, "model.weights=other.safetensors", manifest=manifest, output=out)

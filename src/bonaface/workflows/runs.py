@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from bonaface.errors import OutputError, few
 from bonaface.settings import Recipe, dump_recipe
 from bonaface.workflows.folders import fresh_folder, now, read_json, versions, write_json, write_text
 
-__all__ = ["open_run", "update_run"]
+__all__ = ["marked_if_failed", "open_run", "update_run"]
 
 _MAY_CHANGE = {
     "training.workers",
@@ -36,11 +38,36 @@ def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) 
         write_text(path / "recipe.yaml", dump_recipe(settings))
         update_run(path, status="running", **about)
         return path
-    fresh_folder(path, what="training run")
+    if not _never_began(path):
+        fresh_folder(path, what="training run")
     write_text(path / "recipe.yaml", dump_recipe(settings))
     write_manifest(manifest, path / "manifest.csv")
     write_json(path / "run.json", {"status": "running", "started": now(), "versions": versions(), **about})
     return path
+
+
+@contextmanager
+def marked_if_failed(path: Path) -> Iterator[None]:
+    """Note in `run.json` that the run failed, or was interrupted, where the block does not end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _mark(path, "interrupted")
+        raise
+    except BaseException:
+        _mark(path, "failed")
+        raise
+
+
+def _mark(path: Path, status: str) -> None:
+    with suppress(OutputError, OSError):  # what went wrong is what the caller has to hear
+        update_run(path, status=status)
+
+
+def _never_began(path: Path) -> bool:
+    """Whether a run failed here before its first epoch: there is nothing in it to lose, and the next may take its place."""
+    status = read_json(path / "run.json").get("status")
+    return status in ("failed", "interrupted") and not (path / "checkpoints" / "last.ckpt").exists()
 
 
 def _refuse_other(path: Path, held: dict[str, Any], about: dict[str, Any]) -> None:

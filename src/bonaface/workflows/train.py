@@ -20,7 +20,7 @@ from bonaface.workflows.dataset import Progress
 from bonaface.workflows.export import export_bundle, results_of
 from bonaface.workflows.folders import now
 from bonaface.workflows.reporting import write_report
-from bonaface.workflows.runs import open_run, update_run
+from bonaface.workflows.runs import marked_if_failed, open_run, update_run
 
 __all__ = ["Run", "train"]
 
@@ -75,7 +75,22 @@ def train(
     notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
     run = open_run(Path(output), settings, footage, resume=resume)
+    with marked_if_failed(run):
+        return _train(settings, footage, fit, run, notes, resume=resume, faces=faces, progress=progress)
 
+
+def _train(
+    settings: Recipe,
+    footage: Manifest,
+    fit: Any,
+    run: Path,
+    notes: list[str],
+    *,
+    resume: bool,
+    faces: bool,
+    progress: Progress | None,
+) -> Run:
+    """Crop, fit, export, score and report into an open run folder."""
     store = fill_store(
         footage,
         settings.data.crops or run / "crops",
