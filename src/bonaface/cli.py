@@ -760,13 +760,24 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     ]
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    bars = Progress(*columns, console=console, disable=not console.is_terminal)
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-            if total and done >= total:
-                bars.stop_task(tasks[stage])
+    def report(stage: str, done: int, total: int) -> None:
+        # Live only while a stage is under way: training draws a bar of its own.
+        if not bars.live.is_started:
+            bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+        if total and done >= total:
+            bars.stop_task(tasks[stage])
+            if bars.finished:
+                bars.stop()
+                for finished in tasks.values():
+                    bars.remove_task(finished)
+                tasks.clear()
 
+    try:
         yield report
+    finally:
+        bars.stop()
