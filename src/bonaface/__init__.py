@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bonaface.verdicts import Verdict as Verdict
     from bonaface.workflows.audit import audit as audit
     from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
+    from bonaface.workflows.bundle import calibrate_bundle as calibrate_bundle
     from bonaface.workflows.bundle import pull_bundle as pull_bundle
     from bonaface.workflows.bundle import show_bundle as show_bundle
     from bonaface.workflows.compare import compare as compare
@@ -58,6 +59,7 @@ _HOMES = {
     "Verdict": "verdicts",
     "audit": "workflows.audit",
     "bundle_from_onnx": "workflows.bundle",
+    "calibrate_bundle": "workflows.bundle",
     "crop": "workflows.dataset",
     "demo": "workflows.demo",
     "embed": "workflows.embed",
@@ -91,6 +93,7 @@ __all__ = [
     "__version__",
     "audit",
     "bundle_from_onnx",
+    "calibrate_bundle",
     "compare",
     "crop",
     "demo",

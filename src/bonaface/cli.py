@@ -322,6 +322,31 @@ def bundle_from_onnx_command(
     typer.echo(made.summary())
 
 
+@bundles.command("calibrate")
+def bundle_calibrate_command(
+    bundle: BundlePath,
+    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="This bundle's score table of validation.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
+    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of a video to fuse; by default the bundle's.")
+    ] = None,
+    fusion: Annotated[
+        str | None, typer.Option(help="mean, median, max_attack or first; by default the bundle's.")
+    ] = None,
+) -> None:
+    """Choose a bundle's thresholds anew on validation scores, by another criterion or on your own footage."""
+    done = bonaface.calibrate_bundle(
+        bundle,
+        scores,
+        output=output,
+        criterion=criterion,
+        frames=frames,
+        fusion=fusion,  # type: ignore[arg-type]
+    )
+    typer.echo(done.summary())
+
+
 @bundles.command("pull")
 def bundle_pull_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="yunet, minifas-128 or minifas-128-int8.")],
@@ -519,7 +544,10 @@ def predict_command(
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop a camera after so long.")] = None,
     detector: Annotated[str | None, typer.Option(help="Another face detector than the bundle's, on purpose.")] = None,
     weights: Weights = None,
-    backend: Annotated[str | None, typer.Option(help="Variant of the bundle to run, such as openvino or int8.")] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="onnxruntime or openvino; by default what the bundle says.")
+    ] = None,
     threads: Threads = None,
     root: Root = None,
 ) -> None:
@@ -538,6 +566,7 @@ def predict_command(
         detector=detector,
         detector_weights=weights,
         threads=threads,
+        variant=variant,
         backend=backend,
         root=root,
         seconds=seconds,

@@ -11,7 +11,7 @@ import bonaface
 from bonaface.data.drawing.dataset import write_demo_dataset
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
-from bonaface.errors import BundleError, InputError, OutputError, WeightsError
+from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
 from bonaface.runtime.pipeline import Pipeline, Source
 
 SMALL = (
@@ -256,3 +256,20 @@ def test_a_run_that_failed_before_its_first_epoch_may_be_tried_again(run, tmp_pa
     assert json.loads((out / "run.json").read_text())["status"] == "failed"
     with pytest.raises(WeightsError):  # not: the folder holds another run
         bonaface.train("demo", *SMALL, crops, "model.weights=other.safetensors", manifest=manifest, output=out)
+
+
+def test_thresholds_can_be_chosen_anew_on_validation(run, footage: Path, tmp_path: Path):
+    done = bonaface.calibrate_bundle(
+        run.bundle, run.path / "scores" / "val.csv", criterion="bpcer<=0.5", output=tmp_path / "other"
+    )
+    again = bonaface.load_bundle(tmp_path / "other")
+    assert again.card.operating_points["video"].criterion == "bpcer<=0.5"
+    assert again.id == done.bundle.id != bonaface.load_bundle(run.bundle).id
+    (verdict,) = bonaface.predict(again, next(footage.glob("live/*/*.mp4")))
+    assert verdict.threshold == again.card.operating_points["video"].threshold
+    with pytest.raises(ScoreTableError, match="split test"):
+        bonaface.calibrate_bundle(run.bundle, run.path / "scores" / "test.csv", output=tmp_path / "wrong")
+    with pytest.raises(ScoreTableError, match="the bundle is"):
+        other = bonaface.read_scores(run.path / "scores" / "val.csv").assign(system="someone else")
+        bonaface.calibrate_bundle(run.bundle, other, output=tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()

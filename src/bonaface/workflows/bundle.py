@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from pydantic import ValidationError
 
 from bonaface.data.downloads import fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
-from bonaface.errors import BundleError, SettingsError, did_you_mean
+from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few
+from bonaface.evaluation.scores import read_scores
 from bonaface.runtime.bundle import (
     Bundle,
     BundleCard,
@@ -26,10 +28,22 @@ from bonaface.runtime.bundle import (
 from bonaface.runtime.foreign import ForeignNetwork
 from bonaface.runtime.model_card import describe
 from bonaface.runtime.open_models import OPEN_MODELS
+from bonaface.verdicts import FusionRule
+from bonaface.workflows.assess import choose_points
 from bonaface.workflows.dataset import Progress
 from bonaface.workflows.folders import now
 
-__all__ = ["RANGES", "MadeBundle", "Pulled", "ShownBundle", "bundle_from_onnx", "pull_bundle", "show_bundle"]
+__all__ = [
+    "RANGES",
+    "Calibrated",
+    "MadeBundle",
+    "Pulled",
+    "ShownBundle",
+    "bundle_from_onnx",
+    "calibrate_bundle",
+    "pull_bundle",
+    "show_bundle",
+]
 
 RANGES: Mapping[str, tuple[float, float, float]] = {
     "0..1": (255.0, 0.0, 1.0),
@@ -160,6 +174,58 @@ def bundle_from_onnx(
     made = make_bundle(Path(output), card, {"model.onnx": foreign.content})
     write_bundle(made)
     return MadeBundle(made, Path(output))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A bundle under new thresholds."""
+
+    bundle: Bundle
+
+    def summary(self) -> str:
+        """Each threshold, what chose it and its errors there."""
+        lines = []
+        for kind, point in self.bundle.card.operating_points.items():
+            on = point.chosen_on
+            errors = f", validation FAR {100 * on['far']:.2f} %, FRR {100 * on['frr']:.2f} %" if "far" in on else ""
+            lines.append(f"{kind}: threshold {point.threshold:.4f} ({point.criterion}){errors}")
+            lines += [f"  note: {warning}" for warning in point.warnings]
+        return "\n".join([*lines, f"bundle: {self.bundle.path}, {self.bundle.id}"])
+
+
+def calibrate_bundle(
+    bundle: str | Path | Bundle,
+    scores: str | Path | pd.DataFrame,
+    *,
+    output: str | Path,
+    criterion: str = "eer",
+    frames: int | None = None,
+    fusion: FusionRule | None = None,
+) -> Calibrated:
+    """Write a bundle with thresholds that a criterion picks on its own scores of validation presentations.
+
+    `scores` is a table that `evaluate` wrote with this bundle, of footage that it will not be tested on. Its variants are
+    left out, since their thresholds were chosen otherwise. Raises ScoreTableError for scores of another bundle or of
+    split test, SettingsError for an unknown criterion.
+    """
+    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    table = scores if isinstance(scores, pd.DataFrame) else read_scores(scores)
+    systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
+    if systems and systems != [model.card.name]:
+        raise ScoreTableError(
+            f"the scores are of {few(systems)}, the bundle is {model.card.name}; score validation with this bundle"
+        )
+    point = model.operating_point("video")
+    points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)
+    kept = {name: content for name, content in model.contents.items() if not _of_a_variant(name, model.card)}
+    card = model.card.model_copy(update={"operating_points": points, "variants": {}, "results": {}})
+    done = make_bundle(Path(output), card, {name: kept[name] for name in kept if name in model.card.files})
+    write_bundle(done)
+    return Calibrated(done)
+
+
+def _of_a_variant(name: str, card: BundleCard) -> bool:
+    return any(name in variant.files for variant in card.variants.values())
 
 
 def pull_bundle(

@@ -39,6 +39,7 @@ def predict(
     detector: str | None = None,
     detector_weights: Path | None = None,
     threads: int | None = None,
+    variant: str | None = None,
     backend: str | None = None,
     root: str | Path | None = None,
     seconds: float | None = None,
@@ -47,10 +48,12 @@ def predict(
 
     An image is judged at the operating point for one image, a video at that for a video, over `frames` evenly spaced
     frames (by default the bundle's). A camera gives a verdict about every second until `seconds` have passed, or for
-    ever. `save` is a folder for annotated pictures and videos. What is wrong with the arguments is raised at once:
-    InputError where there is nothing to judge, and what `load_bundle` and `Pipeline` raise.
+    ever. `variant` is one of the bundle's, at its own thresholds. `save` is a folder for annotated pictures and videos.
+    What is wrong with the arguments is raised at once: InputError where there is nothing to judge, and what
+    `load_bundle` and `Pipeline` raise.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = model if variant is None else model.use(variant)
     if not sources:
         raise InputError("nothing to judge: name images, videos, folders, a glob, a manifest or a camera's number")
     cameras = [source for source in sources if _is_camera(source)]
