@@ -269,7 +269,7 @@ def test_thresholds_can_be_chosen_anew_on_validation(run, footage: Path, tmp_pat
     assert verdict.threshold == again.card.operating_points["video"].threshold
     with pytest.raises(ScoreTableError, match="split test"):
         bonaface.calibrate_bundle(run.bundle, run.path / "scores" / "test.csv", output=tmp_path / "wrong")
+    other = bonaface.read_scores(run.path / "scores" / "val.csv").assign(system="someone else")
     with pytest.raises(ScoreTableError, match="the bundle is"):
-        other = bonaface.read_scores(run.path / "scores" / "val.csv").assign(system="someone else")
         bonaface.calibrate_bundle(run.bundle, other, output=tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
