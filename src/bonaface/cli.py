@@ -135,12 +135,22 @@ def split_command(
         list[str] | None, typer.Option(help="Fraction of persons, or persons by name, with commas.")
     ] = None,
     train: Annotated[list[str] | None, typer.Option(help="Persons by name; by default all others.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Split that stays as it is, such as a dataset's own test.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     root: Root = None,
 ) -> None:
     """Decide who trains, who validates and who tests: by person, balanced by class and species."""
     result = bonaface.split(
-        manifest, output=output, val=_share(val), test=_share(test), train=_names(train), seed=seed, root=root
+        manifest,
+        output=output,
+        val=_share(val),
+        test=_share(test),
+        train=_names(train),
+        keep=_names(keep) or (),
+        seed=seed,
+        root=root,
     )
     typer.echo(result.summary())
 
@@ -235,6 +245,8 @@ def train_command(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
     typer.echo(run.summary())
+    if run.stopped == "interrupted":
+        raise typer.Exit(130)
 
 
 @app.command("export")
@@ -719,6 +731,8 @@ def demo_command(
     with _progress() as progress:
         result = bonaface.demo(output=output, seed=seed, progress=progress)
     typer.echo(result.summary())
+    if result.run.stopped == "interrupted":
+        raise typer.Exit(130)
 
 
 def _complain(message: str, code: int) -> int:

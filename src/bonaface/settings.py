@@ -215,10 +215,24 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise SettingsError(f"{override!r}: {section} is a value, not a section")
         values = inner
+    if _is_text((*sections, last)):
+        values[last] = text or None
+        return
     try:
         values[last] = yaml.safe_load(text) if text else None
     except yaml.YAMLError:
         values[last] = text
+
+
+def _is_text(keys: tuple[str, ...]) -> bool:
+    """Whether a setting is a path or a free text, which is taken as it is typed, `#`, numbers and all."""
+    annotation: Any = Recipe
+    for key in keys:
+        fields: Mapping[str, Any] = getattr(annotation, "model_fields", {})
+        if key not in fields:
+            return False
+        annotation = fields[key].annotation
+    return annotation in (str, Path, Path | None)
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bonaface.data.crops.square import crop_face
 from bonaface.data.crops.store import load_crop
 from bonaface.data.manifest import Manifest
-from bonaface.errors import MediaError
+from bonaface.errors import MediaError, SettingsError
 from bonaface.model.transforms import Picture, TrainingCrop
 from bonaface.settings import ModelSettings, Recipe
 from bonaface.verdicts import Box, Label, Status
@@ -206,6 +206,8 @@ def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: floa
     """
     bona_fide = 0.5 if balanced else float(labels.mean())
     left = bona_fide * (1 - simulate)
+    if not left:
+        raise SettingsError("augment.simulate=1 leaves no bona fide sample to balance; set it below 1, or balance=none")
     return (1 - left) / left
 
 

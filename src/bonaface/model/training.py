@@ -29,7 +29,7 @@ from bonaface.model.progress import StepBar, StepProgress
 from bonaface.model.surroundings import InSpawnedProcess, quiet_lightning, seeded, single_threaded_opencv
 from bonaface.settings import Recipe, TrainingSettings
 
-__all__ = ["Stopped", "TrainingResult", "fit"]
+__all__ = ["Stopped", "TrainingResult", "check", "fit"]
 
 Stopped = Literal["finished", "early", "interrupted"]
 
@@ -112,6 +112,16 @@ def fit(
         seconds=time.monotonic() - started,
         left_out={"train": train.left_out, "val": val.left_out},
     )
+
+
+def check(recipe: Recipe) -> None:
+    """Raise now what `fit` would raise for the device, the precision, the network or its weights, before hours of cropping.
+
+    Builds the network once, so weights that have to be fetched are fetched. Raises what `fit` does.
+    """
+    _accelerator(recipe.training)
+    with seeded(recipe.seed):
+        build_network(recipe.model)
 
 
 def _train(

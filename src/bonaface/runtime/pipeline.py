@@ -243,12 +243,12 @@ class Pipeline:
 
 
 def verdict_of(sample: Sample, point: OperatingPoint, *, bundle: str = "") -> Verdict:
-    """The verdict at an operating point: the first frame alone decides where the rule is `first`.
+    """The verdict at an operating point: that for one image judges the first frame alone, even where it failed.
 
     Where no frame could be judged, the first frame's status is the outcome; a frame refused for several faces refuses
     the presentation.
     """
-    judged = sample.frames[:1] if point.fusion == "first" else sample.frames
+    judged = sample.frames[:1] if point.frames == 1 else sample.frames
     logits = [frame.logit for frame in judged if frame.logit is not None]
     outcome: Label | Status = judged[0].status
     if any(frame.status is Status.SEVERAL_FACES for frame in judged):

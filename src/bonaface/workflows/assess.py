@@ -20,6 +20,7 @@ __all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of", 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
 INTERVALS = IntervalSettings()
+WHOSE = {"image": "one image", "video": "a video"}
 TITLES = {"image": "one image (the first frame)", "video": "a video ({frames} frames, {fusion} of logits)"}
 
 
@@ -110,5 +111,6 @@ def assess(
         points = [own] if point.criterion == "fixed=0.5" else [own, fixed_point(0.5)]
         evaluations[kind] = evaluate(rows_of(table, point, kind), points, intervals=intervals)
         titles[kind] = TITLES[kind].format(frames=point.frames, fusion=point.fusion)
-        found += [note for note in (*point.warnings, *evaluations[kind].notes) if note not in found]
+        warnings = [f"threshold for {WHOSE[kind]}: {warning}" for warning in point.warnings]
+        found += [note for note in (*warnings, *evaluations[kind].notes) if note not in found]
     return Assessment(evaluations, titles, tuple(found))

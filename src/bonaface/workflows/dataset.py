@@ -119,13 +119,14 @@ def split(
     val: float | Sequence[str] | None = None,
     test: float | Sequence[str] | None = None,
     train: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
     seed: int = 0,
     root: str | Path | None = None,
 ) -> Indexed:
     """Assign persons to train, val and test, and write the manifest back, or to `output`.
 
     `val` and `test` are fractions of the persons (0.2 each by default) or the persons themselves; those named nowhere
-    train. Raises ManifestError for unknown persons.
+    train. Splits in `keep` stay as they are, such as a dataset's own `test`. Raises ManifestError for unknown persons.
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     named = {
@@ -141,6 +142,7 @@ def split(
         val_subjects=named.get("val"),
         test_subjects=named.get("test"),
         train_subjects=train,
+        keep=keep,
     )
     target = Path(output) if output is not None else read.source
     if target is not None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bonaface.data.drawing.dataset import write_demo_dataset
 from bonaface.data.manifest import Manifest
+from bonaface.errors import writing
 from bonaface.workflows.dataset import Progress, index, split
 from bonaface.workflows.embed import embed
 from bonaface.workflows.explain import explain
-from bonaface.workflows.folders import fresh_folder
+from bonaface.workflows.folders import fresh_folder, write_json
 from bonaface.workflows.train import Run, train
 
 __all__ = ["Demonstrated", "demo"]
+
+MARK = "demo.json"
+WRITTEN = ("footage", "crops", "run", "explain", "embed", "manifest.csv", "manifest.meta.json")
 
 WARNING = "the videos are drawn by a program: these figures show that everything runs, and mean nothing for real faces"
 
@@ -28,6 +33,8 @@ class Demonstrated:
 
     def summary(self) -> str:
         """The figures with their warning, where everything lies, and what to do next."""
+        if self.run.bundle is None:
+            return f"interrupted; the same command starts the demo anew\ndemo: {self.path}"
         bundle, manifest = self.path / "run" / "bundle", self.path / "manifest.csv"
         return "\n".join(
             [
@@ -46,7 +53,7 @@ class Demonstrated:
 
 def demo(*, output: str | Path, seed: int = 0, progress: Progress | None = None) -> Demonstrated:
     """Draw a small dataset of faces and attacks, then index, split, crop, train, evaluate, explain and embed it."""
-    folder = fresh_folder(output, what="demo")
+    folder = _own_folder(Path(output))
     footage = folder / "footage"
     write_demo_dataset(footage, seed=seed, progress=partial(progress, "videos") if progress else None)
     indexed = index(footage, layout="folder", dataset="generated")
@@ -63,10 +70,27 @@ def demo(*, output: str | Path, seed: int = 0, progress: Progress | None = None)
         output=folder / "run",
         progress=progress,
     )
-    assert run.bundle is not None
+    if run.bundle is None:
+        return Demonstrated(folder, run)
     explain(run.bundle, *_examples(divided.manifest), output=folder / "explain")
     embed(run.bundle, divided.manifest, output=folder / "embed", split="all")
     return Demonstrated(folder, run)
+
+
+def _own_folder(path: Path) -> Path:
+    """An empty folder, or that of an earlier demo, emptied of what the demo had written."""
+    if (path / MARK).is_file():
+        with writing(path):
+            for name in WRITTEN:
+                held = path / name
+                if held.is_dir():
+                    shutil.rmtree(held)
+                else:
+                    held.unlink(missing_ok=True)
+    else:
+        fresh_folder(path, what="demo")
+    write_json(path / MARK, {"made by": "bonaface demo, which replaces what lies here when it runs again"})
+    return path
 
 
 def _examples(manifest: Manifest) -> list[Path]:

@@ -71,9 +71,14 @@ def evaluate(
         backend=backend,
         progress=partial(progress, "score") if progress else None,
     )
-    notes = list(dict.fromkeys((*whole.notes, *model.card.notes)))
+    notes = list(whole.notes)
+    notes += [f"training: {note}" for note in model.card.notes if note not in notes]
     if name in ("train", "all") and "train" in set(part.table["split"]):
         notes.append("these figures include presentations of the train split")
+    if "val" in set(part.table["split"]):
+        notes.append(
+            "these figures include presentations of the val split, which chose the thresholds: they are too good"
+        )
     if detector is not None and detector != model.card.detector.name:
         notes.append(
             f"faces come from {detector} in place of the bundle's own detector {model.card.detector.name}, with which the "

@@ -71,11 +71,17 @@ def explain(
     folder = fresh_folder(output, what="pictures")
     pictures: list[Path] = []
     verdicts: list[Verdict] = []
-    pipeline = Pipeline(model, detector_weights=detector_weights)
-    scored_files = zip(files, pipeline.score(files, frames=frames, keep_crops=True), strict=True)
-    for done, (source, sample) in enumerate(scored_files, start=1):
-        verdict = verdict_of(sample, _point(model, sample), bundle=model.id)
+    pipeline = Pipeline(model, detector_weights=detector_weights) if files else None
+    for done, source in enumerate(files, start=1):
+        assert pipeline is not None
+        point = _point(model, source)
+        # The verdict rests on as many frames as its threshold was chosen for, whatever is drawn.
+        (judged,) = pipeline.score([source], frames=point.frames, keep_crops=True)
+        verdict = verdict_of(judged, point, bundle=model.id)
         verdicts.append(verdict)
+        sample = judged
+        if point.frames not in (1, frames):
+            (sample,) = pipeline.score([source], frames=frames, keep_crops=True)
         if items := _frames(sample, explainer, verdict):
             file = Path(source.name)
             target = folder / f"{done:03d}-{file.stem}.png"
@@ -112,8 +118,8 @@ def explain(
     return Explained(folder, tuple(pictures), tuple(verdicts))
 
 
-def _point(bundle: Bundle, sample: Sample) -> OperatingPoint:
-    return bundle.operating_point("image" if kind_of(sample.source.name) == "image" else "video")
+def _point(bundle: Bundle, source: Source) -> OperatingPoint:
+    return bundle.operating_point("image" if kind_of(source.name) == "image" else "video")
 
 
 def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[GalleryItem]:

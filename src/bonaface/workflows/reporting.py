@@ -23,6 +23,7 @@ from bonaface.workflows.gallery import Explainer, gallery
 __all__ = ["write_report"]
 
 PER_GROUP = 6
+MOST_FILE_NOTES = 10
 MOST_GROUPS = 60
 """A column of more values than this is not a grouping but a name."""
 _TOLD_ELSEWHERE = {"path", "label", "species", "category", "split", "protocol", "fold"}
@@ -73,7 +74,12 @@ def write_report(
             embedding = map_of(scored)
         except (InputError, MissingExtraError) as error:
             notes.append(f"no map of embeddings: {error}")
-    notes += [f"{name}: {note}" for name, note in list(scored.notes.items())[:10]]
+    told = [f"{name}: {note}" for name, note in scored.notes.items()]
+    notes += told[:MOST_FILE_NOTES]
+    if len(told) > MOST_FILE_NOTES:
+        notes.append(
+            f"{len(told) - MOST_FILE_NOTES} more files with a note like these; `bonaface data crop` lists them all"
+        )
     card = bundle.card
     facts = {
         "system": f"{bundle.title}, bundle {bundle.id}",

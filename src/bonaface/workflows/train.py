@@ -67,7 +67,7 @@ def train(
     settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if isinstance(recipe, Recipe) and overrides:
         raise SettingsError("overrides go with a recipe's name or file; a Recipe is changed by model_copy(update=...)")
-    fit = _fit()
+    fit, check = _fit()
     source = manifest if manifest is not None else settings.data.manifest
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
@@ -75,6 +75,8 @@ def train(
     notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
     run = open_run(Path(output), settings, footage, resume=resume)
+    with marked_if_failed(run):
+        check(settings)
     with marked_if_failed(run):
         return _train(settings, footage, fit, run, notes, resume=resume, faces=faces, progress=progress)
 
@@ -90,7 +92,11 @@ def _train(
     faces: bool,
     progress: Progress | None,
 ) -> Run:
-    """Crop, fit, export, score and report into an open run folder."""
+    """Crop, fit, export, score and report into an open run folder.
+
+    `notes` are of the model, and travel with the bundle; what concerns this run's figures alone does not.
+    """
+    own: list[str] = []
     store = fill_store(
         footage,
         settings.data.crops or run / "crops",
@@ -100,11 +106,16 @@ def _train(
     notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
     if len(store.unusable):
         shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
-        notes.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
+        own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
     result = fit(settings, footage, store.table, run, resume=resume)
     if result.stopped == "interrupted":
         update_run(run, status="interrupted")
-        return Run(run, "interrupted", result.best_epoch, notes=tuple(notes))
+        return Run(run, "interrupted", result.best_epoch, notes=(*notes, *own))
+    if unseen := result.left_out.get("val", ()):
+        own.append(
+            f"{len(unseen)} validation presentations without a face in the first frame had no part in choosing the epoch: "
+            f"{few(unseen)}"
+        )
 
     bundle = export_bundle(
         run, settings, footage, store, result.best_weights, training={"best_epoch": result.best_epoch}
@@ -113,7 +124,7 @@ def _train(
     for split in ("val", "test"):
         part = footage.where(split)
         if not len(part):
-            notes.append("there is no test split: the figures are of validation, which also chose the threshold")
+            own.append("there is no test split: the figures are of validation, which also chose the threshold")
             continue
         scored[split] = score_manifest(
             bundle,
@@ -131,7 +142,7 @@ def _train(
     )
     bundle = change_bundle(bundle, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
-    assessment = assess(scored[last].table, bundle, notes=tuple(notes))
+    assessment = assess(scored[last].table, bundle, notes=(*notes, *own))
     bundle = change_bundle(bundle, results=results_of(assessment, last))
     write_bundle(bundle)
     report = write_report(
@@ -156,17 +167,17 @@ def _train(
         training_seconds=round(result.seconds, 1),
         bundle=bundle.id,
     )
-    return Run(run, result.stopped, result.best_epoch, run / "bundle", assessment, report, tuple(notes))
+    return Run(run, result.stopped, result.best_epoch, run / "bundle", assessment, report, (*notes, *own))
 
 
 def _fit() -> Any:
     try:
-        from bonaface.model.training import fit
+        from bonaface.model.training import check, fit
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise
         raise MissingExtraError("train", needed_for="training") from None
-    return fit
+    return fit, check
 
 
 def _check_trainable(manifest: Manifest) -> None:
@@ -174,7 +185,8 @@ def _check_trainable(manifest: Manifest) -> None:
         labels = set(manifest.where(split).table["label"])
         if not labels:
             raise InputError(
-                f"the manifest has no presentation in split {split!r}; `bonaface data split` assigns them by person"
+                f"the manifest has no presentation in split {split!r}; `bonaface data split` assigns them by person, and "
+                "keeps a dataset's own test split with --keep test"
             )
         if len(labels) == 1:
             raise InputError(
