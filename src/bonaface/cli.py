@@ -672,6 +672,7 @@ def serve_command(
     log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file, or any SQLAlchemy address.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS, PEM.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="The certificate's key, PEM.")] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
     weights: Weights = None,
 ) -> None:
     """Serve a bundle: REST API under /v1, its reference at /docs, a page with camera at /."""
@@ -702,7 +703,7 @@ def serve_command(
         if host not in {"127.0.0.1", "::1", "localhost"} and not settings.key:
             typer.echo("anybody who reaches this address may ask: --key-file asks for a key", err=True)
 
-    serve(bundle, settings, detector_weights=weights, started=started)
+    serve(bundle, settings, detector_weights=weights, variant=variant, started=started)
 
 
 @app.command("log")

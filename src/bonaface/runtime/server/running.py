@@ -33,16 +33,20 @@ def serve(
     settings: ServerSettings,
     *,
     detector_weights: Path | None = None,
+    variant: str | None = None,
     started: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve a bundle until SIGINT or SIGTERM; then answer what was taken in. `started` is given the address.
+    """Serve a bundle, or one of its variants, until SIGINT or SIGTERM; then answer what was taken in.
 
-    Raises BundleError, SettingsError, and OutputError where the address is taken.
+    `started` is given the address. Raises BundleError, SettingsError, and OutputError where the address is taken.
     """
     if bool(settings.certificate) != bool(settings.certificate_key):
         raise SettingsError("HTTPS needs both files: --certificate and --certificate-key")
     pipeline = Pipeline(
-        load_bundle(bundle), detector_weights=detector_weights, threads=settings.workers, faces=settings.faces
+        load_bundle(bundle).use(variant),
+        detector_weights=detector_weights,
+        threads=settings.workers,
+        faces=settings.faces,
     )
     app = create_app(pipeline, settings)
     config = uvicorn.Config(
