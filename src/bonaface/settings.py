@@ -101,6 +101,12 @@ class TrainingSettings(Settings):
     scheduler_patience: int = Field(10, ge=0, description="epochs without a better validation loss before it acts")
     early_stopping: int | None = Field(None, ge=1, description="epochs without a better monitor before training ends")
     monitor: Literal["val_loss", "val_hter"] = Field("val_loss", description="what the best checkpoint is best in")
+    validate_simulated: int = Field(
+        0,
+        ge=0,
+        description="attacks simulated on each bona fide first frame of validation and counted in the validation loss, "
+        "for validation that is too easy to choose an epoch by",
+    )
     balance: Literal["none", "weights", "sampler"] = Field(
         "none", description="class balance: by loss weights, by sampling, or as the data has it"
     )

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from bonaface.errors import MediaError
 from bonaface.model.loading import (
     EpochSampler,
     TrainingSet,
+    ValidationSet,
     frames_for_training,
     frames_for_validation,
     positive_weight,
 )
-from bonaface.settings import Recipe
-from tests.model.conftest import Stored
+from bonaface.settings import Recipe, load_recipe
+from tests.model.conftest import SMALL, Stored
 
 LABELS = np.array([True] * 3 + [False] * 9)
 
@@ -66,6 +68,22 @@ def test_the_first_frame_alone_where_asked_and_for_validation(stored: Stored):
     validation = frames_for_validation(stored.manifest.where("val"), crops)
     assert "12.mp4" not in validation.names
     assert validation.left_out == ("12.mp4",)
+
+
+def test_attacks_simulated_on_validation_are_the_same_in_every_epoch(stored: Stored):
+    frames = frames_for_validation(stored.manifest.where("val"), stored.crops)
+    plain = ValidationSet(frames, load_recipe("demo", SMALL))
+    more = ValidationSet(frames, load_recipe("demo", (*SMALL, "training.validate_simulated=3")))
+    assert len(plain) == 8
+    assert len(more) == 8 + 3 * 4
+    for index in range(8):
+        assert torch.equal(plain[index].crops, more[index].crops)
+        assert plain[index].labels == more[index].labels
+    made = [more[index] for index in range(8, 20)]
+    assert [float(batch.labels) for batch in made] == [0.0] * 12
+    assert [int(batch.samples) for batch in made] == list(range(8, 20))
+    assert all(torch.equal(batch.crops, more[index].crops) for index, batch in enumerate(made, start=8))
+    assert len({batch.crops.numpy().tobytes() for batch in made}) == 12
 
 
 def test_weights_balance_what_is_expected_after_simulation():

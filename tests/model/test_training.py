@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from bonaface.errors import InputError, OutputError, SettingsError
+from bonaface.model.loop import validation_measures
 from bonaface.model.training import fit
 from bonaface.settings import Recipe, load_recipe
 from tests.model.conftest import SMALL, Stored
@@ -45,6 +46,24 @@ def test_a_history_has_a_row_an_epoch(stored: Stored, recipe: Recipe, tmp_path: 
     assert result.best_epoch == result.history["val_loss"].argmin() + 1
     assert (tmp_path / "logs" / "metrics.csv").is_file()
     assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
+
+
+def test_simulated_attacks_count_in_the_validation_loss_alone(stored: Stored, tmp_path: Path):
+    plain = fit(small("training.epochs=1"), *stored, tmp_path / "plain").history
+    more = fit(small("training.epochs=1", "training.validate_simulated=2"), *stored, tmp_path / "more").history
+    assert "val_simulated_far" not in plain
+    assert 0 <= more["val_simulated_far"][0] <= 1
+    assert more["val_loss"][0] != plain["val_loss"][0]
+    for measure in ("train_loss", "val_accuracy", "val_far", "val_frr", "val_hter"):
+        assert more[measure][0] == plain[measure][0]
+
+
+def test_the_loss_is_over_real_and_simulated_samples_alike():
+    found = validation_measures(np.array([3.0, -1.0]), np.array([True, False]), simulated=np.array([2.0, -2.0]))
+    losses = np.log1p(np.exp([-3.0, -1.0, 2.0, -2.0]))
+    assert found["val_loss"] == pytest.approx(losses.mean())
+    assert found["val_simulated_far"] == 0.5
+    assert (found["val_accuracy"], found["val_far"], found["val_hter"]) == (1.0, 0.0, 0.0)
 
 
 def test_an_interrupted_training_goes_on_to_the_very_same_weights(stored: Stored, tmp_path: Path):

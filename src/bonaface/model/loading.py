@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bonaface.data.crops.square import crop_face
 from bonaface.data.crops.store import load_crop
 from bonaface.data.manifest import Manifest
+from bonaface.data.simulation.attacks import simulate
 from bonaface.errors import MediaError, SettingsError
 from bonaface.model.transforms import Picture, TrainingCrop
-from bonaface.settings import ModelSettings, Recipe
+from bonaface.settings import Recipe
 from bonaface.verdicts import Box, Label, Status
 
 __all__ = [
@@ -41,8 +42,8 @@ __all__ = [
     "validation_loader",
 ]
 
-_SHUFFLE, _SAMPLE = 0, 1
-"""Streams of random numbers that must not be the same."""
+_SHUFFLE, _SAMPLE, _VALIDATION = 0, 1, 3
+"""Streams of random numbers that must not be the same; training has the one between."""
 
 
 class Batch(NamedTuple):
@@ -123,16 +124,29 @@ class TrainingSet(Dataset[Batch]):
 
 
 class ValidationSet(Dataset[Batch]):
-    """The crop that scoring sees, of each presentation's only frame."""
+    """The crop that scoring sees, of each presentation's only frame; then attacks simulated on the bona fide ones.
 
-    def __init__(self, frames: StoredFrames, settings: ModelSettings) -> None:
+    `training.validate_simulated` of them each, the same in every epoch, so that losses compare.
+    """
+
+    def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
         self.frames = frames
-        self._settings = settings
+        self._settings = recipe.model
+        self._seed = recipe.seed
+        self._simulated = np.repeat(np.flatnonzero(frames.labels), recipe.training.validate_simulated)
+
+    def __len__(self) -> int:
+        return len(self.frames) + len(self._simulated)
 
     def __getitem__(self, index: int) -> Batch:
-        square, box = self.frames.load(index)
+        beyond = index - len(self.frames)
+        frame = index if beyond < 0 else int(self._simulated[beyond])
+        square, box = self.frames.load(frame)
         crop = crop_face(square, box, scale=self._settings.crop_scale, size=self._settings.input_size)
-        return _sample(crop, bool(self.frames.labels[index]), index)
+        if beyond < 0:
+            return _sample(crop, bool(self.frames.labels[frame]), index)
+        rng = np.random.default_rng((_VALIDATION, self._seed, beyond))
+        return _sample(simulate(crop, rng)[0], False, index)
 
 
 class EpochSampler(Sampler[Key]):
@@ -193,7 +207,7 @@ def validation_loader(
     dataset: ValidationSet, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
     """Batches in order; of several devices each takes as many samples, so some come twice."""
-    count = len(dataset.frames)
+    count = len(dataset)
     places = [place % count for place in range(rank, -(-count // world) * world, world)]
     return _loader(dataset, places, batch_size=batch_size, workers=workers, pin=pin)
 

@@ -112,7 +112,7 @@ class TrainingLoop(LightningModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Lightning's hook."""
         return validation_loader(
-            ValidationSet(self._val_frames, self._recipe.model),
+            ValidationSet(self._val_frames, self._recipe),
             batch_size=self._share_of_batch(),
             workers=self._settings.workers,
             pin=self._on_gpu(),
@@ -179,7 +179,10 @@ class TrainingLoop(LightningModule):
         logits = self._gathered(torch.cat([logits for _, logits in self._judged]))
         known, first = np.unique(samples.cpu().numpy(), return_index=True)
         self._judged = []
-        self._measured = validation_measures(logits.cpu().double().numpy()[first], self._val_frames.labels[known])
+        values, real = logits.cpu().double().numpy()[first], known < len(self._val_frames)
+        self._measured = validation_measures(
+            values[real], self._val_frames.labels[known[real]], simulated=values[~real]
+        )
         shown = {name: value for name, value in self._measured.items() if name in ("val_loss", "val_hter")}
         self.log_dict(shown, prog_bar=True, logger=False, rank_zero_only=True)
 
@@ -243,10 +246,13 @@ class TrainingLoop(LightningModule):
             self.logger.log_metrics(dict(values), step)
 
 
-def validation_measures(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> dict[str, float]:
+def validation_measures(
+    logits: NDArray[np.float64], labels: NDArray[np.bool_], *, simulated: NDArray[np.float64] | None = None
+) -> dict[str, float]:
     """Loss in nats; accuracy, FAR and FRR at score 0.5; HTER at the threshold of equal error.
 
-    `labels` are True for bona fide; each class must occur.
+    `labels` are True for bona fide; each class must occur. Logits of `simulated` attacks count in the loss, and have a
+    FAR of their own at score 0.5; every other measure is of real presentations alone.
     """
     rejected = logits < 0
     table = pd.DataFrame(
@@ -262,11 +268,15 @@ def validation_measures(logits: NDArray[np.float64], labels: NDArray[np.bool_]) 
     if np.isfinite(logits).all():
         errors = dict(choose_threshold(table, "eer").chosen_on)
     with np.errstate(invalid="ignore"):  # a logit that is not a number is told by the loss that it gives
-        loss = float(np.logaddexp(0, np.where(labels, -logits, logits)).mean())
+        losses = np.logaddexp(0, np.where(labels, -logits, logits))
+        if simulated is not None and len(simulated):
+            errors["simulated"] = float((simulated >= 0).mean())
+            losses = np.concatenate([losses, np.logaddexp(0, simulated)])
     return {
-        "val_loss": loss,
+        "val_loss": float(losses.mean()),
         "val_accuracy": float((rejected != labels).mean()),
         "val_far": float((~rejected[~labels]).mean()),
         "val_frr": float(rejected[labels].mean()),
         "val_hter": (errors["far"] + errors["frr"]) / 2,
+        **({"val_simulated_far": errors["simulated"]} if "simulated" in errors else {}),
     }

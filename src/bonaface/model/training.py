@@ -40,7 +40,8 @@ class TrainingResult:
 
     Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, where not one was completed. `history`
     has a row an epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at
-    score 0.5), `val_hter` (at the threshold of equal error), `lr`, `seconds`. `left_out` names the
+    score 0.5), `val_hter` (at the threshold of equal error), `val_simulated_far` (at score 0.5, where attacks were
+    simulated on validation; they count in `val_loss`), `lr`, `seconds`. `left_out` names the
     presentations of `train` without a usable frame, and those of `val` without a usable first frame.
     `seconds` are of this call alone.
     """

@@ -38,6 +38,7 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
     if not panels or "epoch" not in history:
         return None
     best = _best_epoch(history)
+    simulated = ", simulated attacks included" if "val_simulated_far" in history else ""
 
     def line(axes: Axes, column: str, *, marker: str, **style: Any) -> None:
         known = history.loc[history[column].notna(), ["epoch", column]].to_numpy(dtype=np.float64)
@@ -52,7 +53,8 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
             if kind == "loss":
                 for column, (title, colour, dash, marker) in _LOSSES.items():
                     if column in history and history[column].notna().any():
-                        line(axes, column, color=colour, linestyle=dash, marker=marker, label=title)
+                        more = simulated if column == "val_loss" else ""
+                        line(axes, column, color=colour, linestyle=dash, marker=marker, label=title + more)
                 axes.set_ylim(bottom=0)
                 tidy(axes, y="loss, nats")
             elif kind == "hter":
