@@ -70,6 +70,7 @@ def test_the_page_is_whole_safe_and_needs_nothing_from_outside(tmp_path: Path):
     assert "A &amp; B" in page
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "<script" not in page
+    assert "\\math" not in page
     for title in ("How well it does", "Which attacks get through", "Errors and scores", "Training", "All measures"):
         assert title in page
 

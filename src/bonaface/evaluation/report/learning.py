@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
 from bonaface.evaluation.report.ink import SERIES, Drawing, Ink, draw, plain, slug, tidy
 
@@ -65,6 +65,9 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
             else:
                 line(axes, "lr", color=Ink.MUTED, marker="", drawstyle="steps-mid")
                 axes.set_yscale("log")
+                # The log scale's own labels are formulas, and text on our drawings is never taken for one.
+                axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=True))
+                axes.yaxis.set_minor_formatter(LogFormatter())
                 tidy(axes, y="learning rate")
             if best is not None:
                 axes.axvline(
