@@ -129,6 +129,18 @@ def test_a_second_run_in_the_same_folder_is_refused(run):
         bonaface.train("demo", *SMALL, manifest=run.path / "manifest.csv", output=run.path, resume=True)
 
 
+def test_a_network_without_a_map_of_features_is_reported_without_pictures_of_it(run, tmp_path: Path, monkeypatch):
+    def without(*_):
+        raise InputError("transformer has no map of features")
+
+    monkeypatch.setattr("bonaface.model.explain._channel_axis", without)
+    found = bonaface.evaluate(run.bundle, run.path / "manifest.csv", output=tmp_path / "out")
+    assert "no Grad-CAM: transformer has no map of features" in found.report.read_text()
+    with pytest.raises(InputError, match="no map of features"):
+        bonaface.explain(run.bundle, run.path / "manifest.csv", output=tmp_path / "why")
+    assert not (tmp_path / "why").exists()
+
+
 def test_one_class_alone_cannot_train(footage: Path, tmp_path: Path):
     table = bonaface.index(footage, layout="folder").manifest
     table.table["split"] = "train"

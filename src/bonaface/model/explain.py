@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 from bonaface.errors import InputError
 from bonaface.model.network import LivenessNet
 
-__all__ = ["Outcome", "evidence", "grad_cam"]
+__all__ = ["Outcome", "evidence", "grad_cam", "refuse_without_map"]
 
 Outcome = Literal["bona_fide", "attack"]
 
 _BATCH = 16
+
+
+def refuse_without_map(network: LivenessNet) -> None:
+    """Raise now the InputError that the other functions would raise for a network without a feature map."""
+    evidence(network, np.zeros((1, network.input_size, network.input_size, 3), np.uint8))
 
 
 def grad_cam(network: LivenessNet, crops: NDArray[np.uint8], *, outcome: Outcome) -> NDArray[np.float32]:

@@ -58,7 +58,7 @@ def explain(
     """Write a picture an input: each crop, and over it what spoke for bona fide and what for attack.
 
     A video gives a strip of `frames` frames, a folder all its images and videos, a manifest (.csv, .parquet) one gallery
-    with `count` presentations a row: the most wrong, the most certain of each class, the least certain.
+    with `count` presentations a row: the most wrong, and the most certain of each class.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if not inputs:

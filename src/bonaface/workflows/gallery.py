@@ -25,7 +25,8 @@ __all__ = ["Explainer", "gallery", "pick"]
 class Explainer:
     """Grad-CAM through a bundle's weights.
 
-    Raises MissingExtraError without torch, BundleError for a bundle without weights that carry gradients.
+    Raises MissingExtraError without torch, BundleError for a bundle without weights that carry gradients, InputError for
+    a network that keeps no map of features over the picture.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -35,7 +36,7 @@ class Explainer:
                 "Grad-CAM needs gradients, which an ONNX file alone does not give"
             )
         try:
-            from bonaface.model.explain import grad_cam
+            from bonaface.model.explain import grad_cam, refuse_without_map
             from bonaface.model.network import network_from_bytes
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("bonaface"):
@@ -43,6 +44,7 @@ class Explainer:
             raise MissingExtraError("train", needed_for="explaining a verdict") from None
         settings = ModelSettings.model_validate(bundle.card.network)
         self._network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+        refuse_without_map(self._network)
         self._grad_cam = grad_cam
 
     def maps(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

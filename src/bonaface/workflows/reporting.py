@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.errors import InputError, MissingExtraError
 from bonaface.evaluation.metrics import Measures, by_group
 from bonaface.evaluation.report.page import ReportInput
 from bonaface.evaluation.report.page import write_report as write_page
@@ -56,7 +56,7 @@ def write_report(
     explainer = None
     try:
         explainer = Explainer(bundle) if faces else None
-    except (BundleError, MissingExtraError) as error:
+    except (InputError, MissingExtraError) as error:
         notes.append(f"no Grad-CAM: {error}")
     items = gallery(
         bundle,
