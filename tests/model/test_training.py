@@ -149,6 +149,13 @@ def test_a_lost_loss_says_what_to_lower(stored: Stored, tmp_path: Path):
         fit(small("training.epochs=2", "training.learning_rate=1e30"), *stored, tmp_path)
 
 
+def test_a_batch_of_one_on_a_map_of_one_says_what_to_raise(stored: Stored, tmp_path: Path):
+    tiny = ("model.input_size=32", "training.batch_size=1", "training.epochs=1")
+    with pytest.raises(SettingsError, match=r"batch_size=1 and this model\.input_size"):
+        fit(small(*tiny), *stored, tmp_path / "learning")
+    assert fit(small(*tiny, "training.freeze_norm=true"), *stored, tmp_path / "frozen").stopped == "finished"
+
+
 def test_half_precision_without_a_gpu_is_refused(stored: Stored, tmp_path: Path):
     with pytest.raises(SettingsError, match="needs a GPU"):
         fit(small("training.precision=16-mixed"), *stored, tmp_path)

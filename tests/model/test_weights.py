@@ -83,7 +83,12 @@ def test_a_hub_that_is_not_there_says_what_to_fetch_by_hand(tmp_path: Path, monk
         fetch_weights("tiny", "known/model", cache=tmp_path)
     said = str(caught.value)
     assert "\n" not in said
-    for word in ("tiny", "http://nowhere.invalid/known/model/resolve/main/model.safetensors", "model.weights"):
+    for word in (
+        "tiny",
+        "sha256",
+        "http://nowhere.invalid/known/model/resolve/main/model.safetensors",
+        "model.weights",
+    ):
         assert word in said
 
 

@@ -253,6 +253,13 @@ def _one_line(settings: TrainingSettings, run: Path) -> Iterator[None]:
             raise
         with writing(run):
             raise
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SettingsError(
+            f"BatchNorm has one value to learn a spread from at training.batch_size={settings.batch_size} and this "
+            "model.input_size; raise either, or set training.freeze_norm=true"
+        ) from None
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

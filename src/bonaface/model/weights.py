@@ -85,7 +85,8 @@ def fetch_weights(architecture: str, repository: str, *, cache: Path | None = No
     with suppress(LocalEntryNotFoundError):
         return _cached(hf_hub_download(repository, HUB_FILE, cache_dir=cache, local_files_only=True))
     by_hand = (
-        f"fetch {endpoint}/{repository}/resolve/main/{HUB_FILE} by hand and set model.weights to that .safetensors file"
+        f"fetch {endpoint}/{repository}/resolve/main/{HUB_FILE} by hand, hold it against the sha256 in "
+        f"{endpoint}/{repository}/raw/main/{HUB_FILE}, and set model.weights to that .safetensors file"
     )
     try:
         _check_reachable(endpoint)
