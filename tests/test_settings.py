@@ -27,8 +27,9 @@ def test_the_baseline_is_the_published_one():
     assert recipe.model.name == "mobilenetv3_large_100"
     assert (recipe.model.input_size, recipe.model.weights) == (224, "imagenet")
     assert recipe.crop.detector == "whole_frame"
-    # Resize 256 and CenterCrop 224 are 224/256 of the frame's central square.
-    assert recipe.model.crop_scale == 224 / 256
+    # Resize 256 and CenterCrop 224; what they give is held against torchvision in tests/model/test_transforms.py.
+    assert (recipe.crop.resize, recipe.model.crop_scale) == (256, 224 / 256)
+    assert recipe.crop.frames == "all"
     training = recipe.training
     assert (training.epochs, training.batch_size, training.learning_rate, training.weight_decay) == (10, 32, 1e-4, 1e-5)
     assert (training.monitor, training.frame, training.balance) == ("val_loss", "random", "none")
@@ -57,6 +58,7 @@ def test_a_small_number_in_scientific_notation_is_a_number():
         ("training.epochs", "expected section.key=value"),
         ("seed.x=1", "seed is a value"),
         ("model.crop_scale=3.5", "model.crop_scale"),
+        ("crop.resize=256", "resize is for the detector whole_frame"),
     ],
 )
 def test_a_bad_override_is_named_in_one_line(override: str, said: str):

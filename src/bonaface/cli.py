@@ -164,6 +164,8 @@ def crop_command(
     frames: Annotated[str, typer.Option(help="Frames a presentation, or `all`.")] = "10",
     scale: Annotated[float, typer.Option(help="Side of the stored square over the face box's longer side.")] = 2.7,
     side: Annotated[int, typer.Option(help="Most pixels a side of the stored square.")] = 384,
+    quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
+    resize: Annotated[int | None, typer.Option(help="For whole_frame: pixels of the shorter side, made first.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     root: Root = None,
 ) -> None:
@@ -177,6 +179,8 @@ def crop_command(
             frames="all" if frames == "all" else _whole(frames, "--frames"),
             scale=scale,
             side=side,
+            quality=quality,
+            resize=resize,
             workers=workers,
             root=root,
             progress=progress,

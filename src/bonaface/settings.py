@@ -57,6 +57,15 @@ class CropSettings(Settings):
     scale: float = Field(2.7, ge=1, le=8, description="side of the stored square over the longer side of the box")
     side: int = Field(384, ge=64, le=2048, description="the stored square is shrunk to at most this many pixels")
     quality: int = Field(95, ge=50, le=100, description="JPEG quality of the stored square")
+    resize: int | None = Field(
+        None, ge=32, le=2048, description="whole_frame: the frame's shorter side is brought to this many pixels first"
+    )
+
+    @model_validator(mode="after")
+    def _whole_frames_alone_are_resized(self) -> CropSettings:
+        if self.resize is not None and self.detector != "whole_frame":
+            raise ValueError(f"resize is for the detector whole_frame; with {self.detector} leave it out")
+        return self
 
 
 class ModelSettings(Settings):

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, Resize
 
-from bonaface.data.crops.square import crop_face
+from bonaface.data.crops.square import crop_face, resize_frame
+from bonaface.data.faces.detector import load_detector
 from bonaface.model.transforms import TrainingCrop, crop_turned
 from bonaface.settings import AugmentSettings
 from bonaface.verdicts import Box, Label
@@ -74,6 +77,17 @@ def test_turning_invents_no_pixels(angle, shift):
     turned = crop_turned(marked, BOX, scale=2.7, size=96, shift=shift, angle=angle)
     assert turned.min() == 255
     assert ring.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(640, 480), (720, 1280), (641, 479), (333, 222), (200, 150), (256, 256), (301, 1000)]
+)
+def test_a_resized_whole_frame_is_cropped_as_torchvision_does_to_the_bit(width: int, height: int):
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    resized = resize_frame(frame, 256)
+    (face,) = load_detector("whole_frame").detect(resized)
+    published = Compose([Resize(256), CenterCrop(224)])(Image.fromarray(frame))
+    assert np.array_equal(crop_face(resized, face.box, scale=224 / 256, size=224), np.asarray(published))
 
 
 def test_turning_by_nothing_is_the_plain_crop(square):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bonaface.runtime.bundle import OperatingPoint
-from bonaface.runtime.pipeline import Sample, Source, verdict_of
+from bonaface.data.crops.square import resize_frame
+from bonaface.runtime.bundle import Bundle, OperatingPoint, change_bundle
+from bonaface.runtime.pipeline import Pipeline, Sample, Source, verdict_of
 from bonaface.verdicts import FrameScore, FusionRule, Status
 
 
@@ -46,3 +48,12 @@ def test_for_a_video_frames_without_a_score_are_left_out_and_none_is_no_verdict(
 
 def test_a_frame_refused_for_several_faces_refuses_the_video():
     assert verdict_of(sample(5.0, Status.SEVERAL_FACES), point(8)).outcome == "several_faces"
+
+
+def test_a_whole_frame_is_resized_before_it_is_cut_and_its_box_stays_in_the_frame(tiny: Bundle):
+    frame = np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8)
+    bundle = change_bundle(tiny, resize=80, crop_scale=0.8)
+    (judged,) = Pipeline(bundle, threads=1).score([Source("frame", (frame,))], frames=1, keep_crops=True)
+    assert judged.crops is not None
+    assert np.array_equal(judged.crops[0], resize_frame(frame, 80)[8:72, 34:98])  # (133 - 64) / 2 is 34.5
+    assert judged.frames[0].box == (40, 0, 120, 120)

@@ -113,7 +113,10 @@ class VariantCard(Card):
 
 
 class BundleCard(Card):
-    """The content of `bundle.json`. `results` are the error rates of the run that made it, by image and video."""
+    """The content of `bundle.json`. `results` are the error rates of the run that made it, by image and video.
+
+    With `resize` the shorter side of a whole frame is brought to that many pixels before the crop is cut.
+    """
 
     format: int = FORMAT
     name: str
@@ -124,6 +127,7 @@ class BundleCard(Card):
     input: InputCard
     output: OutputCard
     crop_scale: float = Field(gt=0)
+    resize: int | None = Field(None, ge=32, le=2048)
     detector: DetectorCard
     operating_points: dict[Kind, OperatingPoint] = {}
     variants: dict[str, VariantCard] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from bonaface.runtime.cards import BundleCard, OperatingPoint, VariantCard
 
-__all__ = ["describe", "model_card"]
+__all__ = ["crop_line", "describe", "model_card"]
 
 SPLITS = {"test": "the test split", "val": "the validation split, which also chose the thresholds"}
 MEANINGS = {"logit": "the logit of bona fide", "probability": "the probability of bona fide"}
@@ -43,7 +43,7 @@ def describe(card: BundleCard) -> Iterator[str]:
     """The same in lines for a terminal, without what never changes."""
     yield f"network: {card.architecture}"
     yield f"input: {_input_line(card)}"
-    yield f"crop: {card.crop_scale:g} x the face box, from {card.detector.identity}"
+    yield f"crop: {crop_line(card)}"
     yield f"output: {_output_line(card)}"
     for kind, point in card.operating_points.items():
         yield f"{_kind(kind, point)}: {_threshold(point)}"
@@ -141,10 +141,18 @@ def _about_variants(variants: Mapping[str, VariantCard]) -> Iterator[str]:
             yield f"{name}: {'; '.join(told)}."
 
 
+def crop_line(card: BundleCard) -> str:
+    """What part of a picture the network sees."""
+    if card.detector.name != "whole_frame":
+        return f"a square of {card.crop_scale:g} x the longer side of the face box, found by {card.detector.identity}"
+    what = f"a square of {min(card.crop_scale, 1):g} x the frame's shorter side, from its middle"
+    return f"the shorter side resized to {card.resize} pixels, then {what}" if card.resize else what
+
+
 def _input(card: BundleCard) -> str:
     lines = [
         f"- `{card.input.name}`: {_input_line(card)}",
-        f"- crop: a square of {card.crop_scale:g} x the longer side of the face box, found by {card.detector.identity}",
+        f"- crop: {crop_line(card)}",
         f"- `{card.output.name}`: {_output_line(card)}",
     ]
     if card.output.embedding:

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import MINIMUM_FACE, crop_face
+from bonaface.data.crops.square import MINIMUM_FACE, crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, load_detector
 from bonaface.data.frames import Media, open_frames
 from bonaface.errors import BundleError, MediaError
@@ -178,11 +178,7 @@ class Pipeline:
                     if faces:
                         status, judged = self._to_judge(faces)
                         score = replace(score, status=status, box=faces[0].box, confidence=faces[0].confidence)
-                        card = self.bundle.card
-                        found.crops += [
-                            crop_face(frame.image, face.box, scale=card.crop_scale, size=card.input.size)
-                            for face in judged
-                        ]
+                        found.crops += self._crops(frame.image, judged)
                         found.faces += [judged] if judged else []
                     found.frames.append(score)
                     found.seconds["crop"] += clock() - started
@@ -193,6 +189,14 @@ class Pipeline:
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
         return found
+
+    def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
+        """What the network sees of the faces that it is to judge."""
+        card, detector = self.bundle.card, self._detector()
+        if card.resize is not None and detector.name == "whole_frame":
+            image = resize_frame(image, card.resize)
+            faces = detector.detect(image)
+        return [crop_face(image, face.box, scale=card.crop_scale, size=card.input.size) for face in faces]
 
     def _to_judge(self, faces: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
         """A frame's status, and which of its faces the network is to see."""

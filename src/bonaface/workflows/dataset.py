@@ -159,21 +159,35 @@ def crop(
     frames: int | Literal["all"] = 10,
     scale: float = 2.7,
     side: int = 384,
+    quality: int = 95,
+    resize: int | None = None,
     workers: int | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Cropped:
     """Find the faces of every presentation once and store wide squares around them in the folder `output`.
 
-    What the store already holds is kept; an interrupted call goes on where it was.
+    What the store already holds is kept; an interrupted call goes on where it was. `resize` brings the shorter side of whole
+    frames to so many pixels first.
     """
     try:
         settings = CropSettings.model_validate(
-            {"detector": detector, "weights": weights, "frames": frames, "scale": scale, "side": side}
+            {
+                "detector": detector,
+                "weights": weights,
+                "frames": frames,
+                "scale": scale,
+                "side": side,
+                "quality": quality,
+                "resize": resize,
+            }
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        raise SettingsError(f"{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})") from None
+        reason = str(fault["msg"]).removeprefix("Value error, ")
+        raise SettingsError(
+            f"{fault['loc'][0]}: {reason} (got {fault['input']!r})" if fault["loc"] else reason
+        ) from None
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     store = fill_store(
         read, Path(output), settings, workers=workers, progress=partial(progress, "crops") if progress else None

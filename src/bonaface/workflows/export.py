@@ -155,6 +155,7 @@ def export_bundle(
         input=InputCard(size=settings.model.input_size),
         output=OutputCard(),
         crop_scale=settings.model.crop_scale,
+        resize=settings.crop.resize,
         detector=DetectorCard(name=settings.crop.detector, identity=store.detector_identity),
         training={
             **training,

@@ -14,6 +14,7 @@ from bonaface.evaluation.report.page import ReportInput
 from bonaface.evaluation.report.page import write_report as write_page
 from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.runtime.bundle import Bundle
+from bonaface.runtime.model_card import crop_line
 from bonaface.runtime.scoring import Scored
 from bonaface.workflows.assess import Assessment, rows_of
 from bonaface.workflows.dataset import counts_line
@@ -86,7 +87,8 @@ def write_report(
         "evaluated on": f"{SPLITS[split]}: {counts_line(manifest)}",
         "datasets": ", ".join(sorted(set(manifest.table["dataset"]))),
         "manifest": manifest.digest[:16],
-        "network": f"{card.architecture}, input {card.input.size} x {card.input.size}, crop {card.crop_scale:g} x the face box",
+        "network": f"{card.architecture}, input {card.input.size} x {card.input.size}",
+        "crop": crop_line(card),
         "face detector": card.detector.identity,
         "made": card.created,
     }

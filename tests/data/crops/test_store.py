@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.data.crops.square import resize_frame
 from bonaface.data.crops.store import fill_store, load_crop
 from bonaface.data.drawing.dataset import write_video
 from bonaface.data.drawing.head import Person
 from bonaface.data.drawing.take import Take, bona_fide_frames
+from bonaface.data.frames import open_frames
 from bonaface.data.manifest import make_manifest
 from bonaface.settings import CropSettings
 
@@ -60,6 +62,20 @@ def test_a_second_call_makes_nothing_anew_and_other_settings_do(manifest, tmp_pa
     pd.testing.assert_frame_equal(first.table, again.table)
     fill_store(manifest, tmp_path / "store", SETTINGS.model_copy(update={"scale": 2.0}), workers=1)
     assert len(sorted((tmp_path / "store" / "entries").glob("*/*"))) > len(entries)
+
+
+def test_whole_frames_are_stored_resized(manifest, tmp_path: Path):
+    settings = CropSettings(detector="whole_frame", frames=1, scale=1.0)
+    plain = fill_store(manifest, tmp_path / "store", settings, workers=1).table
+    resized = fill_store(
+        manifest, tmp_path / "store", settings.model_copy(update={"resize": 256, "quality": 100}), workers=1
+    ).table
+    assert load_crop(plain["file"][0]).shape != (256, 256, 3)
+    stored = load_crop(resized["file"][0])
+    (frame,) = [frame.image for frame in open_frames(manifest.root / "face.mp4", count=1)]
+    whole = resize_frame(frame, 256).astype(int)
+    left = round((whole.shape[1] - 256) / 2)
+    assert np.abs(whole[:, left : left + 256] - stored).mean() < 1
 
 
 def test_what_a_killed_call_left_is_swept_away(manifest, tmp_path: Path):

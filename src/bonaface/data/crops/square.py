@@ -7,10 +7,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bonaface.verdicts import Box
 
-__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize"]
+__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize", "resize_frame"]
 
 
 MINIMUM_FACE = 20
@@ -50,6 +51,14 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return np.ascontiguousarray(image)
     method = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
+
+
+def resize_frame(image: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:
+    """A whole frame with `shorter` pixels on its shorter side, bilinear and antialiased: torchvision's `Resize`, to the bit."""
+    height, width = image.shape[:2]
+    longer = int(shorter * max(height, width) / min(height, width))
+    size = (longer, shorter) if width > height else (shorter, longer)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
 def crop_face(

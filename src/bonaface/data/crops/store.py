@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import MINIMUM_FACE, cut, face_square, resize
+from bonaface.data.crops.square import MINIMUM_FACE, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector
 from bonaface.data.frames import open_frames
@@ -183,6 +183,8 @@ def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str
             "boxes": None if own is None else [[frame, *box, size] for (_, frame), (box, size) in sorted(own.items())],
             "version": VERSION,
         }
+        if settings.resize is not None:
+            what["resize"] = settings.resize
         name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
         jobs.append(Job(str(path), file, str(flip), own, sha256, store / "entries" / name[:2] / name))
     return jobs
@@ -272,9 +274,10 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
                     "box": None,
                     "confidence": None,
                 }
-                faces = detector.detect(frame.image, path=job.path, frame=frame.index)
+                image = frame.image if settings.resize is None else resize_frame(frame.image, settings.resize)
+                faces = detector.detect(image, path=job.path, frame=frame.index)
                 if faces:
-                    row |= _store(frame.image, faces[0].box, folder, f"{frame.index:05d}.jpg", settings)
+                    row |= _store(image, faces[0].box, folder, f"{frame.index:05d}.jpg", settings)
                     row["confidence"] = faces[0].confidence
                 found.append(row)
             note = frames.note
