@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from pathlib import Path
 
 import pytest
 
 from bonaface import errors
-from bonaface.errors import BonafaceError, OutputError, did_you_mean, few, writing
+from bonaface.errors import BonafaceError, MissingExtraError, OutputError, did_you_mean, few, writing
 
 
 def test_every_error_stands_in_the_drawn_tree_and_is_public():
@@ -36,3 +37,8 @@ def test_a_refused_write_is_one_line_that_names_the_file(tmp_path: Path):
         (blocker / "below").mkdir()
     assert "file" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_extra_is_told_from_a_worker_process_too():
+    error = MissingExtraError("hdf5", needed_for="reading it")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

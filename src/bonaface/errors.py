@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from itertools import islice
 
 __all__ = [
@@ -91,6 +92,11 @@ class MissingExtraError(BonafaceError):
 
     def __init__(self, extra: str, *, needed_for: str) -> None:
         super().__init__(f"{needed_for} needs an extra that is not installed: pip install 'bonaface[{extra}]'")
+        self._extra, self._needed_for = extra, needed_for
+
+    def __reduce__(self) -> tuple[partial[MissingExtraError], tuple[str]]:
+        """Travel from a worker process, which pickles errors."""
+        return partial(MissingExtraError, needed_for=self._needed_for), (self._extra,)
 
 
 def few(items: Iterable[object], *, limit: int = 5) -> str:

@@ -11,12 +11,23 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.hdf5 import HDF5_SUFFIXES, Hdf5Reader
 from bonaface.data.images import read_image
 from bonaface.data.signatures import VIDEO_TYPES, media_type
 from bonaface.data.video import VideoReader
 from bonaface.errors import MediaError
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Frame", "Frames", "Media", "evenly_spaced", "kind_of", "open_frames"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "Frames",
+    "Media",
+    "evenly_spaced",
+    "kind_of",
+    "open_frames",
+    "open_video",
+]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"})
@@ -46,7 +57,7 @@ class Frames:
         self.decoded = 0
         self.note = ""
         self._flip = flip
-        self._reader: VideoReader | None = None
+        self._reader: VideoReader | Hdf5Reader | None = None
         self._wanted: set[int] | None = {0}
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
         if isinstance(source, tuple):
@@ -58,7 +69,7 @@ class Frames:
             self._pictures = {0: source}
             self.expected = 1
             return
-        self._reader = VideoReader(source)
+        self._reader = open_video(source)
         total = self._reader.info.frames
         if count == "all":
             self._wanted = None
@@ -91,7 +102,7 @@ class Frames:
             )
         self.note = self._what_was_wrong(reader)
 
-    def _what_was_wrong(self, reader: VideoReader) -> str:
+    def _what_was_wrong(self, reader: VideoReader | Hdf5Reader) -> str:
         info = reader.info
         notes = []
         if info.declared > info.frames:
@@ -125,6 +136,13 @@ def open_frames(source: Media, *, count: int | Literal["all"] = 1, flip: str = "
     return Frames(source, count=count, flip=flip)
 
 
+def open_video(source: Path | bytes) -> VideoReader | Hdf5Reader:
+    """What reads a video: by its suffix an HDF5 file's colour stream, else whatever FFmpeg knows."""
+    if isinstance(source, Path) and source.suffix.lower() in HDF5_SUFFIXES:
+        return Hdf5Reader(source)
+    return VideoReader(source)
+
+
 def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     """What a file is by its suffix, or an upload by its first bytes; None for neither.
 
@@ -137,7 +155,7 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     suffix = Path(source).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return "image"
-    return "video" if suffix in VIDEO_SUFFIXES else None
+    return "video" if suffix in VIDEO_SUFFIXES | HDF5_SUFFIXES else None
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from bonaface.data.crops.store import boxes_of
 from bonaface.data.faces.detector import Boxes, GivenBox, load_detector
-from bonaface.data.frames import evenly_spaced, kind_of, open_frames
+from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
 from bonaface.data.manifest import Manifest
 from bonaface.data.processes import in_processes
 from bonaface.data.signatures import media_type
-from bonaface.data.video import VideoReader
 from bonaface.errors import MediaError
 
 __all__ = ["PROPERTIES", "VIEWS", "FileFacts", "View", "picture_of", "properties_table", "read_files"]
@@ -150,7 +149,7 @@ def picture_of(file: Path, frame: int, *, flip: str = "") -> NDArray[np.uint8] |
         if kind_of(file) != "video":
             with open_frames(file, count=1, flip=flip) as frames:
                 return next((found.image for found in frames), None)
-        reader = VideoReader(file)
+        reader = open_video(file)
         try:
             return next((picture for _, _, picture in reader.frames({frame}, flip=flip)), None)
         finally:
@@ -221,7 +220,7 @@ def _image(job: _Job, known: dict[str, Any], head: bytes) -> list[tuple[int, NDA
 
 
 def _video(job: _Job, known: dict[str, Any]) -> list[tuple[int, NDArray[np.uint8]]]:
-    reader = VideoReader(job.file)
+    reader = open_video(job.file)
     try:
         info = reader.info
         wanted = set(evenly_spaced(max(info.frames, 1), VIEWS))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bonaface.data.datasets.layouts import Layout, Request, Rows, labelled, person_ranges, split_by_person
+from bonaface.data.hdf5 import HDF5_SUFFIXES
 
 __all__ = ["HKBU_MARS_V1", "THREE_DMAD"]
 
@@ -41,11 +42,11 @@ THREE_DMAD = Layout(
     name="three_dmad",
     title="3DMAD",
     expects="PERSON_SESSION_SHOT.hdf5 (01_03_05.hdf5), the colour stream in Color_Data",
-    names=(r"(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.(?:hdf5|h5)",),
+    names=(r"(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
     rows=_masks({"train": "1-7", "val": "8-12", "test": "13-17"}, "Idiap", 5),
     protocols=("loo",),
     folds={"loo": 17},
-    suffixes=frozenset({".hdf5", ".h5"}),
+    suffixes=HDF5_SUFFIXES,
 )
 
 HKBU_MARS_V1 = Layout(
