@@ -36,6 +36,23 @@ def test_frames_are_those_that_their_numbers_say(video: Path):
     assert numbers(video, count="all") == [(number, number) for number in range(30)]
 
 
+@pytest.mark.parametrize(
+    ("count", "first", "indexes"),
+    [
+        (3, 12, [0, 4, 8]),
+        (1, 12, [0]),
+        ("all", 4, [0, 1, 2, 3]),
+        (2, 1, [0]),
+        (3, 60, [0, 10, 20]),
+        ("all", 60, list(range(30))),
+    ],
+)
+def test_the_first_frames_alone_are_taken_where_they_are_asked_for(video: Path, count, first, indexes):
+    with open_frames(video, count=count, first=first) as frames:
+        assert [frame.index for frame in frames] == indexes
+    assert (frames.expected, frames.note) == (indexes[-1] + 1, "")
+
+
 def test_a_whole_video_has_no_note(video: Path):
     with open_frames(video, count="all") as frames:
         assert [frame.time for frame in frames][:3] == pytest.approx([0, 0.1, 0.2])

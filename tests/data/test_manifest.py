@@ -88,6 +88,8 @@ FAULTS = [
     ("path,label\nb\\a.mp4,attack\n", ["backslash", "line 2"]),
     ("path,label\n,attack\n", ["no path in line 2"]),
     ("path,label,split\na.mp4,attack,dev\n", ["split other than train, val, test", "line 2 ('dev')"]),
+    ("path,label,flip\na.mp4,attack,sideways\n", ["flip other than vertical (or none) in line 2 ('sideways')"]),
+    ("path,label,first_frames\na.mp4,attack,0\n", ["first_frames other than a number of frames", "line 2 ('0')"]),
     ("path,label,subject,subject_known\na.mp4,attack,p,maybe\n", ["true or false", "line 2 ('maybe')"]),
     ("path,label,subject_known\na.mp4,attack,true\n", ["subject_known without a subject in line 2"]),
     ("path,label\n", ["no rows"]),

@@ -52,7 +52,7 @@ class Frames:
     chosen one (None where it does not say), and `note` says what was wrong: nothing, truncated, variable rate.
     """
 
-    def __init__(self, source: Media, *, count: int | Literal["all"], flip: str = "") -> None:
+    def __init__(self, source: Media, *, count: int | Literal["all"], flip: str = "", first: int | None = None) -> None:
         self.expected: int | None = None
         self.decoded = 0
         self.note = ""
@@ -70,10 +70,11 @@ class Frames:
             self.expected = 1
             return
         self._reader = open_video(source)
-        total = self._reader.info.frames
+        held = self._reader.info.frames
+        total = held if first is None else min(held, first)
         if count == "all":
-            self._wanted = None
-            self.expected = max(total, self._reader.info.declared) or None
+            self._wanted = None if total == held else set(range(total))
+            self.expected = (max(total, self._reader.info.declared) if total == held else total) or None
         else:
             self._wanted = set(evenly_spaced(max(total, 1), count))
             self.expected = max(self._wanted) + 1 if total else None
@@ -128,12 +129,13 @@ class Frames:
             self._reader.close()
 
 
-def open_frames(source: Media, *, count: int | Literal["all"] = 1, flip: str = "") -> Frames:
+def open_frames(source: Media, *, count: int | Literal["all"] = 1, flip: str = "", first: int | None = None) -> Frames:
     """Open an image, a burst or a video for `count` evenly spaced frames, the first always among them; an image has one.
 
+    `first` says how many frames of a video, from its start on, they are taken from.
     `flip="vertical"` undoes a stored vertical flip. Raises MediaError, here or while iterating.
     """
-    return Frames(source, count=count, flip=flip)
+    return Frames(source, count=count, flip=flip, first=first)
 
 
 def open_video(source: Path | bytes) -> VideoReader | Hdf5Reader:

@@ -35,6 +35,7 @@ __all__ = [
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
 BOX_COLUMNS = ("path", "frame", "x", "y", "w", "h")
 SPLITS = ("train", "val", "test")
+_READING = ("flip", "first_frames")
 UNSPECIFIED = "unspecified"
 """The species of an attack whose source does not name one."""
 
@@ -49,10 +50,11 @@ class Manifest:
     `table` has a RangeIndex, all of `COLUMNS` and any further column as `str` (`""` = absent), and the bool
     `subject_known`: where it is False the presentation stands for its unknown person and `subject` is
     `dataset/path`. `root` is the absolute folder that the posix `path`s are relative to, `source` the file
-    the manifest was read from. `boxes` are face boxes that came with the data: `path`, `frame` (int), `x`,
-    `y`, `w`, `h` in pixels, and `frame_size`: the side of the square frame they are measured in (`"224"`),
-    `""` for the real frame. `notes` are what every report made from it must say. `about` is how it came to
-    be (layout, files left out, seed).
+    the manifest was read from. Two further columns say how a file is read: `flip` (`vertical`: it is stored
+    upside down) and `first_frames` (a protocol uses no more of a video than these). `boxes` are face
+    boxes that came with the data: `path`, `frame` (int), `x`, `y`, `w`, `h` in pixels, and `frame_size`: the
+    side of the square frame they are measured in (`"224"`), `""` for the real frame. `notes` are what every
+    report made from it must say. `about` is how it came to be (layout, files left out, seed).
     """
 
     table: pd.DataFrame
@@ -86,6 +88,12 @@ class Manifest:
         """Where each presentation lies, in row order."""
         root = self.root
         return [root / path for path in self.table["path"].tolist()]
+
+    def readings(self) -> list[tuple[str, int | None]]:
+        """How each file is to be read, in row order: its `flip` (`""`: none) and `first_frames` (None: all)."""
+        nothing = [""] * len(self)
+        flips, first = (self.table[name].tolist() if name in self.table else nothing for name in _READING)
+        return [(flip, int(number) if number else None) for flip, number in zip(flips, first, strict=True)]
 
     def select(self, rows: pd.Series | Rows) -> Manifest:
         """The presentations where `rows` (a mask in row order) is True, with their boxes."""
@@ -261,6 +269,12 @@ def _check_words(table: pd.DataFrame, faults: _Faults) -> None:
     unknown = ~category.isin([*CATEGORIES, ""])
     faults.add(f"a category other than {', '.join(CATEGORIES)}", unknown, values=category)
     faults.add(f"a split other than {', '.join(SPLITS)} (or none)", ~split.isin([*SPLITS, ""]), values=split)
+    for name, rule in zip(_READING, (r"vertical|", r"[1-9]\d{0,8}|"), strict=True):
+        if name in table:
+            expected = "vertical" if name == "flip" else "a number of frames"
+            faults.add(
+                f"a {name} other than {expected} (or none)", ~table[name].str.fullmatch(rule), values=table[name]
+            )
 
 
 def _known_subjects(table: pd.DataFrame, faults: _Faults) -> pd.Series:

@@ -39,12 +39,13 @@ FacePolicy = Literal["largest", "all", "refuse"]
 class Source:
     """One presentation to score: the name it goes by, and the file or the bytes of an upload.
 
-    `flip` says how the file is stored mirrored.
+    `flip` says how the file is stored mirrored, `first` how many frames of a video, from its start on, are taken from.
     """
 
     name: str
     path: Media
     flip: str = ""
+    first: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Pipeline:
         detector = self._detector()
         started = clock()
         try:
-            with open_frames(source.path, count=frames, flip=source.flip) as opened:
+            with open_frames(source.path, count=frames, flip=source.flip, first=source.first) as opened:
                 for frame in opened:
                     found.seconds["decode"] += clock() - started
                     started = clock()

@@ -36,9 +36,8 @@ class Scored:
 
 def sources_of(manifest: Manifest) -> list[Source]:
     """The manifest's presentations as the pipeline takes them."""
-    table = manifest.table
-    flips = table["flip"] if "flip" in table else [""] * len(table)
-    return [Source(name, path, flip) for name, path, flip in zip(table["path"], manifest.files(), flips, strict=True)]
+    files = zip(manifest.table["path"], manifest.files(), manifest.readings(), strict=True)
+    return [Source(name, path, flip, first) for name, path, (flip, first) in files]
 
 
 def score_manifest(

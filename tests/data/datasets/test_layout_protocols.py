@@ -6,13 +6,18 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.data.crops.store import fill_store
 from bonaface.data.datasets.index import index, layouts
+from bonaface.data.drawing.dataset import write_video
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
 from bonaface.errors import ManifestError, SettingsError
+from bonaface.runtime.scoring import sources_of
+from bonaface.settings import CropSettings
 from tests.corpora import CORPORA, write_corpus, write_files
 
 Counts = dict[str, tuple[int, int]]
@@ -190,6 +195,28 @@ def test_siw_protocol_1_trains_on_first_frames(whole: Mapping[str, Path]) -> Non
         "train": ["60"],
         "val": ["60"],
     }
+
+
+def test_siw_protocol_1_takes_no_later_frame_for_training_and_any_for_the_test(tmp_path: Path) -> None:
+    for name in ("Train/live/003/003-1-1-1-1.mp4", "Train/live/150/150-1-1-1-1.mp4", "Test/live/001/001-1-1-1-1.mp4"):
+        write_files(tmp_path, [name])
+        write_video(tmp_path / name, [np.full((64, 64, 3), number, np.uint8) for number in range(90)], fps=30)
+    settings = CropSettings(detector="whole_frame", frames=3)
+    frames = {}
+    for protocol in (1, None):
+        manifest = index(tmp_path, "siw", protocol=protocol)
+        table = fill_store(manifest, tmp_path / "crops", settings, workers=1).table
+        frames[protocol] = {
+            split: table["frame"][table["path"].str.startswith(split)].tolist() for split in ("Train", "Test")
+        }
+        if protocol:
+            assert [(source.name[:4], source.first) for source in sources_of(manifest)] == [
+                ("Test", None),
+                ("Trai", 60),
+                ("Trai", 60),
+            ]
+    assert frames[1] == {"Train": [0, 20, 40, 0, 20, 40], "Test": [0, 30, 60]}
+    assert frames[None] == {"Train": [0, 30, 60, 0, 30, 60], "Test": [0, 30, 60]}
 
 
 def test_casia_numbers_its_sets_anew(whole: Mapping[str, Path]) -> None:

@@ -55,6 +55,7 @@ class Job:
     path: str
     file: Path
     flip: str
+    first: int | None
     boxes: dict[Key, GivenBox] | None
     sha256: str
     folder: Path
@@ -162,15 +163,15 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
 
 
 def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Boxes | None) -> list[Job]:
-    table = manifest.table
-    flips = table["flip"] if "flip" in table else [""] * len(table)
     files = manifest.files()
     hashes = _hashes(files, store)
     per_path: dict[str, dict[Key, GivenBox]] = {}
     for key, box in (boxes or {}).items():
         per_path.setdefault(key[0], {})[key] = box
     jobs = []
-    for path, file, flip, sha256 in zip(table["path"], files, flips, hashes, strict=True):
+    for path, file, (flip, first), sha256 in zip(
+        manifest.table["path"], files, manifest.readings(), hashes, strict=True
+    ):
         own = per_path.get(path, {}) if boxes is not None else None
         what = {
             "file": sha256,
@@ -182,11 +183,12 @@ def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str
             "flip": flip,
             "boxes": None if own is None else [[frame, *box, size] for (_, frame), (box, size) in sorted(own.items())],
             "version": VERSION,
+            **({} if first is None else {"first": first}),
         }
         if settings.resize is not None:
             what["resize"] = settings.resize
         name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
-        jobs.append(Job(str(path), file, str(flip), own, sha256, store / "entries" / name[:2] / name))
+        jobs.append(Job(str(path), file, flip, first, own, sha256, store / "entries" / name[:2] / name))
     return jobs
 
 
@@ -264,7 +266,7 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
     found: list[dict[str, Any]] = []
     note = reason = ""
     try:
-        with open_frames(job.file, count=settings.frames, flip=job.flip) as frames:
+        with open_frames(job.file, count=settings.frames, flip=job.flip, first=job.first) as frames:
             for frame in frames:
                 row: dict[str, Any] = {
                     "frame": frame.index,
