@@ -33,7 +33,7 @@ from bonaface.data.images import encode_jpeg, read_image
 from bonaface.model.export import export_onnx
 from bonaface.model.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.model.variants import openvino_files, search_int8
-from bonaface.runtime.backends import as_network_input, load_backend
+from bonaface.runtime.backends import as_network_input, computes_bf16, load_backend
 from bonaface.runtime.bundle import (
     Bundle,
     BundleCard,
@@ -56,7 +56,12 @@ USUAL_SMALL, USUAL_LARGE = 3.0, 10.0
 VIDEO = 0.85
 """Frames of a video a second, of those of decoding, detecting and the network alone."""
 FPS = 15
-ENGINES = (("ONNX Runtime", "", None), ("OpenVINO f32", "", "openvino"), ("OpenVINO bf16", "bf16", None))
+ENGINES = (
+    ("ONNX Runtime", "", None),
+    ("OpenVINO f32", "", "openvino"),
+    ("OpenVINO bf16", "bf16", None),
+    ("OpenVINO int8", "int8", None),
+)
 
 
 def main() -> None:
@@ -134,7 +139,10 @@ def networks_alone(bundle: Bundle, *, seconds: float) -> None:
         print(f"{'floor':<16}{threads:>8}{1e3 * floor:>9.2f} ms{'':>12}{1:>10.1f}")
         torch.set_num_threads(threads)
         runs: dict[str, Callable[[], Any]] = {"torch": lambda: torch_run(network, crop)}
-        for title, variant, backend in (*ENGINES, ("OpenVINO int8", "int8", None)):
+        for title, variant, backend in ENGINES:
+            if variant == "bf16" and not computes_bf16():
+                print(f"{title:<16}{threads:>8}   not available: this processor does not compute in bf16")
+                continue
             engine = load_backend(bundle.use(variant), backend=backend, threads=threads)
             runs[title] = lambda engine=engine: engine.run(crop)  # type: ignore[misc]
         for title, run in runs.items():

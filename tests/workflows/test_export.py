@@ -14,8 +14,9 @@ from bonaface.data.drawing.dataset import write_demo_dataset
 from bonaface.errors import BundleError, InputError
 from bonaface.model.network import network_bytes
 from bonaface.model.variants import layer_groups, search_int8
-from bonaface.runtime.bundle import Bundle, change_bundle, load_bundle, write_bundle
-from bonaface.workflows.variants import Frames, make_variants
+from bonaface.runtime.backends import computes_bf16
+from bonaface.runtime.bundle import Bundle, VariantCard, change_bundle, load_bundle, write_bundle
+from bonaface.workflows.variants import Frames, VariantName, make_variants
 from tests.networks import pictures, point, points, tiny_bundle, tiny_network
 
 SMALL = (
@@ -114,24 +115,40 @@ def chosen(_: Bundle) -> Any:
     return points(0.01)
 
 
-def test_openvino_and_bf16_become_variants_with_their_own_thresholds(tiny: Bundle, frames: Frames):
+def accepted(bundle: Bundle, frames: Frames, name: VariantName) -> VariantCard:
     away = points(20.0)
-    bundle = change_bundle(tiny, operating_points=away)
-    made = make_variants(bundle, ["openvino", "bf16"], frames, points=lambda _: away)  # type: ignore[arg-type,return-value]
-    assert set(made.card.variants) == {"openvino", "bf16"}
-    for name, precision in (("openvino", "f32"), ("bf16", "bf16")):
-        card = made.card.variants[name]
-        assert card.precision == precision
-        assert card.comparison is not None
-        assert card.comparison.frames == 1000
-        assert card.comparison.changed <= 5
-        assert card.operating_points["image"].criterion == "eer"
-        text = made.contents["README.md"].decode()
-        assert f"| {name} | openvino | {precision} | {card.comparison.changed} of 1000 (" in text
-    exact = made.card.variants["openvino"].comparison
-    assert exact is not None
-    assert exact.changed == 0
-    assert exact.max_probability_difference <= 1e-4
+    made = make_variants(change_bundle(bundle, operating_points=away), [name], frames, points=lambda _: away)  # type: ignore[arg-type,return-value]
+    assert set(made.card.variants) == {name}
+    card = made.card.variants[name]
+    assert card.comparison is not None
+    assert card.comparison.frames == 1000
+    assert card.comparison.changed <= 5
+    assert card.operating_points["image"].criterion == "eer"
+    text = made.contents["README.md"].decode()
+    assert f"| {name} | openvino | {card.precision} | {card.comparison.changed} of 1000 (" in text
+    return card
+
+
+def test_openvino_becomes_a_variant_with_its_own_thresholds(tiny: Bundle, frames: Frames):
+    card = accepted(tiny, frames, "openvino")
+    assert card.precision == "f32"
+    assert card.comparison is not None
+    assert card.comparison.changed == 0
+    assert card.comparison.max_probability_difference <= 1e-4
+
+
+def test_bf16_becomes_a_variant_where_the_processor_has_it_and_is_refused_where_not(
+    tiny: Bundle, frames: Frames, run: Path, tmp_path: Path
+):
+    if computes_bf16():
+        assert accepted(tiny, frames, "bf16").precision == "bf16"
+        return
+    said = r"this processor does not compute in bf16, so .* leave --bf16 out"
+    with pytest.raises(BundleError, match=said):
+        make_variants(tiny, ["openvino", "bf16"], frames, points=chosen)
+    with pytest.raises(BundleError, match=said):
+        bonaface.export(run, output=tmp_path / "model.bonaface", bf16=True)
+    assert not (tmp_path / "model.bonaface").exists()
 
 
 def test_a_variant_that_changes_too_many_verdicts_is_refused(tiny: Bundle, frames: Frames):

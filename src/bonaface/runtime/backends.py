@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from bonaface.errors import BundleError, MissingExtraError, SettingsError, did_you_mean
 from bonaface.runtime.bundle import Bundle, InputCard, OutputCard
 
-__all__ = ["BACKENDS", "Backend", "OnnxBackend", "OpenVinoBackend", "as_logits", "as_network_input", "load_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "OnnxBackend",
+    "OpenVinoBackend",
+    "as_logits",
+    "as_network_input",
+    "computes_bf16",
+    "load_backend",
+]
 
 
 class Backend(Protocol):
@@ -74,7 +83,7 @@ class OpenVinoBackend:
         variant = bundle.card.variants.get(bundle.variant)
         core = ov.Core()
         precision = "bf16" if variant is not None and variant.precision == "bf16" else "f32"
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not computes_bf16():
             raise BundleError(
                 f"{bundle.path}: this processor does not compute in bf16, so variant {bundle.variant} would not give the "
                 "scores that were measured; use another variant"
@@ -134,6 +143,11 @@ def load_backend(bundle: Bundle, *, backend: str | None = None, threads: int | N
             f"{bundle.path}: variant {bundle.variant} runs on {needed}, not on {name}; leave --backend out"
         )
     return BACKENDS[name](bundle, threads=threads)
+
+
+def computes_bf16() -> bool:
+    """Whether this processor computes in bf16, which the variant of that name needs. Raises MissingExtraError."""
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:

@@ -37,7 +37,7 @@ from bonaface.verdicts import Box
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.dataset import Progress
 from bonaface.workflows.folders import now, versions
-from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, make_variants
+from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, check_processor, make_variants
 
 __all__ = ["Exported", "export", "export_bundle", "results_of"]
 
@@ -89,6 +89,8 @@ def export(
     """
     folder = Path(run)
     bundle = load_bundle(folder)
+    wanted: list[VariantName] = [name for name, asked in zip(VARIANTS, (openvino, bf16, int8), strict=True) if asked]
+    check_processor(wanted)
     settings, manifest = _of_run(folder, root)
     if detector_weights is not None:
         settings = settings.model_copy(
@@ -102,7 +104,6 @@ def export(
     )
     usable = _usable(store.table, folder)
     parity = _hold_against_torch(bundle, settings, usable)
-    wanted: list[VariantName] = [name for name, asked in zip(VARIANTS, (openvino, bf16, int8), strict=True) if asked]
     training = {**bundle.card.training, "parity": parity}
     bundle = change_bundle(
         bundle,

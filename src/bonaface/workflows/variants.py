@@ -11,11 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import BundleError
-from bonaface.runtime.backends import as_network_input, load_backend
+from bonaface.runtime.backends import as_network_input, computes_bf16, load_backend
 from bonaface.runtime.bundle import Bundle, Comparison, OperatingPoint, VariantCard, change_bundle
 from bonaface.verdicts import probability
 
-__all__ = ["FEWEST_FRAMES", "MOST_CHANGED", "VARIANTS", "Frames", "Points", "VariantName", "make_variants"]
+__all__ = [
+    "FEWEST_FRAMES",
+    "MOST_CHANGED",
+    "VARIANTS",
+    "Frames",
+    "Points",
+    "VariantName",
+    "check_processor",
+    "make_variants",
+]
 
 VariantName = Literal["openvino", "bf16", "int8"]
 VARIANTS: tuple[VariantName, ...] = ("openvino", "bf16", "int8")
@@ -64,6 +73,7 @@ def make_variants(
             f"variants are held against model.onnx on at least {FEWEST_FRAMES} frames, and there are "
             f"{len(frames.compared)} ({frames.what}); store more with crop.frames, or leave the variants out"
         )
+    check_processor(names)
     judge = _Judge(bundle, frames, points)
     for name in VARIANTS:
         if name not in names:
@@ -71,6 +81,15 @@ def make_variants(
         int8 = name == "int8"
         bundle = _with_int8(bundle, frames, judge, progress) if int8 else _with_openvino(bundle, name, judge)
     return bundle
+
+
+def check_processor(names: Sequence[VariantName]) -> None:
+    """Raises BundleError where one of these variants cannot be made here, because it could not be measured."""
+    if "bf16" in names and not computes_bf16():
+        raise BundleError(
+            "this processor does not compute in bf16, so the variant bf16 cannot be measured, and what is not measured is "
+            "not written; leave --bf16 out, or export where it does"
+        )
 
 
 class _Judge:
