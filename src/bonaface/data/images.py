@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -27,6 +28,11 @@ MAX_BYTES = 128 * 1024 * 1024
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _TRUSTED_FORMATS = (*_FORMATS, "BMP")
 _ORIENTATION = 0x0112
+
+_MAX_SCANS = 64
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL, _END, _SCAN, _BARE = {0xC0, 0xC1}, 0xD9, 0xDA, {0x01, 0xD8}
 
 # warnings.catch_warnings changes the whole process: threads must not interleave in it.
 _HEADER_LOCK = threading.Lock()
@@ -115,6 +121,8 @@ def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
                 image = stack.enter_context(Image.open(file, formats=formats))
                 orientation = _orientation(image)
             _check_pixels(image)
+            if image.format in {"JPEG", "MPO"}:
+                _check_scans(file)
             pixels = _to_rgb(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise _Refused(f"more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded") from None
@@ -129,6 +137,29 @@ def _check_pixels(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _Refused(f"{width} x {height} is more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded")
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    """Refuse a JPEG that passes over the picture again and again: a pass of 50 bytes costs as much as the whole picture."""
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    components, sequential, scans, at = 0, False, 0, 0
+    while (found := _MARKER.search(data, at)) and (marker := found[1][0]) != _END:
+        at = found.end()
+        if marker in _BARE:
+            continue
+        segment = data[at : at + 8]
+        if marker in _FRAME_HEADERS and len(segment) == 8:
+            components, sequential = segment[7], marker in _SEQUENTIAL
+        if marker == _SCAN and len(segment) == 8:
+            scans += 1
+            if sequential and segment[2] >= components:
+                return
+            if scans > _MAX_SCANS:
+                raise _Refused(f"a JPEG of more than {_MAX_SCANS} scans; expected no more than encoders make")
+        at += int.from_bytes(segment[:2], "big")
 
 
 def _orientation(image: Image.Image) -> int:

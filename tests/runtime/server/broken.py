@@ -19,6 +19,7 @@ __all__ = [
     "bomb_png",
     "cmyk_jpeg",
     "grey16_png",
+    "many_scans_jpeg",
     "patched",
     "rotated_mp4",
     "sound",
@@ -58,6 +59,15 @@ def cmyk_jpeg(frame: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).convert("CMYK").save(file, "JPEG", quality=95)
     return file.getvalue()
+
+
+def many_scans_jpeg(frame: np.ndarray, passes: int) -> bytes:
+    """A progressive JPEG whose last scan, of some 50 bytes, comes again and again: each goes over the whole picture."""
+    file = io.BytesIO()
+    Image.fromarray(np.full(frame.shape[:2], 128, np.uint8)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    tables = content.rindex(b"\xff\xc4", 0, content.rindex(b"\xff\xda"))
+    return content[:-2] + content[tables:-2] * passes + content[-2:]
 
 
 def animated(frames: list[np.ndarray], form: str) -> bytes:

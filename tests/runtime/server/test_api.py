@@ -113,15 +113,40 @@ def test_the_page_asks_nothing_of_other_hosts(server, path):
     assert not re.search(r"""(src|href)=["'](https?:)?//|url\(|@import|fetch\(["'`]http""", answer.text)
 
 
+def test_the_examples_are_answers_as_they_are_given(server, jpeg, frames):
+    schemas = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]
+    judged, nobody = schemas["LivenessAnswer"]["examples"]
+    for example, content in ((judged, jpeg), (nobody, encoded(frames[0] * 0 + 90))):
+        answer = post(server, content).json()
+        assert shape(example) == shape(answer)
+    assert shape(schemas["ErrorAnswer"]["examples"][0]) == shape(post(server, b"").json())
+
+
+def shape(value):
+    """Names and types of a JSON document."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/v1/model"])
+def test_a_balancer_may_ask_for_the_head_alone(server, path):
+    head, whole = httpx.head(server.url + path), httpx.get(server.url + path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+
+
 def test_an_address_that_is_not_there(server):
     for answer, status, code in (
         (httpx.get(f"{server.url}/v1/nothing"), 404, "not_found"),
         (httpx.get(server.url + URL), 405, "method_not_allowed"),
+        (httpx.post(f"{server.url}{URL}/", headers={"Host": "elsewhere"}), 404, "not_found"),
         (httpx.get(f"{server.url}/../../etc/passwd"), 404, "not_found"),
     ):
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == code
         assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+        assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
 def test_the_key_locks_everything_that_scores_or_tells(servers, tmp_path: Path, jpeg):

@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 from bonaface.runtime.pipeline import Source
+from bonaface.runtime.server.refusals import Refusal
+from bonaface.runtime.server.settings import Limits
+from bonaface.runtime.server.uploads import check
 from tests.runtime.server import broken
 from tests.runtime.server.conftest import encoded
 
@@ -190,6 +193,23 @@ def test_an_hour_long(server, frames):
     assert code(post(server, hour)) == (422, "too_long")
 
 
+def test_a_short_video_that_is_long_to_decode(mp4, frames):
+    work = len(frames) * frames[0].shape[0] * frames[0].shape[1]
+    assert check(mp4, Limits(video_work=work)) > 0
+    with pytest.raises(Refusal, match="too_long"):
+        check(mp4, Limits(video_work=work - 1))
+
+
+def test_a_jpeg_that_passes_over_the_picture_again_and_again(server, frames):
+    for passes, expected in ((20, 200), (200_000, 422)):
+        content = broken.many_scans_jpeg(frames[0].repeat(4, 0).repeat(4, 1), passes)
+        begun = time.perf_counter()
+        answer = post(server, content)
+        assert answer.status_code == expected
+        assert time.perf_counter() - begun < 10
+    assert code(answer) == (422, "unreadable")
+
+
 def test_more_files_than_one_may_send(server, jpeg, mp4):
     assert code(post(server, *[jpeg] * 33)) == (422, "too_many_files")
     assert code(post(server, mp4, mp4)) == (422, "too_many_files")
@@ -302,6 +322,40 @@ def test_what_is_not_http_is_answered_in_json(server):
         answer = everything(sock)
     assert b" 400 " in answer
     assert b'"malformed"' in answer
+
+
+def test_a_body_that_turns_malformed_is_answered_once_and_nothing_is_said_of_it(servers):
+    server = servers()
+    for begin in (
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n",
+        b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n",
+    ):
+        for pause in (0.0, 0.3):
+            with connected(server) as sock:
+                sock.sendall(begin + b"Transfer-Encoding: chunked\r\n\r\n")
+                time.sleep(pause)
+                sock.sendall(b"no chunk\r\n")
+                assert everything(sock).count(b"HTTP/1.1 ") == 1
+    assert "bonaface_inside 0.0" in httpx.get(f"{server.url}/metrics").text
+    assert server.stop() == 0
+    assert server.process.stdout.read().count("\n") == 1
+
+
+def test_a_client_that_asks_and_does_not_read(server):
+    def ask() -> None:
+        with contextlib.suppress(BlockingIOError):
+            sock.send(b"GET /page.js HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            return
+        time.sleep(0.2)
+
+    with connected(server) as sock:
+        sock.setblocking(False)
+        begun = time.perf_counter()
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while time.perf_counter() - begun < 40:
+                ask()
+    assert time.perf_counter() - begun < 40, "the connection stays open"
 
 
 def connected(server) -> socket.socket:

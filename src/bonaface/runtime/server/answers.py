@@ -5,17 +5,18 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from bonaface.runtime.bundle import Bundle, OperatingPoint
+from bonaface.runtime.server.refusals import Refusal
 from bonaface.runtime.server.settings import Limits
 from bonaface.verdicts import FusionRule, Label, Status, Verdict
 
-__all__ = ["ErrorAnswer", "LivenessAnswer", "ModelAnswer", "describe", "verdict_answer"]
+__all__ = ["EXAMPLES", "ErrorAnswer", "LivenessAnswer", "ModelAnswer", "describe", "verdict_answer"]
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small"]
 
-_VERDICT_EXAMPLE: dict[str, Any] = {
+_VERDICT: dict[str, Any] = {
     "request_id": "5b0a3c1e9d5e4a0f8d0e6f0f0c8a2b11",
     "outcome": "bona_fide",
     "accepted": True,
@@ -36,6 +37,20 @@ _VERDICT_EXAMPLE: dict[str, Any] = {
     "bundle": "0f3c5a7be1d24968",
     "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.001, "network": 0.009, "total": 0.034},
 }
+_NO_FACE = {
+    **_VERDICT,
+    "outcome": "no_face",
+    "accepted": False,
+    "score": None,
+    "frames": [{"frame": 0, "time": None, "status": "no_face", "score": None, "box": None, "confidence": None}],
+    "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.0, "network": 0.0, "total": 0.023},
+}
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "LivenessAnswer": [_VERDICT, _NO_FACE],
+    "ErrorAnswer": [Refusal("busy").body(_VERDICT["request_id"])],
+}
+"""What the answers look like, by the name of their schema."""
 
 
 class FrameAnswer(BaseModel):
@@ -53,8 +68,6 @@ class FrameAnswer(BaseModel):
 
 class LivenessAnswer(BaseModel):
     """The verdict on what was sent."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_VERDICT_EXAMPLE]})
 
     request_id: str
     outcome: Outcome = Field(
@@ -102,6 +115,8 @@ class LimitsAnswer(BaseModel):
     bytes: int
     pixels: int
     video_pixels: int
+    video_frames: int
+    video_work: int = Field(description="Pixels of one frame times the frames of a video.")
     files: int
     seconds: float
     timeout: float
@@ -168,6 +183,8 @@ def describe(bundle: Bundle, limits: Limits, *, key_required: bool) -> ModelAnsw
             bytes=limits.bytes,
             pixels=limits.pixels,
             video_pixels=limits.video_pixels,
+            video_frames=limits.frames,
+            video_work=limits.video_work,
             files=limits.files,
             seconds=limits.seconds,
             timeout=limits.timeout,

@@ -23,7 +23,7 @@ from bonaface.runtime.server.answers import ErrorAnswer, LivenessAnswer, ModelAn
 from bonaface.runtime.server.desk import Desk, Place
 from bonaface.runtime.server.gate import LIVENESS, Gate, refuse, request_id_of
 from bonaface.runtime.server.metrics import CONTENT_TYPE, Metrics
-from bonaface.runtime.server.reference import BODY, DESCRIPTION, reference_page, with_security
+from bonaface.runtime.server.reference import BODY, DESCRIPTION, reference_page, with_examples, with_security
 from bonaface.runtime.server.refusals import REFUSALS, Refusal
 from bonaface.runtime.server.settings import ServerSettings
 from bonaface.runtime.server.uploads import check, read_files, upload_of
@@ -64,6 +64,7 @@ class _Service:
             version=version("bonaface"),
             description=DESCRIPTION,
             docs_url=None,
+            redirect_slashes=False,
             redoc_url=None,
             lifespan=self.lifespan,
         )
@@ -107,8 +108,8 @@ class _Service:
             self.app.add_api_route(f"/{name}", partial(self.asset, name), include_in_schema=False)
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, with the key where one is asked for."""
-        return with_security(FastAPI.openapi(self.app), locked=bool(self.settings.key))
+        """The OpenAPI document, with examples, and with the key where one is asked for."""
+        return with_security(with_examples(FastAPI.openapi(self.app)), locked=bool(self.settings.key))
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -172,7 +173,7 @@ class _Service:
     async def refused(self, request: Request, error: Exception) -> Response:
         """Every error as JSON with a code."""
         if isinstance(error, HTTPException):
-            error = Refusal("method_not_allowed" if error.status_code == 405 else "not_found")
+            error = Refusal("method_not_allowed", error.headers) if error.status_code == 405 else Refusal("not_found")
         assert isinstance(error, Refusal)
         return refuse(error, request_id_of(request.scope), self.metrics, self.desk)
 

@@ -54,6 +54,9 @@ class Gate:
             return
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = uuid.uuid4().hex
+        if scope["method"] == "HEAD":
+            # The protocol sends no body in answer to the request that it knows.
+            scope = {**scope, "method": "GET"}
 
         begun = False
 
@@ -112,7 +115,7 @@ class Gate:
 def refuse(refusal: Refusal, request_id: str, metrics: Metrics, desk: Desk) -> JSONResponse:
     """The answer to a request that gets no verdict."""
     metrics.refused(refusal.code)
-    headers = {}
+    headers = refusal.headers
     if refusal.code in {"busy", "closing"}:
         headers["Retry-After"] = str(desk.retry_after())
     if refusal.code == "unauthorized":

@@ -8,9 +8,11 @@ from html import escape
 from typing import Any
 
 from bonaface.data.signatures import IMAGE_TYPES, VIDEO_TYPES
+from bonaface.runtime.server.answers import EXAMPLES
+from bonaface.runtime.server.refusals import REFUSALS
 from bonaface.runtime.server.uploads import FIELD
 
-__all__ = ["BODY", "DESCRIPTION", "reference_page", "with_security"]
+__all__ = ["BODY", "DESCRIPTION", "reference_page", "with_examples", "with_security"]
 
 DESCRIPTION = (
     "Tells a living face in front of a camera from a presentation attack: a print, a screen replay, a mask. "
@@ -25,7 +27,10 @@ _SAMPLES = [
     ("Several frames", "curl -F file=@1.jpg -F file=@2.jpg -F file=@3.jpg {}/v1/liveness"),
     ("A short video", "curl -F file=@face.mp4 {}/v1/liveness"),
     ("With an API key", "curl -H 'X-API-Key: KEY' -F file=@face.jpg {}/v1/liveness"),
-    ("In Python", 'httpx.post("{}/v1/liveness", files=[("file", open("face.jpg", "rb"))]).json()["accepted"]'),
+    (
+        "In Python",
+        'httpx.post("{}/v1/liveness",\n           files=[("file", open("face.jpg", "rb"))]).json()["accepted"]',
+    ),
 ]
 
 BODY: dict[str, Any] = {
@@ -46,6 +51,13 @@ BODY: dict[str, Any] = {
     },
     "x-codeSamples": [{"lang": "Shell", "label": label, "source": source} for label, source in _SAMPLES],
 }
+
+
+def with_examples(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with an example of every answer, complete: FastAPI would leave out what is null."""
+    for name, examples in EXAMPLES.items():
+        document["components"]["schemas"][name]["examples"] = examples
+    return document
 
 
 def with_security(document: dict[str, Any], *, locked: bool) -> dict[str, Any]:
@@ -97,18 +109,21 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], document: M
     schema = _schema_of(operation["responses"]["200"], document)
     if schema.get("properties"):
         parts.append(f"<h3>Answers</h3>{_fields(schema, document)}")
-    parts += [
-        f"<pre tabindex=0>{escape(json.dumps(example, indent=2))}</pre>" for example in schema.get("examples", [])
-    ]
+    parts += _examples(schema)
     refusals = [
-        f"<tr><td>{status}</td><td>{_text(answer['description'])}</td></tr>"
-        for status, answer in operation["responses"].items()
-        if status != "200"
+        f"<tr><td>{kind.status}</td><td><code>{code}</code></td><td>{_text(kind.message)}</td></tr>"
+        for code, kind in REFUSALS.items()
+        if str(kind.status) in operation["responses"]
     ]
     if refusals:
-        head = "<tr><th>Status</th><th><code>error.code</code> and what it means</th></tr>"
+        head = "<tr><th>Status</th><th><code>error.code</code></th><th></th></tr>"
         parts.append(f'<h3>Refuses</h3><div class="wide"><table>{head}{"".join(refusals)}</table></div>')
+        parts += _examples(document["components"]["schemas"]["ErrorAnswer"])
     return "".join([*parts, "</section>"])
+
+
+def _examples(schema: Mapping[str, Any]) -> list[str]:
+    return [f"<pre tabindex=0>{escape(json.dumps(example, indent=2))}</pre>" for example in schema.get("examples", [])]
 
 
 def _schema_of(answer: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

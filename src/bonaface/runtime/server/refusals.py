@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 __all__ = ["REFUSALS", "Kind", "Refusal"]
@@ -41,11 +42,12 @@ REFUSALS: dict[str, Kind] = {
 
 
 class Refusal(Exception):
-    """A request that gets no verdict; `code` is a key of REFUSALS."""
+    """A request that gets no verdict; `code` is a key of REFUSALS, `headers` are the answer's."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.headers = dict(headers or {})
 
     @property
     def status(self) -> int:

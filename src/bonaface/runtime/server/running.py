@@ -56,7 +56,7 @@ def serve(
         http=_Protocol,
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -103,7 +103,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that closes idle connections even if bytes trickle in, and complains in JSON."""
+    """HTTP/1.1 that closes connections that neither ask nor take their answers, and complains in JSON."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -115,8 +115,11 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """Close the connection where no request has begun since the last look, and none is being answered."""
-        idle = self.cycle is None or self.cycle.response_complete
+        """Close the connection where no request has begun since the last look, and none is being answered.
+
+        Nor is one where the answer waits for a client that does not read.
+        """
+        idle = self.cycle is None or self.cycle.response_complete or self.flow.write_paused
         if idle and self._seen is self.cycle:
             self.transport.abort()
             return
@@ -124,6 +127,15 @@ class _Protocol(H11Protocol):
         self._watch = self.loop.call_later(IDLE_SECONDS / 2, self._look)
 
     def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None:
+            # A body that turned malformed: the request's own answer would come after this one.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._complain()
+        self.transport.close()
+
+    def _complain(self) -> None:
         body = json.dumps(Refusal("malformed").body("")).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         for event in (
@@ -132,4 +144,3 @@ class _Protocol(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()

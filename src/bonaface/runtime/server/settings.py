@@ -15,7 +15,8 @@ __all__ = ["Limits", "ServerSettings", "read_key"]
 class Limits:
     """How much one request may send: bytes in all, pixels a picture, files a burst; pixels, seconds, frames of a video.
 
-    `timeout` is in seconds, from the first byte to the answer.
+    `video_work` is pixels times frames: what decoding a video may cost, since nobody can stop it halfway. `timeout` is in
+    seconds, from the first byte to the answer.
     """
 
     bytes: int = 16_000_000
@@ -24,6 +25,7 @@ class Limits:
     files: int = 32
     seconds: float = 20.0
     frames: int = 2_400
+    video_work: int = 5_400_000_000
     timeout: float = 30.0
 
 

@@ -92,9 +92,11 @@ def check(media: Media, limits: Limits) -> float:
             held = float(reader.info.width * reader.info.height)
             if held > min(limits.pixels, limits.video_pixels):
                 raise Refusal("too_many_pixels")
-            held *= _REFERENCES
             if (reader.info.seconds or 0) > limits.seconds or reader.info.frames > limits.frames:
                 raise Refusal("too_long")
+            if held * reader.info.frames > limits.video_work:
+                raise Refusal("too_long")
+            held *= _REFERENCES
     except MediaError:
         raise Refusal("unreadable") from None
     return held
