@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,63 @@ def test_a_camera_that_is_refused(server, tmp_path: Path):
         assert "refused" in page.text("#advice")
         assert page.visible("#start")
         assert not page.visible("#check")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (740, 340)])
+def test_the_verdict_shows_on_a_phone_without_scrolling(server, cameras, tmp_path: Path, width, height):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        page.look(width=width, height=height)
+        start(page, server.url)
+        verdict(page)
+        for shown in ("outcome", "advice"):
+            place = page.run(f"document.querySelector('#{shown}').getBoundingClientRect().toJSON()")
+            assert 0 <= place["top"] < place["bottom"] <= height, shown
+        assert page.run("document.querySelector('#stage').getBoundingClientRect().bottom") > 0.3 * height
+
+
+def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_path: Path):
+    server = servers()
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        start(page, server.url)
+        page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+        server.stop()
+        page.run("document.querySelector('#check').click()")
+        page.until("document.querySelector('#outcome').textContent === 'No answer'")
+        page.run("document.querySelector('#camera').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+        page.until("document.querySelector('#outcome').textContent === 'No camera'")
+        assert page.visible("#start")
+        assert page.run("document.querySelector('#camera').srcObject") is None
+
+
+def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_path: Path):
+    server = servers("--places", "1")
+    host, port = server.url.removeprefix("http://").split(":")
+    with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
+        other.sendall(
+            b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 99\r\n\r\n"
+        )
+        start(page, server.url)
+        page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+        page.run("document.querySelector('#check').click()")
+        page.until("document.querySelector('#outcome').textContent === 'Busy'")
+        assert "Asking again in 1 s" in page.text("#advice")
+        other.close()
+        page.until("document.querySelector('#outcome').textContent === 'Living face'")
+
+
+def test_a_file_that_is_more_than_the_server_takes_is_not_sent(servers, tmp_path: Path):
+    server = servers("--megabytes", "0.5")
+    with browsing(tmp_path) as page:
+        page.open(server.url)
+        page.until("document.querySelector('#model').textContent")
+        page.run(
+            """{const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(600000)], "x", {type: "image/jpeg"}));
+            document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));}"""
+        )
+        page.until("document.querySelector('#outcome').textContent === 'Not judged'")
+        assert "0.5 MB" in page.text("#advice")
+        assert not any("liveness" in str(event) for event in page.events)
 
 
 def test_a_file_that_is_dropped_and_one_that_is_refused(server, tmp_path: Path, jpeg, mp4):
@@ -141,12 +199,15 @@ def test_a_server_with_a_key_asks_for_it(servers, cameras, tmp_path: Path):
     with browsing(tmp_path / "profile", camera=cameras["live"]) as page:
         page.open(server.url)
         page.until("!document.querySelector('#key-row').hidden")
+        page.run("document.querySelector('#start').click()")
+        assert verdict(page)["advice"].startswith("This server asks for its key")
+        page.until("document.activeElement.id === 'key'")
         page.run(
             "document.querySelector('#key').value = 'correct horse battery';"
             "document.querySelector('#key').dispatchEvent(new Event('change'))"
         )
         page.until("document.querySelector('#model').textContent")
-        page.run("document.querySelector('#start').click()")
+        page.run("document.querySelector('#verdict').dataset.tone = 'none'")
         assert verdict(page)["outcome"] == "Living face"
 
 

@@ -3,10 +3,11 @@
 const by = (id) => document.getElementById(id);
 const BURST_MS = 1000;
 const BURST_MOST = 16;
+const ASK_AGAIN = 3;
 
 const SAID = {
   bona_fide: ["yes", "Living face", "Accepted: the score reaches the threshold."],
-  attack: ["no", "Presentation attack", "Not accepted: the score stays below the threshold."],
+  attack: ["no", "Presentation attack", "Not accepted: it looks like a print, a screen or a mask. The score stays below the threshold."],
   no_face: ["unsure", "No face found", "Hold your face in the ring, upright and evenly lit, and check again."],
   several_faces: ["unsure", "More than one face", "Only one person may be in the picture."],
   too_small: ["unsure", "Face too small", "Come closer to the camera."],
@@ -15,10 +16,24 @@ const MARKS = {
   none: "M6 12h12", yes: "M5 12.5l4.5 4.5L19 7.5", no: "M7 7l10 10M17 7L7 17", unsure: "M12 6v7M12 18v.1",
   busy: "M12 4a8 8 0 1 1-8 8",
 };
-const REFUSED = {
+const CAMERA_FAULTS = {
   NotAllowedError: "The camera was refused. Allow it in the browser's settings for this page, or choose a file.",
   NotFoundError: "No camera was found. Choose a file instead.",
   NotReadableError: "The camera is in use by another program.",
+};
+// The API's own sentences are for those who write programs; these are for who holds the phone.
+const REFUSALS = {
+  unauthorized: () => "This server asks for its key. Enter it below the picture, then try again.",
+  too_large: (limits) => `That is more than the ${+(limits.bytes / 1e6).toFixed(1)} MB that this server takes.`,
+  too_many_pixels: () => "The picture has more pixels than this server takes. Choose a smaller one.",
+  too_long: (limits) => `The video is longer than this server takes: up to ${limits.seconds} seconds. Choose a shorter one.`,
+  too_many_files: (limits) => `Choose one image, one video, or up to ${limits.files} images.`,
+  unsupported_format: () => "Choose JPEG, PNG or WebP images, or one MP4, WebM or MOV video.",
+  unreadable: () => "The file is damaged, or holds no picture. Choose another.",
+  empty: () => "The file is empty. Choose another.",
+  busy: () => "Many are asking at once. Wait a moment, then try again.",
+  too_slow: () => "The connection is too slow. Try again.",
+  timeout: () => "It took too long. Try again.",
 };
 
 let model = null;
@@ -26,17 +41,15 @@ let stream = null;
 let shown = null;
 
 async function tellModel() {
-  const answer = await fetch("v1/model", { headers: keyHeader() });
-  if (answer.status === 401) {
-    by("key-row").hidden = false;
-    return;
-  }
-  if (!answer.ok) return;
+  const answer = await fetch("v1/model", { headers: keyHeader() }).catch(() => null);
+  if (answer?.status === 401) by("key-row").hidden = false;
+  if (!answer?.ok) return;
   model = await answer.json();
   by("model").textContent = model.name;
   by("key-row").hidden = !model.key_required;
-  by("warnings").replaceChildren(
-    ...new Set(Object.values(model.operating_points).flatMap((point) => point.warnings)).values().map((text) => element("li", text)));
+  const warnings = new Set(Object.values(model.operating_points).flatMap((point) => point.warnings));
+  by("about").hidden = !warnings.size;
+  by("warnings").replaceChildren(...[...warnings].map((text) => element("li", text)));
 }
 
 function keyHeader() {
@@ -52,7 +65,7 @@ function element(name, text = "", attributes = {}) {
 }
 
 function say(tone, outcome, advice, spoken = "") {
-  by("verdict").dataset.tone = tone;
+  by("verdict").dataset.tone = by("stage").dataset.tone = tone;
   by("verdict").querySelector("path").setAttribute("d", MARKS[tone]);
   by("outcome").textContent = outcome;
   by("advice").textContent = advice;
@@ -63,7 +76,7 @@ function show(mode) {
   by("stage").dataset.mode = mode;
   by("start").hidden = mode === "camera";
   by("check").hidden = by("stop").hidden = mode !== "camera";
-  by("hint").textContent = mode === "camera" ? "Hold your face in the ring and look at the camera" : "";
+  by("hint").textContent = mode === "camera" ? "Hold your face in the ring" : "";
 }
 
 async function startCamera() {
@@ -75,6 +88,7 @@ async function startCamera() {
   try {
     stream = await navigator.mediaDevices.getUserMedia({
       audio: false, video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } } });
+    stream.getVideoTracks()[0].addEventListener("ended", loseCamera);
     by("camera").srcObject = stream;
     await by("camera").play();
     show("camera");
@@ -83,7 +97,7 @@ async function startCamera() {
     by("check").focus();
   } catch (error) {
     stopTracks();
-    say("unsure", "No camera", REFUSED[error.name] ?? "The camera could not be started. Choose a file instead.");
+    say("unsure", "No camera", CAMERA_FAULTS[error.name] ?? "The camera could not be started. Choose a file instead.");
   } finally {
     by("start").disabled = false;
   }
@@ -93,6 +107,12 @@ function stopTracks() {
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
   by("camera").srcObject = null;
+}
+
+function loseCamera() {
+  stopTracks();
+  show("empty");
+  say("unsure", "No camera", "The camera stopped. Start it again, or choose a file.");
 }
 
 function stopCamera() {
@@ -114,7 +134,8 @@ async function burst() {
     canvas.width = camera.videoWidth;
     canvas.height = camera.videoHeight;
     canvas.getContext("2d").drawImage(camera, 0, 0);
-    waiting.push(new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92)));
+    waiting.push(new Promise((resolve, reject) =>
+      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/jpeg", 0.92)));
     const done = (100 * (number + 1)) / count;
     progress.style.strokeDasharray = `${done} ${100 - done}`;
   }
@@ -149,35 +170,56 @@ async function working(task) {
   by("stage").classList.add("busy");
   try {
     await task();
+  } catch {
+    say("unsure", "Not judged", "The picture could not be taken. Try again.");
   } finally {
     by("stage").classList.remove("busy");
     by("ring").querySelector(".progress").style.strokeDasharray = "0 100";
     buttons.forEach((button) => (button.disabled = false));
-    if (!by("check").hidden) by("check").focus();
+    if (!by("check").hidden && document.activeElement !== by("key")) by("check").focus();
   }
 }
 
 async function judge(files) {
   by("details").hidden = true;
+  const bytes = [...files].reduce((sum, file) => sum + file.size, 0);
+  if (bytes > (model?.limits.bytes ?? Infinity)) {
+    say("unsure", "Not judged", REFUSALS.too_large(model.limits));
+    return;
+  }
   say("busy", "Judging", files.length > 1 ? `${files.length} pictures were sent.` : "The file was sent.");
   const form = new FormData();
   for (const file of files) form.append("file", file, "file");
-  const begun = performance.now();
-  let answer, told;
   try {
-    answer = await fetch("v1/liveness", { method: "POST", body: form, headers: keyHeader() });
-    told = await answer.json();
+    const [answer, begun] = await ask(form);
+    const told = await answer.json();
+    if (answer.ok) tellVerdict(told, (performance.now() - begun) / 1000);
+    else tellRefusal(told.error);
   } catch {
-    say("unsure", "No answer", "The server cannot be reached.");
-    return;
+    say("unsure", "No answer", "The server cannot be reached. Try again in a moment.");
   }
-  if (!answer.ok) {
-    const again = answer.headers.get("Retry-After");
-    if (told.error.code === "unauthorized") by("key-row").hidden = false;
-    say("unsure", answer.status === 429 ? "Busy" : "Not judged", told.error.message + (again ? ` (${again} s)` : ""));
-    return;
+}
+
+async function ask(form) {
+  for (let left = ASK_AGAIN; ; left--) {
+    const begun = performance.now();
+    const answer = await fetch("v1/liveness", { method: "POST", body: form, headers: keyHeader() });
+    if (answer.status !== 429 || !left) return [answer, begun];
+    const seconds = Number(answer.headers.get("Retry-After")) || 1;
+    say("busy", "Busy", `Many are asking at once. Asking again in ${seconds} s.`);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds * (1 + Math.random() / 4)));
   }
-  tellVerdict(told, (performance.now() - begun) / 1000);
+}
+
+function tellRefusal(error) {
+  if (error.code === "unauthorized") {
+    by("key-row").hidden = false;
+    by("key").focus();
+  }
+  const words = model || error.code === "unauthorized" ? REFUSALS[error.code] : null;
+  const advice = words ? words(model?.limits) : error.message;
+  say("unsure", error.code === "busy" ? "Busy" : "Not judged",
+    error.code === "internal" ? `${advice} Request ${error.request_id}.` : advice);
 }
 
 function tellVerdict(told, roundTrip) {
@@ -201,18 +243,20 @@ function tellVerdict(told, roundTrip) {
       element("td", frame.score === null ? "–" : figure(frame.score)), element("td", frame.status.replace("_", " ")));
     return row;
   }));
-  by("times").replaceChildren(...Object.entries(told.seconds).filter(([stage]) => stage !== "total").map(([stage, seconds]) => {
+  const stages = { ...told.seconds, transfer: Math.max(roundTrip - told.seconds.total, 0) };
+  by("times").replaceChildren(...Object.entries(stages).filter(([stage]) => stage !== "total").map(([stage, seconds]) => {
     const pair = element("div");
     pair.append(element("dt", stage), element("dd", milliseconds(seconds)));
     return pair;
   }));
-  by("total").textContent = `${milliseconds(told.seconds.total)} in the server, ${milliseconds(roundTrip)} in all`;
+  by("total").textContent = `${milliseconds(roundTrip)} in all`;
   by("note").textContent = told.note;
   by("request").textContent = told.request_id;
   by("bundle").textContent = told.bundle;
   by("details").hidden = false;
   by("before").hidden = true;
   say(tone, outcome, advice, judged ? `Score ${figure(told.score)}, threshold ${figure(told.threshold)}.` : "");
+  by("verdict").scrollIntoView({ block: "nearest" });
 }
 
 function drawTrace(told) {
