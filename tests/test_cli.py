@@ -56,6 +56,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     assert not (tmp_path / "run").exists()
 
 
+def test_boxes_that_a_dataset_brings_are_read_on_demand(tmp_path: Path):
+    footage = tmp_path / "SiW/Train/live/003"
+    footage.mkdir(parents=True)
+    (footage / "003-1-1-1-1.mov").touch()
+    (footage / "003-1-1-1-1.face").write_text("10 20 110 140\n")
+    for flags, boxes in (([], False), (["--boxes"], True), (["--no-boxes"], False)):
+        done = bonaface_command("data", "index", "SiW", "--layout", "siw", "-o", "m.csv", *flags, cwd=tmp_path)
+        assert (done.returncode, (tmp_path / "m.boxes.csv").exists()) == (0, boxes), done.stderr
+
+
+def test_a_table_and_its_footage_may_lie_apart(tmp_path: Path):
+    (tmp_path / "footage").mkdir()
+    (tmp_path / "footage/a.mp4").touch()
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/clips.csv").write_text("path,label\na.mp4,live\n")
+    asked = ["data", "index", "footage", "--layout", "csv", "--table", "lists/clips.csv", "-o", "m.csv"]
+    done = bonaface_command(*asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 presentations: 1 bona fide")
+
+
 def test_every_public_name_can_be_used():
     assert all(getattr(bonaface, name) is not None for name in bonaface.__all__)
     assert set(bonaface.__all__) <= set(dir(bonaface))

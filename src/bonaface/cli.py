@@ -102,6 +102,12 @@ def index_command(
         list[str] | None, typer.Option("--map", help="name=species, or name=bona_fide, for a class folder or label.")
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="ours=theirs, for a column of layout `csv`.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="The table of layout `csv`, where the folder given is the footage's.")
+    ] = None,
+    boxes: Annotated[
+        bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default the folder's.")] = None,
     allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
@@ -118,6 +124,8 @@ def index_command(
             pattern=pattern,
             mapping=_pairs(mapping, "--map"),
             columns=_pairs(column, "--column"),
+            table=table,
+            boxes=boxes,
             dataset=dataset,
             allow_missing=allow_missing,
             check=check,

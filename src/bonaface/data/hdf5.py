@@ -63,7 +63,7 @@ class Hdf5Reader:
         colour = self._file.get(_COLOUR)
         if not isinstance(colour, h5py.Dataset):
             raise MediaError(f"{self.name}: holds no dataset {_COLOUR}; found: {', '.join(self._file) or 'nothing'}")
-        shape = colour.shape or ()
+        shape: tuple[int, ...] = colour.shape or ()
         channels_first = len(shape) == 4 and shape[1] == 3
         if len(shape) != 4 or not (channels_first or shape[3] == 3) or colour.dtype != np.uint8 or 0 in shape:
             raise MediaError(

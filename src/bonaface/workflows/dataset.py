@@ -84,6 +84,8 @@ def index(
     pattern: str | None = None,
     mapping: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    table: str | Path | None = None,
+    boxes: bool | None = None,
     dataset: str | None = None,
     allow_missing: bool = False,
     check: bool = False,
@@ -91,7 +93,9 @@ def index(
 ) -> Indexed:
     """Make a dataset's manifest from the names of its files, and write it where `output` is given.
 
-    `check` opens every file as well. Raises ManifestError where the folder does not look like the layout.
+    `table` is that of layout `csv`, where `root` is the folder of its footage; `boxes` reads the dataset's own face
+    boxes, by default those of CelebA-Spoof. `check` opens every file as well. Raises ManifestError where the folder does
+    not look like the layout.
     """
     manifest = index_layout(
         root,
@@ -102,6 +106,8 @@ def index(
         pattern=pattern,
         mapping=mapping,
         columns=columns,
+        table=table,
+        boxes=boxes,
         dataset=dataset,
         allow_missing=allow_missing or None,
         progress=partial(progress, "names") if progress else None,

@@ -484,6 +484,15 @@ def test_siw_boxes_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
         [2, 12, 20, 98, 121, ""],
     ]
     assert manifest.about["left_out"] == {"neither image nor video": 1, "videos without a file of boxes": 1}
+    write_files(tmp_path, ["Test/live/153/153-2-1-1-1.m.mov", "Test/live/153/153-2-1-1-2.m.mov"])
+    write_files(tmp_path, ["Test/live/153/153-2-1-1-1.face", "Test/live/153/153-2-1-1-2.m.face"], text="1 2 11 22\n")
+    write_files(tmp_path, ["Train/live/003/003-1-1-1-1.face"])
+    manifest = index(tmp_path, "siw", boxes=True)
+    assert manifest.boxes is not None
+    assert manifest.boxes[["path", "frame", "w", "h"]].to_numpy().tolist() == [
+        ["Test/live/153/153-2-1-1-1.m.mov", 0, 10, 20],
+        ["Test/live/153/153-2-1-1-2.m.mov", 0, 10, 20],
+    ]
     (tmp_path / "Train/live/003/003-1-1-1-1.face").write_text("a b c d\n")
     with pytest.raises(ManifestError, match=r"003-1-1-1-1\.face: expected a row x1 y1 x2 y2 a frame"):
         index(tmp_path, "siw", boxes=True)

@@ -75,8 +75,10 @@ def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
     there = set(request.files)
     tables = []
     for done, path in enumerate(paths):
-        name = path.rpartition(".")[0] + ".face"
-        if name in there:
+        stem = path.rpartition(".")[0]
+        # A stray `.m` in a video's name need not be in that of its boxes.
+        name = next((each for each in (f"{stem}.face", f"{stem.removesuffix('.m')}.face") if each in there), None)
+        if name is not None:
             tables.append(_face_file(request.root / name, path))
         if request.progress is not None:
             request.progress(done + 1, len(paths))
@@ -88,11 +90,12 @@ def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
 
 def _face_file(file: Path, path: str) -> pd.DataFrame:
     try:
-        corners = np.loadtxt(file, ndmin=2, usecols=(0, 1, 2, 3))
+        text = file.read_text(encoding="utf-8")
+        corners = np.loadtxt(text.splitlines(), ndmin=2, usecols=(0, 1, 2, 3)) if text.strip() else np.empty((0, 4))
     except (OSError, ValueError) as error:
         raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}") from None
     size = corners[:, 2:] - corners[:, :2]
-    faces = (size > 0).all(axis=1)
+    faces = (size > 0).all(axis=1) & np.isfinite(corners).all(axis=1)
     x, y, w, h = np.hstack([corners[:, :2], size])[faces].T
     return pd.DataFrame({"path": path, "frame": np.flatnonzero(faces), "x": x, "y": y, "w": w, "h": h})
 
