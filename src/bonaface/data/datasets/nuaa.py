@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, read_lines, take
+from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, read_lines, tail, take
 
 __all__ = ["NUAA"]
 
@@ -19,9 +19,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     rows = labelled(names, names["kind"], _KINDS)
     listed = _official_lists(version.lower(), request)
     if listed:
-        rows = only_named(
-            rows, rows["kind"] + "/" + rows["path"].str.split("/").str[-2:].str.join("/"), listed, request
-        )
+        rows = only_named(rows, rows["kind"] + "/" + tail(rows["path"], 2), listed, request)
     else:
         split = rows["session"].map({"01": "train", "02": "train", "03": "test"})
         rows = take(rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03")
