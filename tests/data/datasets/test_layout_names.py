@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,62 @@ CASES = {
     "cefa": CEFA,
     "lcc_fasd": LCC_FASD,
 }
+
+
+# What copies made on other systems make of the folders' names.
+OTHER_CASE: list[tuple[str, str, Said]] = [
+    ("rose_youtu", "Train/5/G_NT_HS_g_E_9_1.mp4", ("bona_fide", "", "", "rose_youtu/9", "train")),
+    ("rose_youtu", "TEST/_13/Vm_NT_ZTE_wg_E_4_77.mp4", ("attack", "replay_mac", "replay", "rose_youtu/4", "test")),
+    (
+        "replay_attack",
+        "Devel/Real/client003_session01_webcam_authenticate_adverse_1.mov",
+        ("bona_fide", "", "", "replay_attack/003", "val"),
+    ),
+    (
+        "replay_attack",
+        "Train/Attack/Hand/attack_print_client001_session01_highdef_photo_adverse.mov",
+        ("attack", "print", "print", "replay_attack/001", "train"),
+    ),
+    (
+        "replay_mobile",
+        "Test/Attack/attack_client002_session01_mattescreen_fixed_mobile_photo_lightoff.mov",
+        ("attack", "mattescreen_photo", "replay", "replay_mobile/002", "test"),
+    ),
+    ("casia_fasd", "Train_Release/17/hr_4.avi", ("attack", "replay", "replay", "casia_fasd/train_17", "val")),
+    ("casia_fasd", "TEST_RELEASE/17/HR_1.AVI", ("bona_fide", "", "", "casia_fasd/test_17", "test")),
+    ("msu_mfsd", "scene01/Real/real_client002_laptop_SD_scene01.MOV", ("bona_fide", "", "", "msu_mfsd/002", "train")),
+    ("siw", "train/Live/003/003-1-1-1-1.MOV", ("bona_fide", "", "", "siw/003", "train")),
+    ("celeba_spoof", "data/Train/4980/Live/000003.JPG", ("bona_fide", "", "", "celeba_spoof/4980", "train")),
+    ("nuaa", "raw/clientraw/0001/0001_00_00_01_0.jpg", ("bona_fide", "", "", "nuaa/0001", "train")),
+    ("three_dmad", "Data/17_03_01.HDF5", ("attack", "mask_3d", "mask_3d", "three_dmad/17", "test")),
+    ("hkbu_mars_v1", "S3/07_03_01.MP4", ("attack", "mask_3d", "mask_3d", "hkbu_mars_v1/07", "test")),
+    (
+        "casia_surf",
+        "training/Real_Part/CLKJ_AS0005/real.rssdk/Color/101.jpg",
+        ("bona_fide", "", "", "casia_surf/CLKJ_AS0005", "train"),
+    ),
+    (
+        "lcc_fasd",
+        "LCC_FASD_Evaluation/Spoof/s_1.png",
+        ("attack", "unspecified", "other", "lcc_fasd/LCC_FASD_Evaluation/Spoof/s_1.png", "test"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("layout", "name", "said"), OTHER_CASE)
+def test_folders_are_known_in_any_case(tmp_path: Path, layout: str, name: str, said: Said) -> None:
+    manifest = index(write_files(tmp_path, [name]), layout, boxes=False)
+    (row,) = manifest.table[["label", "species", "category", "subject", "split"]].itertuples(index=False)
+    assert tuple(row) == said
+
+
+def test_celeba_lists_are_followed_in_any_case(tmp_path: Path) -> None:
+    write_files(tmp_path, ["data/Train/7/Spoof/000003.PNG", "data/Test/8/Live/000004.jpg"])
+    for side, name, marks in (("train", "Data/train/7/spoof/000003.png", [9, 1, 1, 1]), ("test", "", [])):
+        listed = {name: [0] * 40 + marks} if name else {"Data/test/8/live/000004.jpg": [0] * 44}
+        write_files(tmp_path, [f"metas/intra_test/{side}_label.json"], text=json.dumps(listed))
+    manifest = index(tmp_path, "celeba_spoof", protocol="intra_test", allow_missing=False)
+    assert manifest.table[["species", "split"]].to_numpy().tolist() == [["", "test"], ["phone", "train"]]
 
 
 @pytest.mark.parametrize("layout", CASES)

@@ -371,6 +371,9 @@ def test_msu_lists_of_two_digits(tmp_path: Path) -> None:
     (tmp_path / "test_sub_list.txt").write_text("13\nclient03\n")
     with pytest.raises(ManifestError, match="a person's number a line, found client03"):
         index(tmp_path, "msu_mfsd")
+    (tmp_path / "test_sub_list.txt").write_text("\n")
+    with pytest.raises(ManifestError, match="a person's number a line, found nothing"):
+        index(tmp_path, "msu_mfsd")
 
 
 # CelebA-Spoof

@@ -25,9 +25,10 @@ _SCENARIOS = {"warped": "warped_photo", "cut": "cut_photo", "replay": "replay"}
 
 
 def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    names = names.assign(take=names["take"].str.upper())
     rows = labelled(names, names["take"], _KINDS)
     # Client 3 of the test set is not client 3 of the training set.
-    side = rows["set"].str.removesuffix("_release")
+    side = rows["set"].str.lower()
     split = side
     if request.split != "official":
         split = side.mask((side == "train") & rows["client"].astype("int64").between(17, 20), "val")
@@ -48,7 +49,7 @@ CASIA_FASD = Layout(
     name="casia_fasd",
     title="CASIA-FASD",
     expects="{train_release,test_release}/CLIENT/{1..8,HR_1..HR_4}.avi",
-    names=(r"(?P<set>train_release|test_release)/(?P<client>\d+)/(?P<take>[1-8]|HR_[1-4])\.\w+",),
+    names=(r"(?i:(?P<set>train|test)_release/(?P<client>\d+)/(?P<take>[1-8]|HR_[1-4]))\.\w+",),
     rows=_rows,
     protocols=("low", "normal", "high", "warped", "cut", "replay", "overall"),
     splits=("with_val", "official"),

@@ -38,7 +38,8 @@ _SMALLEST = 4
 
 
 def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
-    key = tail(names["path"], 4)
+    names = names.assign(set=names["set"].str.lower(), kind=names["kind"].str.lower())
+    key = tail(names["path"], 4).str.lower()
     marks: dict[str, tuple[str, str, str]] = {}
     split_of: dict[str, str] = {}
     for split in ("train", "test"):
@@ -47,7 +48,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         split_of |= dict.fromkeys(read, split)
     if request.protocol:
         names = only_named(names, key, split_of, request)
-        key = tail(names["path"], 4)
+        key = tail(names["path"], 4).str.lower()
     else:
         names = names.assign(split=names["set"])
         if not marks:
@@ -71,7 +72,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
 
 
 def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, str, str]]:
-    """Person/class/file -> codes of spoof type, illumination and environment."""
+    """Set/person/class/file, in lower case -> codes of spoof type, illumination and environment."""
     name = request.find(f"metas/{protocol}/{split}_label.json")
     if name is None:
         if request.protocol:
@@ -83,7 +84,7 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
     try:
         entries = json.loads(path.read_bytes())
         return {
-            "/".join(key.replace("\\", "/").split("/")[-4:]): (
+            "/".join(key.replace("\\", "/").lower().split("/")[-4:]): (
                 "0" if values[_SPOOF] == 0 else str(values[_SPOOF_TYPE]),
                 str(values[_LIGHT]),
                 str(values[_PLACE]),
@@ -138,7 +139,7 @@ CELEBA_SPOOF = Layout(
     name="celeba_spoof",
     title="CelebA-Spoof",
     expects="Data/{train,test}/PERSON/{live,spoof}/ID.{jpg,png}, ID_BB.txt, metas/PROTOCOL/*_label.json",
-    names=(r"(?P<set>train|test)/(?P<subject>\d+)/(?P<kind>live|spoof)/(?P<image>[^/]+)\.\w+",),
+    names=(r"(?i:(?P<set>train|test)/(?P<subject>\d+)/(?P<kind>live|spoof)/)(?P<image>[^/]+)\.\w+",),
     rows=_rows,
     protocols=("intra_test", "protocol1", "protocol2"),
     has_boxes=True,

@@ -26,7 +26,7 @@ def _replay_attack(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     print_ = names["device"] == "print"
     code = (names["device"] + "_" + names["medium"]).mask(print_, "print").mask(names["device"] == "", "")
     rows = labelled(names, code, _REPLAY_ATTACK_KINDS)
-    rows = _with_sets(rows, _REPLAY_ATTACK_CLIENTS)
+    rows = _with_sets(rows.assign(support=rows["support"].str.lower()), _REPLAY_ATTACK_CLIENTS)
     which, _, support = request.protocol.partition("-")
     if which in _SUPPORTS:
         which, support = "grandtest", which
@@ -55,7 +55,7 @@ def _replay_mobile(names: pd.DataFrame, request: Request) -> pd.DataFrame:
 
 def _with_sets(rows: pd.DataFrame, clients: dict[str, str]) -> pd.DataFrame:
     """The set of the folder; of the persons' list for a copy without set folders."""
-    of_folder = rows["set"].map(_SETS).fillna("")
+    of_folder = rows["set"].str.lower().map(_SETS).fillna("")
     split = of_folder.mask(of_folder == "", split_by_person(rows["subject"], clients))
     return rows.assign(split=split)
 
@@ -92,16 +92,16 @@ REPLAY_ATTACK = Layout(
     title="Replay-Attack",
     expects="{train,devel,test}/real/client001_session01_webcam_authenticate_adverse_1.mov and attack/hand/…",
     names=(
-        r"(?:(?:replayattack-)?(?P<set>train|devel|test)/)?real/"
+        r"(?i:(?:(?:replayattack-)?(?P<set>train|devel|test)/)?real/)"
         r"client(?P<subject>\d+)_session(?P<session>\d+)_webcam_authenticate_(?P<lighting>controlled|adverse)_(?P<take>\d+)"
         r"\.\w+",
-        r"(?:(?:replayattack-)?(?P<set>train|devel|test)/)?attack/(?P<support>hand|fixed)/"
+        r"(?i:(?:(?:replayattack-)?(?P<set>train|devel|test)/)?attack/(?P<support>hand|fixed)/)"
         r"attack_(?P<device>print|mobile|highdef)_client(?P<subject>\d+)_session(?P<session>\d+)_"
         r"(?P<quality>highdef|mobile)_(?P<medium>photo|video)_(?P<lighting>controlled|adverse)\.\w+",
     ),
     rows=_replay_attack,
     protocols=_with_supports("grandtest", "print", "mobile", "highdef", "digitalphoto", "photo", "video"),
-    aside={"enrolment videos": r"(?:replayattack-)?enroll/.*"},
+    aside={"enrolment videos": r"(?i:(?:replayattack-)?enroll)/.*"},
 )
 
 REPLAY_MOBILE = Layout(
@@ -109,13 +109,13 @@ REPLAY_MOBILE = Layout(
     title="Replay-Mobile",
     expects="{train,devel,test}/real/client001_session01_authenticate_mobile_adverse.mov and attack/…",
     names=(
-        r"(?:(?P<set>train|devel|test)/)?real/client(?P<subject>\d+)_session(?P<session>\d+)_authenticate_"
+        r"(?i:(?:(?P<set>train|devel|test)/)?real/)client(?P<subject>\d+)_session(?P<session>\d+)_authenticate_"
         r"(?P<device>mobile|tablet)_(?P<lighting>adverse|controlled|diffuse|direct|lateral)\.\w+",
-        r"(?:(?P<set>train|devel|test)/)?attack/(?:(?:hand|fixed)/)?attack_client(?P<subject>\d+)_session(?P<session>\d+)_"
+        r"(?i:(?:(?P<set>train|devel|test)/)?attack/(?:(?:hand|fixed)/)?)attack_client(?P<subject>\d+)_session(?P<session>\d+)_"
         r"(?P<instrument>print|mattescreen)_(?P<support>hand|fixed)_(?P<device>mobile|tablet)_(?P<medium>photo|video)_"
         r"(?P<lighting>lighton|lightoff)\.\w+",
     ),
     rows=_replay_mobile,
     protocols=_with_supports("grandtest", "print", "mattescreen"),
-    aside={"enrolment videos": r"enroll/.*"},
+    aside={"enrolment videos": r"(?i:enroll)/.*"},
 )

@@ -44,8 +44,10 @@ def _listed(request: Request) -> dict[str, str]:
         if name is not None:
             lines = read_lines(request, name)
             bad = [line for line in lines if not line.isdigit()]
-            if bad:
-                raise ManifestError(f"{request.root / name}: expected a person's number a line, found {few(bad)}")
+            if bad or not lines:
+                raise ManifestError(
+                    f"{request.root / name}: expected a person's number a line, found {few(bad) or 'nothing'}"
+                )
             persons[split] = ", ".join(lines)
     return persons
 
@@ -55,7 +57,7 @@ MSU_MFSD = Layout(
     title="MSU-MFSD",
     expects="scene01/{real,attack}/…_client001_{laptop,android}_SD…_scene01.{mov,mp4}, *_sub_list.txt",
     names=(
-        r"(?:real|attack)/(?:real|attack)_client(?P<subject>\d+)_(?P<device>laptop|android)_SD"
+        r"(?i:real|attack)/(?:real|attack)_client(?P<subject>\d+)_(?P<device>laptop|android)_SD"
         r"(?:_(?P<medium>ipad_video|iphone_video|printed_photo))?_scene(?P<scene>\d+)\.\w+",
     ),
     rows=_rows,

@@ -14,6 +14,7 @@ _VERSIONS = ("Raw", "Face", "Normalized")
 
 
 def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    names = names.assign(kind=names["kind"].str.capitalize(), version=names["version"].str.capitalize())
     version = next(each for each in _VERSIONS if (names["version"] == each).any())
     names = take(names, names["version"] == version, request, "other versions of the same images")
     rows = labelled(names, names["kind"], _KINDS)
@@ -49,7 +50,7 @@ NUAA = Layout(
     title="NUAA Photograph Imposter",
     expects="{ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg, client_train_raw.txt and three more lists",
     names=(
-        r"(?P<kind>Client|Imposter)(?P<version>Raw|Face|Normalized)/\d{4}/(?P<subject>\d{4})_(?P<glasses>\d\d)_"
+        r"(?i:(?P<kind>Client|Imposter)(?P<version>Raw|Face|Normalized))/\d{4}/(?P<subject>\d{4})_(?P<glasses>\d\d)_"
         r"(?P<position>\d\d)_(?P<session>\d\d)_(?P<number>\d+)\.\w+",
     ),
     rows=_rows,

@@ -52,7 +52,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
 
 def _split_on_disk(rows: pd.DataFrame) -> str:
     """Which split the folders `train` and `test` follow; `token` where there are none."""
-    sides = rows[rows["side"] != ""]
+    sides = rows.assign(side=rows["side"].str.lower())[rows["side"] != ""]
     agreement = {
         name: (split_by_person(sides["subject"], of_split).replace("val", "train") == sides["side"]).mean()
         for name, of_split in _SPLITS.items()
@@ -84,7 +84,7 @@ ROSE_YOUTU = Layout(
     title="ROSE-Youtu",
     expects="files such as Mf_NT_5s_g_E_5_71.mp4 in any folders (distributed as train/5 and test/_13)",
     names=(
-        r"(?:(?P<side>train|test)/(?:.*/)?)?"
+        r"(?:(?P<side>(?i:train|test))/(?:.*/)?)?"
         r"(?P<code>G|Ps|Pq|Vl|Vm|Mc|Mf|Mu|Ml)_(?P<speech>T|NT)_(?P<device>HS|HW|IP|5s|ZTE)_(?P<glasses>g|wg)_"
         r"[^_/]+_(?P<subject>\d+)_(?P<number>\d+)\.\w+",
     ),

@@ -8,25 +8,25 @@ from bonaface.data.datasets.layouts import Layout, Request, labelled, take
 
 __all__ = ["CASIA_SURF", "CEFA", "LCC_FASD"]
 
-_SIDES = {"Training": "train", "Val": "val", "Testing": "test", "training": "train", "development": "val"}
+_SIDES = {"training": "train", "val": "val", "development": "val", "testing": "test", "evaluation": "test"}
 _CEFA_KINDS = {"1": ("", ""), "2": ("cloth", "print"), "3": ("photo", "print"), "4": ("screen", "replay")}
 
 
 def _casia_surf(names: pd.DataFrame, request: Request) -> pd.DataFrame:
-    names = take(names, names["modality"] == "color", request, "depth and infrared")
-    rows = labelled(names, names["kind"], {"real": ("", ""), "fake": ("unspecified", "other")})
-    return rows.assign(split=rows["set"].map(_SIDES)).drop(columns=["set", "kind", "modality", "image"])
+    names = take(names, names["modality"].str.lower() == "color", request, "depth and infrared")
+    rows = labelled(names, names["kind"].str.lower(), {"real": ("", ""), "fake": ("unspecified", "other")})
+    return rows.assign(split=rows["set"].str.lower().map(_SIDES)).drop(columns=["set", "kind", "modality", "image"])
 
 
 def _cefa(names: pd.DataFrame, request: Request) -> pd.DataFrame:
-    names = take(names, ~names["modality"].isin(["depth", "ir"]), request, "depth and infrared")
+    names = take(names, ~names["modality"].str.lower().isin(["depth", "ir"]), request, "depth and infrared")
     rows = labelled(names, names["pai"], _CEFA_KINDS)
     return rows.assign(subject=rows["race"] + "_" + rows["number"]).drop(columns=["number", "pai", "modality", "image"])
 
 
 def _lcc_fasd(names: pd.DataFrame, request: Request) -> pd.DataFrame:
-    rows = labelled(names, names["kind"], {"real": ("", ""), "spoof": ("unspecified", "other")})
-    return rows.assign(split=rows["set"].map(_SIDES).fillna("test")).drop(columns=["set", "kind", "image"])
+    rows = labelled(names, names["kind"].str.lower(), {"real": ("", ""), "spoof": ("unspecified", "other")})
+    return rows.assign(split=rows["set"].str.lower().map(_SIDES)).drop(columns=["set", "kind", "image"])
 
 
 CASIA_SURF = Layout(
@@ -34,8 +34,8 @@ CASIA_SURF = Layout(
     title="CASIA-SURF (colour stream)",
     expects="Training/{real_part,fake_part}/CLKJ_AS0001/….rssdk/color/1.jpg",
     names=(
-        r"(?P<set>Training|Val|Testing)/(?P<kind>real|fake)_part/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
-        r"(?P<modality>color|depth|ir)/(?P<image>[^/]+)\.\w+",
+        r"(?i:(?P<set>Training|Val|Testing)/(?P<kind>real|fake)_part)/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
+        r"(?P<modality>(?i:color|depth|ir))/(?P<image>[^/]+)\.\w+",
     ),
     rows=_casia_surf,
 )
@@ -55,6 +55,6 @@ LCC_FASD = Layout(
     name="lcc_fasd",
     title="LCC-FASD",
     expects="LCC_FASD_{training,development,evaluation}/{real,spoof}/…",
-    names=(r"[^/]*_(?P<set>training|development|evaluation)/(?P<kind>real|spoof)/(?P<image>.+)\.\w+",),
+    names=(r"[^/]*_(?i:(?P<set>training|development|evaluation)/(?P<kind>real|spoof))/(?P<image>.+)\.\w+",),
     rows=_lcc_fasd,
 )
