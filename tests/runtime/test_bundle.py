@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import pickle
+import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -120,7 +122,55 @@ def test_one_flipped_bit_in_a_zip_is_found(tiny: Bundle, tmp_path: Path):
         load_bundle(file)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("place", ["../../{}", "/tmp/{}", "a/../{}", "{0}/{0}"])
+def test_files_of_a_zip_lie_at_its_top_or_in_one_folder(tiny: Bundle, tmp_path: Path, place: str):
+    files = {place.format(name): content for name, content in tiny.contents.items()}
+    with pytest.raises(BundleError, match=r"holds files at .*; expected those of one bundle, at the top of the zip"):
+        load_bundle(zipped(tmp_path / "slip.zip", files))
+
+
+def test_a_zip_that_unpacks_to_far_more_than_its_length_is_not_unpacked(tiny: Bundle, tmp_path: Path):
+    bomb = zipped(tmp_path / "bomb.zip", {**tiny.contents, "weights.bin": bytes(100 << 20)})
+    tracemalloc.start()
+    with pytest.raises(BundleError, match=r"unpacks from .* to 1\d\d MB, as no weights do"):
+        load_bundle(bomb)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 << 20
+
+
+def test_what_is_not_listed_is_refused_unread_however_much_it_is(tiny: Bundle, tmp_path: Path):
+    files = {**tiny.contents, **{f"{number}.txt": b"" for number in range(20_000)}}
+    file = zipped(tmp_path / "many.zip", files)
+    start = time.perf_counter()
+    with pytest.raises(BundleError, match=r"0.txt, 1.txt, .* and 19995 more, which bundle.json does not list"):
+        load_bundle(file)
+    assert time.perf_counter() - start < 20
+
+
+def test_weights_are_stored_unpacked_so_that_nobody_waits_for_them(tiny: Bundle, tmp_path: Path):
+    write_bundle(replace(tiny, path=tmp_path / "model.bonaface"))
+    with zipfile.ZipFile(tmp_path / "model.bonaface") as archive:
+        kinds = {info.filename: info.compress_type for info in archive.infolist()}
+    assert kinds["model.onnx"] == kinds["model.safetensors"] == zipfile.ZIP_STORED
+    assert kinds["bundle.json"] == zipfile.ZIP_DEFLATED
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "", '{"a": "\xff"}'], ids=["deep", "empty", "latin-1"])
+def test_a_card_that_is_no_json_is_one_line(folder: Path, content: str):
+    (folder / "bundle.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(BundleError, match=r"bundle.json is not JSON"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, True, 1.0])
 def test_an_unknown_version_is_refused(folder: Path, version: object):
     card = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps({**card, "format": version}))

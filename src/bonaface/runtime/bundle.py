@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +60,10 @@ ZIP_SUFFIXES = (".bonaface", ".zip")
 
 README = "README.md"
 _MOST_BYTES = 4 << 30
+_MOST_CARD_BYTES = 16 << 20
+_MOST_UNPACKED = 20
+"""A zip that unpacks to more than this times its length is no bundle: weights hardly pack at all."""
+_WEIGHTS = (".onnx", ".safetensors", ".bin")
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -119,17 +125,19 @@ def load_bundle(path: str | Path) -> Bundle:
     and for weights of another network than the card's.
     """
     path = Path(path)
-    contents = _read_zip(path) if path.is_file() else _read_folder(path)
-    if "bundle.json" not in contents:
-        raise BundleError(f"{path} holds no bundle.json; expected a bundle as `bonaface train` or `export` writes it")
-    card = _parse_card(path, contents["bundle.json"])
-    missing = sorted(set(card.files) - set(contents))
-    if missing:
-        raise BundleError(f"{path} lacks {few(missing)}, which its bundle.json lists; copy the whole bundle")
-    unlisted = sorted(set(contents) - set(card.files) - {"bundle.json"})
-    if unlisted:
-        pickled = " (a pickle, which can run any code when it is opened)" if _pickled(unlisted) else ""
-        raise BundleError(f"{path} holds {few(unlisted)}{pickled}, which bundle.json does not list; take it out")
+    with _zip_shelf(path) if path.is_file() else _folder_shelf(path) as shelf:
+        if "bundle.json" not in shelf.sizes:
+            raise BundleError(
+                f"{path} holds no bundle.json; expected a bundle as `bonaface train` or `export` writes it"
+            )
+        if shelf.sizes["bundle.json"] > _MOST_CARD_BYTES:
+            raise BundleError(f"{path}/bundle.json is longer than the {_MOST_CARD_BYTES >> 20} MB of any card")
+        card_json = shelf.read("bundle.json")
+        card = _parse_card(path, card_json)
+        # What the card does not list is refused before it is read: a zip may hold a thousand times its own length.
+        _check_listing(path, card, set(shelf.sizes))
+        _check_size(path, sum(shelf.sizes[name] for name in card.files))
+        contents = {"bundle.json": card_json, **{name: shelf.read(name) for name in card.files}}
     changed = [name for name, digest in card.files.items() if hashlib.sha256(contents[name]).hexdigest() != digest]
     if changed:
         raise BundleError(
@@ -187,12 +195,15 @@ def _write_folder(bundle: Bundle, fresh: Path) -> None:
 
 
 def _write_zip(bundle: Bundle, fresh: Path) -> None:
-    """The same content gives the same bytes: files in order of name, all of one time."""
+    """The same content gives the same bytes: files in order of name, all of one time.
+
+    Weights are stored as they are: packing saves a tenth of them and makes the first verdict wait for unpacking.
+    """
     target = fresh / "bundle.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in sorted(bundle.contents):
             info = zipfile.ZipInfo(name, _SAME_TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_STORED if name.endswith(_WEIGHTS) else zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
             archive.writestr(info, bundle.contents[name])
     with target.open("rb+") as file:
@@ -215,38 +226,79 @@ def _is_zipped_bundle(path: Path) -> bool:
         return False
 
 
-def _read_folder(path: Path) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class _Shelf:
+    """What lies in a bundle's folder or zip: bytes by name, and how to get them."""
+
+    sizes: Mapping[str, int]
+    read: Callable[[str], bytes]
+
+
+@contextmanager
+def _folder_shelf(path: Path) -> Iterator[_Shelf]:
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}; expected the folder or zip that `bonaface train` or `export` writes")
-    if not (path / "bundle.json").is_file() and (path / "bundle" / "bundle.json").is_file():
-        return _read_folder(path / "bundle")
     if not (path / "bundle.json").is_file():
-        return {}
+        path = path / "bundle" if (path / "bundle" / "bundle.json").is_file() else path
     try:
         # Hidden files are those of file managers and version control; nothing of a bundle is hidden.
         files = [item for item in sorted(path.iterdir()) if item.is_file() and not item.name.startswith(".")]
-        _check_size(path, sum(item.stat().st_size for item in files))
-        return {item.name: item.read_bytes() for item in files}
+        yield _Shelf({item.name: item.stat().st_size for item in files}, lambda name: (path / name).read_bytes())
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
+@contextmanager
+def _zip_shelf(path: Path) -> Iterator[_Shelf]:
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [info for info in archive.infolist() if not info.is_dir()]
-            names = [Path(info.filename).name for info in entries]
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise BundleError(f"{path} holds {few(twice)} more than once; make the zip of one bundle again")
-            _check_size(path, sum(info.file_size for info in entries))
-            kept = [(name, info) for name, info in zip(names, entries, strict=True) if not name.startswith(".")]
-            return {name: archive.read(info) for name, info in kept}
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            entries = _entries(path, archive)
+            unpacked, packed = sum(info.file_size for info in entries.values()), path.stat().st_size
+            if unpacked > _MOST_UNPACKED * max(packed, 4 << 20):
+                raise BundleError(
+                    f"{path} unpacks from {packed / 1e6:.1f} to {unpacked / 1e6:.0f} MB, as no weights do; "
+                    "it is not a bundle, or a damaged one"
+                )
+            yield _Shelf(
+                {name: info.file_size for name, info in entries.items()}, lambda name: archive.read(entries[name])
+            )
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise BundleError(
             f"{path} is not a bundle (a folder, or a zip of one), or a damaged one: {error}; fetch or make it again"
         ) from None
     except (OSError, RuntimeError, NotImplementedError) as error:
         raise BundleError(f"{path} is not a bundle that can be read (a folder, or a zip of one): {error}") from None
+
+
+def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip by name: at its top, or all in one folder, as a zip of the folder has them."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    folders: set[str] = set()
+    twice: list[str] = []
+    for info in archive.infolist():
+        folder, _, name = info.filename.rpartition("/")
+        if info.is_dir() or name.startswith("."):
+            continue
+        if name in found:
+            twice.append(name)
+        found[name] = info
+        folders.add(folder)
+    if twice:
+        raise BundleError(f"{path} holds {few(sorted(set(twice)))} more than once; make the zip of one bundle again")
+    if len(folders) > 1 or any(part in {"", ".", ".."} for folder in folders if folder for part in folder.split("/")):
+        raise BundleError(
+            f"{path} holds files at {few(sorted(folders), limit=3)!r}; expected those of one bundle, at the top of the zip "
+            "or in one folder"
+        )
+    return found
+
+
+def _check_listing(path: Path, card: BundleCard, held: set[str]) -> None:
+    if missing := sorted(set(card.files) - held):
+        raise BundleError(f"{path} lacks {few(missing)}, which its bundle.json lists; copy the whole bundle")
+    if unlisted := sorted(held - set(card.files) - {"bundle.json"}):
+        pickled = " (a pickle, which can run any code when it is opened)" if _pickled(unlisted) else ""
+        raise BundleError(f"{path} holds {few(unlisted)}{pickled}, which bundle.json does not list; take it out")
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -281,10 +333,10 @@ def _pickled(names: list[str]) -> bool:
 def _parse_card(path: Path, content: bytes) -> BundleCard:
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}/bundle.json is not JSON: {error}") from None
     version = values.get("format") if isinstance(values, dict) else None
-    if version != FORMAT:
+    if type(version) is not int or version != FORMAT:
         raise BundleError(
             f"{path} is a bundle of format {version!r}; this Bonaface reads format {FORMAT}: "
             "use the Bonaface that wrote it, or export it again"

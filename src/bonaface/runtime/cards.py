@@ -126,7 +126,7 @@ class BundleCard(Card):
     network: dict[str, Any] = {}
     input: InputCard
     output: OutputCard
-    crop_scale: float = Field(gt=0)
+    crop_scale: float = Field(gt=0, le=100)
     resize: int | None = Field(None, ge=32, le=2048)
     detector: DetectorCard
     operating_points: dict[Kind, OperatingPoint] = {}
