@@ -119,6 +119,15 @@ def rose_youtu() -> Iterator[Entry]:
                 yield Entry(f"{place}/{name}", kind, str(person), place.partition("/")[0])
 
 
+def rose_youtu_clients() -> Iterator[Entry]:
+    for side, client, (kind, code, species) in product(
+        ("adaptation", "test"), (1, 2), (("real", "G", ""), ("mask", "Mc", "paper_mask_cropped"))
+    ):
+        person = client + 1
+        video = f"{person}_{code}_NT_5s_g_E_{person}_{'1' if side == 'test' else '2'}"
+        yield Entry(f"rgb/{side}/{client}/{kind}/{video}/0.jpg", species, str(person), side)
+
+
 def replay_attack() -> Iterator[Entry]:
     clients = {
         "train": [1, 2, 4, 6, 7, 8, 12, 16, 18, 25, 27, 103, 105, 108, 110],
@@ -368,6 +377,7 @@ CORPORA: dict[str, Callable[[], Iterator[Entry]]] = {
     "folder": folder,
     "csv": csv,
     "rose_youtu": rose_youtu,
+    "rose_youtu_clients": rose_youtu_clients,
     "replay_attack": replay_attack,
     "casia_fasd": casia_fasd,
     "msu_mfsd": msu_mfsd,

@@ -284,6 +284,39 @@ def test_the_split_that_the_disk_has_is_used_and_said(tmp_path: Path, names: lis
     assert manifest.table["split"].tolist() == chosen.table["split"].tolist()
 
 
+CLIENT_FRAMES = [
+    "rgb/adaptation/1/real/2_G_NT_5s_g_E_2_1/0.jpg",
+    "rgb/adaptation/10/real/22_G_NT_ZTE_wg_E_22_9/0.jpg",
+    "rgb/test/1/real/2_G_NT_HS_wg_E_2_3/12.jpg",
+    "rgb/test/2/mask/3_Mc_T_IP_g_E_3_71/0.jpg",
+]
+
+
+def test_the_client_specific_release_has_rose_youtus_persons(tmp_path: Path) -> None:
+    manifest = index(write_files(tmp_path, CLIENT_FRAMES), "rose_youtu_clients")
+    columns = ["species", "subject", "split", "client", "device", "speech", "image"]
+    assert manifest.table[columns].to_numpy().tolist() == [
+        ["", "rose_youtu/2", "train", "1", "5s", "silent", "0"],
+        ["", "rose_youtu/22", "train", "10", "ZTE", "silent", "0"],
+        ["", "rose_youtu/2", "test", "1", "HS", "silent", "12"],
+        ["paper_mask_cropped", "rose_youtu/3", "test", "2", "IP", "talking", "0"],
+    ]
+    assert any("the same clients stand in both" in note for note in manifest.notes)
+
+
+def test_the_lists_of_the_client_specific_release(tmp_path: Path) -> None:
+    write_files(tmp_path, CLIENT_FRAMES)
+    write_files(tmp_path, ["adaptation_list.txt"], text="1/real/2_G_NT_5s_g_E_2_1/0 1 0\n")
+    write_files(tmp_path, ["test_list.txt"], text="2/mask/3_Mc_T_IP_g_E_3_71/0 2 1\n")
+    assert counts(index(tmp_path, "rose_youtu_clients")) == {"train": (1, 0), "test": (0, 1)}
+    write_files(tmp_path, ["test_list.txt"], text="2/mask/3_Mc_T_IP_g_E_3_71/1 2 1\n")
+    with pytest.raises(ManifestError, match=r"1 of the 2 names in its lists have no file \(test/2/mask/3_Mc"):
+        index(tmp_path, "rose_youtu_clients")
+    write_files(tmp_path, ["test_list.txt"], text="2/mask/3_Mc_T_IP_g_E_3_71/0 2 0\n")
+    with pytest.raises(ManifestError, match=r"test_list\.txt: expected lines such as 1/real/2_G_NT_5s_g_E_2_1/0 1 0"):
+        index(tmp_path, "rose_youtu_clients")
+
+
 # Lists
 
 

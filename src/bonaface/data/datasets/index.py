@@ -20,7 +20,7 @@ from bonaface.data.datasets.masks import HKBU_MARS_V1, THREE_DMAD
 from bonaface.data.datasets.msu_mfsd import MSU_MFSD
 from bonaface.data.datasets.nuaa import NUAA
 from bonaface.data.datasets.oulu_npu import OULU_NPU
-from bonaface.data.datasets.rose_youtu import ROSE_YOUTU
+from bonaface.data.datasets.rose_youtu import ROSE_YOUTU, ROSE_YOUTU_CLIENTS
 from bonaface.data.datasets.siw import SIW
 from bonaface.data.datasets.surf import CASIA_SURF, CEFA, LCC_FASD
 from bonaface.data.datasets.table import TABLE, find_table, table_rows
@@ -36,6 +36,7 @@ _LAYOUTS = (
     FOLDER,
     TABLE,
     ROSE_YOUTU,
+    ROSE_YOUTU_CLIENTS,
     REPLAY_ATTACK,
     CASIA_FASD,
     MSU_MFSD,

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, split_by_person, take
+from bonaface.data.datasets.layouts import (
+    Layout,
+    Request,
+    labelled,
+    only_named,
+    read_lines,
+    split_by_person,
+    tail,
+    take,
+)
+from bonaface.errors import ManifestError, few
 
-__all__ = ["ROSE_YOUTU"]
+__all__ = ["ROSE_YOUTU", "ROSE_YOUTU_CLIENTS"]
 
 _KINDS = {
     "G": ("", ""),
@@ -31,6 +41,7 @@ _SPLITS = {
         "test": "4, 6, 7, 10, 11, 14, 17, 18, 21, 23",
     },
 }
+_CLIENT_SPLITS = {"adaptation": "train", "test": "test"}
 _BASELINE = (1391, 350, 1748)
 """Videos that the published baseline trains and validates on, out of those of its two splits together."""
 
@@ -40,14 +51,45 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     split = "token" if request.protocol == "baseline" else request.split or _split_on_disk(rows)
     by = "by the numbers in the names" if split == "token" else "by the distributed folders"
     request.notes.append(f"split: {split}, {by}; the other of ROSE-Youtu's two splits gives other figures")
-    rows = rows.assign(
-        split=split_by_person(rows["subject"], _SPLITS[split]),
-        speech=rows["speech"].map({"T": "talking", "NT": "silent"}),
-        glasses=rows["glasses"].map({"g": "with", "wg": "without"}),
-    )
+    rows = _spelled_out(rows.assign(split=split_by_person(rows["subject"], _SPLITS[split])))
     if request.protocol == "baseline":
         rows = _baseline(rows, request)
     return rows.drop(columns=["code", "side"])
+
+
+def _spelled_out(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(
+        speech=rows["speech"].map({"T": "talking", "NT": "silent"}),
+        glasses=rows["glasses"].map({"g": "with", "wg": "without"}),
+    )
+
+
+def _client_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+    rows = _spelled_out(labelled(names, names["code"], _KINDS))
+    side = rows["side"].str.lower()
+    lists = {side: name for side in _CLIENT_SPLITS if (name := request.find(f"{side}_list.txt")) is not None}
+    if len(lists) == len(_CLIENT_SPLITS):
+        key = side + "/" + tail(rows["path"].str.rpartition(".")[0], 4)
+        rows = only_named(rows, key, _listed_frames(lists, request), request)
+    else:
+        rows = rows.assign(split=side.map(_CLIENT_SPLITS))
+    request.notes.append("split: adaptation trains, test tests; the same clients stand in both, as this release has it")
+    # The persons are those of ROSE-Youtu, under whichever layout they come.
+    return rows.assign(dataset=ROSE_YOUTU.name).drop(columns=["code", "side"])
+
+
+def _listed_frames(lists: dict[str, str], request: Request) -> dict[str, str]:
+    """Side/client/kind/video/frame -> split, from lines such as `1/real/2_G_NT_5s_g_E_2_1/0 1 0`."""
+    split_of: dict[str, str] = {}
+    for side, name in lists.items():
+        for line in read_lines(request, name):
+            path, *marks = line.split()
+            if len(marks) != 2 or marks[1] not in ("0", "1") or (marks[1] == "0") != ("_G_" in path):
+                raise ManifestError(
+                    f"{request.root / name}: expected lines such as 1/real/2_G_NT_5s_g_E_2_1/0 1 0, found {few([line])}"
+                )
+            split_of[f"{side}/{path}"] = _CLIENT_SPLITS[side]
+    return split_of
 
 
 def _split_on_disk(rows: pd.DataFrame) -> str:
@@ -79,16 +121,25 @@ def _baseline(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     return take(rows.assign(split=split), split != "", request)
 
 
+_FIELDS = (
+    r"(?P<code>G|Ps|Pq|Vl|Vm|Mc|Mf|Mu|Ml)_(?P<speech>T|NT)_(?P<device>HS|HW|IP|5s|ZTE)_(?P<glasses>g|wg)_"
+    r"[^_/]+_(?P<subject>\d+)_(?P<number>\d+)"
+)
+
 ROSE_YOUTU = Layout(
     name="rose_youtu",
     title="ROSE-Youtu",
     expects="files such as Mf_NT_5s_g_E_5_71.mp4 in any folders (distributed as train/5 and test/_13)",
-    names=(
-        r"(?:(?P<side>(?i:train|test))/(?:.*/)?)?"
-        r"(?P<code>G|Ps|Pq|Vl|Vm|Mc|Mf|Mu|Ml)_(?P<speech>T|NT)_(?P<device>HS|HW|IP|5s|ZTE)_(?P<glasses>g|wg)_"
-        r"[^_/]+_(?P<subject>\d+)_(?P<number>\d+)\.\w+",
-    ),
+    names=(rf"(?:(?P<side>(?i:train|test))/(?:.*/)?)?{_FIELDS}\.\w+",),
     rows=_rows,
     protocols=("baseline",),
     splits=("token", "folder"),
+)
+
+ROSE_YOUTU_CLIENTS = Layout(
+    name="rose_youtu_clients",
+    title="ROSE-Youtu, client-specific release (frames)",
+    expects="{adaptation,test}/CLIENT/{real,mask,…}/2_G_NT_5s_g_E_2_1/0.jpg, adaptation_list.txt and test_list.txt",
+    names=(rf"(?P<side>(?i:adaptation|test))/(?P<client>\d+)/[^/]+/\d+_{_FIELDS}/(?P<image>[^/]+)\.\w+",),
+    rows=_client_rows,
 )
