@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -581,29 +581,35 @@ def predict_command(
     if faces not in ("largest", "all", "refuse"):
         raise SettingsError(f"--faces {faces}: expected largest, all or refuse")
     outcomes = set()
-    for verdict in bonaface.predict(
-        bundle,
-        *sources,
-        faces=faces,  # type: ignore[arg-type]
-        frames=frames,
-        save=save,
-        detector=detector,
-        detector_weights=weights,
-        threads=threads,
-        variant=variant,
-        backend=backend,
-        root=root,
-        seconds=seconds,
-    ):
-        outcomes.add(verdict.outcome.value)
-        if as_json:
-            line = json.dumps(verdict_row(verdict), ensure_ascii=False)
-        else:
-            score = "     -" if verdict.score is None else f"{verdict.score:.4f}"
-            reason = f"  ({verdict.reason})" if verdict.reason else ""
-            line = f"{verdict.outcome.value:<13} {score}  threshold {verdict.threshold:.4f}  {verdict.source}{reason}"
-        typer.echo(line)
-        sys.stdout.flush()
+    # On a terminal the verdicts themselves show how far it is; where they go elsewhere, a bar does.
+    unseen = sys.stderr.isatty() and not sys.stdout.isatty()
+    with _progress() if unseen else nullcontext() as progress:
+        for verdict in bonaface.predict(
+            bundle,
+            *sources,
+            faces=faces,  # type: ignore[arg-type]
+            frames=frames,
+            save=save,
+            detector=detector,
+            detector_weights=weights,
+            threads=threads,
+            variant=variant,
+            backend=backend,
+            root=root,
+            seconds=seconds,
+            progress=progress,
+        ):
+            outcomes.add(verdict.outcome.value)
+            if as_json:
+                line = json.dumps(verdict_row(verdict), ensure_ascii=False)
+            else:
+                score = "     -" if verdict.score is None else f"{verdict.score:.4f}"
+                reason = f"  ({verdict.reason})" if verdict.reason else ""
+                line = (
+                    f"{verdict.outcome.value:<13} {score}  threshold {verdict.threshold:.4f}  {verdict.source}{reason}"
+                )
+            typer.echo(line)
+            sys.stdout.flush()
     raise typer.Exit(1 if "attack" in outcomes else 0 if outcomes == {"bona_fide"} else 3)
 
 
@@ -816,7 +822,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     ]
     tasks: dict[str, Any] = {}
-    bars = Progress(*columns, console=console, disable=not console.is_terminal)
+    # Left to itself it would draw what goes to stdout onto the terminal, even where stdout is a file.
+    redirect = sys.stdout.isatty()
+    bars = Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=redirect)
 
     def report(stage: str, done: int, total: int) -> None:
         # Live only while a stage is under way: training draws a bar of its own.

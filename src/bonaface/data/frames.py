@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,11 +52,20 @@ class Frames:
     chosen one (None where it does not say), and `note` says what was wrong: nothing, truncated, variable rate.
     """
 
-    def __init__(self, source: Media, *, count: int | Literal["all"], flip: str = "", first: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Media,
+        *,
+        count: int | Literal["all"],
+        flip: str = "",
+        first: int | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.expected: int | None = None
         self.decoded = 0
         self.note = ""
         self._flip = flip
+        self._stop = stop
         self._reader: VideoReader | Hdf5Reader | None = None
         self._wanted: set[int] | None = {0}
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
@@ -93,7 +102,7 @@ class Frames:
                 self.decoded += 1
                 yield Frame(index, None, picture[::-1].copy() if self._flip == "vertical" else picture)
             return
-        for index, time, picture in reader.frames(self._wanted, flip=self._flip):
+        for index, time, picture in reader.frames(self._wanted, flip=self._flip, stop=self._stop):
             self.decoded = reader.decoded
             yield Frame(index, time, picture)
         self.decoded = reader.decoded
@@ -129,13 +138,20 @@ class Frames:
             self._reader.close()
 
 
-def open_frames(source: Media, *, count: int | Literal["all"] = 1, flip: str = "", first: int | None = None) -> Frames:
+def open_frames(
+    source: Media,
+    *,
+    count: int | Literal["all"] = 1,
+    flip: str = "",
+    first: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Frames:
     """Open an image, a burst or a video for `count` evenly spaced frames, the first always among them; an image has one.
 
-    `first` says how many frames of a video, from its start on, they are taken from.
-    `flip="vertical"` undoes a stored vertical flip. Raises MediaError, here or while iterating.
+    `first` says how many frames of a video, from its start on, they are taken from. `flip="vertical"` undoes a stored
+    vertical flip; a video ends early once `stop` says so. Raises MediaError, here or while iterating.
     """
-    return Frames(source, count=count, flip=flip, first=first)
+    return Frames(source, count=count, flip=flip, first=first, stop=stop)
 
 
 def open_video(source: Path | bytes) -> VideoReader | Hdf5Reader:

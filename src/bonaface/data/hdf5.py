@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,11 @@ class Hdf5Reader:
         return colour, channels_first
 
     def frames(
-        self, wanted: set[int] | None, *, flip: str = ""
+        self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
-        """Index, None (the file has no times) and RGB picture of the wanted frames (None: all), in order."""
+        """Index, None (the file has no times) and RGB picture of the wanted frames (None: all), in order, until `stop`."""
         for index in range(self.info.frames) if wanted is None else sorted(wanted):
-            if index >= self.info.frames:
+            if index >= self.info.frames or stop():
                 return
             try:
                 stored = np.asarray(self._colour[index], dtype=np.uint8)

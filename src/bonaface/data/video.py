@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,16 @@ class VideoReader:
         return info
 
     def frames(
-        self, wanted: set[int] | None, *, flip: str = ""
+        self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
         """Index, time in seconds and upright RGB picture of the wanted frames (None: all), in order.
 
-        Decoding stops after the last wanted one. Damage ends the video early: see `decoded` and `damage`.
+        Decoding stops after the last wanted one, and as soon as `stop` says so. Damage ends the video early: see
+        `decoded` and `damage`.
         """
         last = max(wanted) if wanted else None
         decoder = self._container.decode(self._stream)
-        while True:
+        while not stop():
             try:
                 frame = next(decoder, None)
                 if frame is None:

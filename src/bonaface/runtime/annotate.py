@@ -20,6 +20,11 @@ from bonaface.verdicts import FrameScore, Label, Verdict
 __all__ = ["annotated", "write_annotated_image", "write_annotated_video"]
 
 _COLOURS = {"bona_fide": (0, 158, 115), "attack": (213, 94, 0)}
+_MARKS = {
+    "bona_fide": (((0.2, 0.5), (0.42, 0.75), (0.8, 0.25)),),
+    "attack": (((0.22, 0.22), (0.78, 0.78)), ((0.22, 0.78), (0.78, 0.22))),
+}
+"""A tick and a cross in a square of side 1, for who does not tell the colours apart."""
 _OTHER = (120, 120, 120)
 _CHUNK = 32
 """Frames of a video that are held at once."""
@@ -51,7 +56,7 @@ def annotated(
         x, y, w, h = frame.box
         _frame(pen, (x, y, x + w, y + h), colour, width=max(round(3 * unit), 2), broken=outcome != "bona_fide")
     head = f"{words}   threshold {threshold:.3f}" + (f"   {title}" if title else "")
-    _label(pen, head, colour, font, pad=round(6 * unit))
+    _label(pen, head, colour, font, pad=round(6 * unit), mark=_MARKS.get(outcome, ()))
     if trace:
         _trace(pen, image.size, trace, threshold, unit)
     return np.asarray(image, dtype=np.uint8)
@@ -158,10 +163,16 @@ def _label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     *,
     pad: int,
+    mark: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     pen.rectangle((0, 0, right - left + 3 * pad + bottom, bottom - top + 2 * pad), fill=(0, 0, 0, 190))
-    pen.rectangle((pad, pad, pad + bottom - top, pad + bottom - top), fill=colour)
+    side = bottom - top
+    pen.rectangle((pad, pad, pad + side, pad + side), fill=colour)
+    for line in mark:
+        pen.line(
+            [(pad + x * side, pad + y * side) for x, y in line], fill=(255, 255, 255), width=max(round(side / 7), 1)
+        )
     pen.text((2 * pad + bottom - top, pad - top), text, fill=(255, 255, 255), font=font)
 
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,15 +110,17 @@ class Pipeline:
     def score(self, sources: Iterable[Source], *, frames: int, keep_crops: bool = False) -> Iterator[Sample]:
         """Score presentations in the order given, `frames` evenly spaced frames of each video.
 
-        Decoding and detecting run ahead in threads, a bounded number of presentations at a time.
+        Decoding and detecting run ahead in threads, a bounded number of presentations at a time. Closed early, it leaves
+        them in the middle of a video.
         """
+        ended = threading.Event()
         waiting: deque[Future[Prepared]] = deque()
         sources = iter(sources)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
         try:
             ready: list[Prepared] = []
             for source in sources:
-                waiting.append(pool.submit(self.prepare, source, frames=frames))
+                waiting.append(pool.submit(self.prepare, source, frames=frames, stop=ended.is_set))
                 if len(waiting) > 2 * self._threads:
                     ready.append(waiting.popleft().result())
                     if sum(len(found.crops) for found in ready) >= BATCH:
@@ -127,6 +129,7 @@ class Pipeline:
             ready += [future.result() for future in waiting]
             yield from self.finish(ready, keep_crops=keep_crops)
         finally:
+            ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     def judge(self, sources: Iterable[Source], *, kind: Literal["image", "video"] = "video") -> Iterator[Verdict]:
@@ -158,17 +161,17 @@ class Pipeline:
             self._local.detector = detector
         return detector
 
-    def prepare(self, source: Source, *, frames: int) -> Prepared:
+    def prepare(self, source: Source, *, frames: int, stop: Callable[[], bool] = lambda: False) -> Prepared:
         """Decode, detect and crop: everything before the network, for one presentation, from any thread.
 
-        `frames` of a video or a burst are taken, evenly spaced.
+        `frames` of a video or a burst are taken, evenly spaced; a video is left once `stop` says so.
         """
         found = Prepared(source, [], [])
         clock = time.perf_counter
         detector = self._detector()
         started = clock()
         try:
-            with open_frames(source.path, count=frames, flip=source.flip, first=source.first) as opened:
+            with open_frames(source.path, count=frames, flip=source.flip, first=source.first, stop=stop) as opened:
                 for frame in opened:
                     found.seconds["decode"] += clock() - started
                     started = clock()

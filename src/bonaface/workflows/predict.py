@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import glob
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +44,9 @@ def predict(
     backend: str | None = None,
     root: str | Path | None = None,
     seconds: float | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Verdict]:
-    """Yield a verdict for each presentation, in the order given, at the bundle's own thresholds.
+    """Yield a verdict for each presentation, in the order given and cameras last, at the bundle's own thresholds.
 
     An image is judged at the operating point for one image, a video at that for a video, over `frames` evenly spaced
     frames (by default the bundle's). A camera gives a verdict about every second until `seconds` have passed, or for
@@ -67,7 +69,7 @@ def predict(
         threads=threads,
         backend=backend,
     )
-    return _verdicts(pipeline, model, files, cameras, frames=frames, folder=folder, seconds=seconds)
+    return _verdicts(pipeline, model, files, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress)
 
 
 def _verdicts(
@@ -79,17 +81,22 @@ def _verdicts(
     frames: int | None,
     folder: Path | None,
     seconds: float | None,
+    progress: Callable[[str, int, int], None] | None,
 ) -> Iterator[Verdict]:
+    done = 0
     for kind, group in _by_kind(files):
         point = model.operating_point(kind)
         count = point.frames if frames is None or kind == "image" else frames
-        for number, (source, sample) in enumerate(zip(group, pipeline.score(group, frames=count), strict=True)):
+        for source, sample in zip(group, pipeline.score(group, frames=count), strict=True):
             verdict = verdict_of(sample, point, bundle=model.id)
             if folder is not None:
-                _save(pipeline, source, verdict, point, kind, folder, number)
+                _save(pipeline, source, verdict, point, kind, folder)
+            done += 1
+            if progress:
+                progress("judged", done, len(files))
             yield verdict
     for camera in cameras:
-        yield from _watch(pipeline, model, int(str(camera)), frames=frames, seconds=seconds)
+        yield from _watch(pipeline, model, int(str(camera)), frames=frames, seconds=seconds, folder=folder)
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:
@@ -238,13 +245,9 @@ def _save(
     point: OperatingPoint,
     kind: Literal["image", "video"],
     folder: Path,
-    number: int,
 ) -> None:
     """The annotated copy of one presentation; none of one that cannot be read."""
-    name = Path(source.name).stem
-    target = folder / f"{name}{'.jpg' if kind == 'image' else '.mp4'}"
-    if target.exists():
-        target = folder / f"{name}-{number + 1}{target.suffix}"
+    target = _free(folder / f"{Path(source.name).stem}{'.jpg' if kind == 'image' else '.mp4'}")
     try:
         if kind == "image":
             write_annotated_image(source, verdict, target)
@@ -254,10 +257,25 @@ def _save(
         return
 
 
+def _free(target: Path) -> Path:
+    """The path, with a number where something lies there: neither a source nor an earlier copy is ever overwritten."""
+    numbers = itertools.count(2)
+    free = target
+    while free.exists():
+        free = target.with_name(f"{target.stem}-{next(numbers)}{target.suffix}")
+    return free
+
+
 def _watch(
-    pipeline: Pipeline, model: Bundle, camera: int, *, frames: int | None, seconds: float | None
+    pipeline: Pipeline,
+    model: Bundle,
+    camera: int,
+    *,
+    frames: int | None,
+    seconds: float | None,
+    folder: Path | None,
 ) -> Iterator[Verdict]:
-    """A verdict about every second on the newest frames of a camera."""
+    """A verdict about every second on the newest frames of a camera; of each, one annotated frame is kept."""
     point = model.operating_point("video")
     count = frames or point.frames
     with _Camera(camera, count) as stream:
@@ -266,7 +284,10 @@ def _watch(
             started = time.monotonic()
             pictures = stream.newest()
             (sample,) = pipeline.score([Source(f"camera {camera}", pictures)], frames=len(pictures))
-            yield verdict_of(sample, point, bundle=model.id)
+            verdict = verdict_of(sample, point, bundle=model.id)
+            if folder is not None:
+                _save(pipeline, Source(f"camera {camera}", pictures[:1]), verdict, point, "image", folder)
+            yield verdict
             time.sleep(max(0.0, _BURST_SECONDS - (time.monotonic() - started)))
 
 
