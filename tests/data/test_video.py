@@ -94,3 +94,63 @@ def test_a_folder_and_a_missing_file_are_named(tmp_path: Path):
         VideoReader(tmp_path)
     with pytest.raises(MediaError, match="no such file"):
         VideoReader(tmp_path / "none.mp4")
+
+
+def test_frames_that_an_editor_cut_off_are_not_missed(frames, tmp_path: Path):
+    whole, trimmed = write(tmp_path / "whole.mp4", frames), tmp_path / "trimmed.mp4"
+    with av.open(str(whole)) as source, av.open(str(trimmed), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        cut = round(Fraction(8, 10) / stream.time_base)  # eight frames lie before the start of the edit list
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - cut, packet.dts - cut, copy
+                target.mux(packet)
+    with open_frames(trimmed, count="all") as found:
+        greys = [float(frame.image[50:].mean()) for frame in found]
+    assert (len(greys), found.expected, found.note) == (12, 12, "")
+    assert greys[0] == pytest.approx(20 + 10 * 8, abs=4)
+
+
+def test_a_name_is_no_protocol(frames, monkeypatch, tmp_path: Path):
+    write(tmp_path / "plain.mp4", frames[:2]).rename(tmp_path / "concat:a|b ü.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert VideoReader(Path("concat:a|b ü.mp4")).info.frames == 2
+
+
+def test_a_playlist_under_a_videos_name_reads_no_other_file(frames, tmp_path: Path):
+    write(tmp_path / "secret.mp4", frames[:2])
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(MediaError, match="not a video that can be read"):
+        VideoReader(tmp_path / "list.mp4")
+
+
+def test_a_video_that_lost_its_index_is_said_to_be_truncated(frames, tmp_path: Path):
+    path = write(tmp_path / "cut.mp4", frames)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match=r"cut\.mp4.*truncated: its index"):
+        VideoReader(path)
+
+
+@pytest.mark.parametrize("error", [av.error.PatchWelcomeError, av.error.ExternalError, av.error.DecoderNotFoundError])
+def test_whatever_ffmpeg_says_of_damage_ends_the_video_and_no_more(frames, error, monkeypatch, tmp_path: Path):
+    def fails(*_: object) -> np.ndarray:
+        raise error(1, "not yet implemented")
+
+    reader = VideoReader(write(tmp_path / "odd.mp4", frames[:3]))
+    monkeypatch.setattr("bonaface.data.video._upright", fails)
+    assert list(reader.frames(None)) == []
+    assert "not yet implemented" in reader.damage
+
+
+def test_the_cover_of_a_record_is_no_video(tmp_path: Path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        container.mux(cover.encode())
+    with pytest.raises(MediaError, match="no video stream"):
+        VideoReader(path)
