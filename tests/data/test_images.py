@@ -106,3 +106,15 @@ def test_stored_jpegs_keep_their_colours():
     stripes[:, 1::2, 2] = 255
     back = read_image(encode_jpeg(stripes, quality=95)).astype(int)
     assert np.abs(back - stripes).mean() < 12  # with halved colour it would be 60
+
+
+def test_damage_beside_the_picture_does_not_lose_it(picture):
+    image = Image.fromarray(picture)
+    exif = Image.Exif()
+    exif[0x010F] = "maker" * 30
+    tags = bytearray(saved(image, "JPEG", exif=exif))
+    tags[tags.index(b"Exif\0\0") + 14] = 200
+    several = bytearray(saved(image, "MPO", save_all=True, append_images=[image]))
+    place = several.index(b"MPF\0") + 12
+    several[place : place + 28] = b"\xff" * 28
+    assert [read_image(bytes(content)).shape for content in (tags, several)] == [picture.shape] * 2

@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -61,10 +62,8 @@ def pixels_of(content: bytes) -> float:
     Raises MediaError.
     """
     try:
-        with _HEADER_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                return float(image.size[0] * image.size[1])
+        with _HEADER_LOCK, _bombs_refused(), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            return float(image.size[0] * image.size[1])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return math.inf
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
@@ -116,8 +115,7 @@ def _sized(file: IO[bytes], size: int) -> IO[bytes]:
 def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
     with contextlib.ExitStack() as stack:
         try:
-            with _HEADER_LOCK, warnings.catch_warnings():
-                warnings.simplefilter("error")
+            with _HEADER_LOCK, _bombs_refused():
                 image = stack.enter_context(Image.open(file, formats=formats))
                 orientation = _orientation(image)
             _check_pixels(image)
@@ -131,6 +129,15 @@ def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
             raise _Refused(_fault(error, formats)) from None
     return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+@contextlib.contextmanager
+def _bombs_refused() -> Iterator[None]:
+    """Errors of Pillow's warnings of size; its others are of damage beside the picture, such as in its EXIF block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _check_pixels(image: Image.Image) -> None:
