@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,13 @@ import math
 from bonaface.data.processes import in_processes
 print("begun")
 print(sum(in_processes(math.sqrt, [1, 4, 9, 16], workers=2)))
+"""
+
+WAITING = """
+from bonaface.data.processes import in_processes
+for pid in in_processes(eval, ["__import__('os').getpid()"] * 2, workers=1):
+    print(pid, flush=True)
+    input()
 """
 
 
@@ -33,3 +43,20 @@ def test_stopping_early_waits_for_nothing():
     answers = in_processes(math.sqrt, range(1000), workers=2)
     assert next(answers) == 0
     answers.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is killed there as it is here")
+def test_workers_of_a_killed_process_do_not_stay():
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=-1, stdout=-1, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)
+        parent.kill()
+    for _ in range(300):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent by half a minute")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,6 +25,11 @@ _lock = threading.Lock()
 
 class _Process(SpawnProcess):
     """A fresh interpreter that does not run the caller's script again: our jobs lie in modules that can be imported."""
+
+    def run(self) -> None:
+        """Work until the pool is closed, or the process that opened it is gone."""
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        super().run()
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
@@ -57,6 +63,14 @@ def in_processes(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed, which had no chance to: it would wait for jobs, and hold its memory."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
