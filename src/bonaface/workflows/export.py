@@ -100,7 +100,7 @@ def export(
         manifest,
         _store_of(folder, settings, crops),
         settings.crop,
-        progress=partial(progress, "crops") if progress else None,
+        progress=progress,
     )
     usable = _usable(store.table, folder)
     parity = _hold_against_torch(bundle, settings, usable)

@@ -101,7 +101,7 @@ def _train(
         footage,
         settings.data.crops or run / "crops",
         settings.crop,
-        progress=partial(progress, "crops") if progress else None,
+        progress=progress,
     )
     notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
     if len(store.unusable):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.data.crops import store as module
 from bonaface.data.crops.square import resize_frame
 from bonaface.data.crops.store import fill_store, load_crop
 from bonaface.data.drawing.dataset import write_video
@@ -13,6 +14,7 @@ from bonaface.data.drawing.head import Person
 from bonaface.data.drawing.take import Take, bona_fide_frames
 from bonaface.data.frames import open_frames
 from bonaface.data.manifest import make_manifest
+from bonaface.errors import OutputError
 from bonaface.settings import CropSettings
 
 SETTINGS = CropSettings(detector="haar", frames=2)
@@ -83,3 +85,72 @@ def test_what_a_killed_call_left_is_swept_away(manifest, tmp_path: Path):
     leftover.mkdir(parents=True)
     fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
     assert not leftover.exists()
+
+
+WHOLE = CropSettings(detector="whole_frame", frames=2)
+
+
+def test_hashes_found_before_a_call_was_stopped_are_kept(manifest, monkeypatch, tmp_path: Path):
+    def stop(stage: str, done: int, total: int) -> None:
+        assert (stage, total) == ("hashes", 3)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(manifest, tmp_path / "store", WHOLE, workers=1, progress=stop)
+    read: list[str] = []
+
+    def noted(file: Path) -> str:
+        read.append(file.name)
+        return "0" * 64
+
+    monkeypatch.setattr(module, "sha256_of", noted)
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    assert read == ["broken.mp4"]
+
+
+def test_the_hash_of_a_changed_file_is_remembered_too(manifest, monkeypatch, tmp_path: Path):
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    (manifest.root / "broken.mp4").write_bytes(b"broken in another way")
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    monkeypatch.setattr(module, "sha256_of", lambda file: pytest.fail(f"{file} was read again"))
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"frames": [', b"\xff\0"], ids=["empty", "cut", "noise"])
+def test_what_lost_power_damaged_is_made_anew(manifest, damage: bytes, tmp_path: Path):
+    first = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table
+    for entry in (tmp_path / "store" / "entries").glob("*/*/entry.json"):
+        entry.write_bytes(damage)
+    (tmp_path / "store" / "files.csv").write_bytes(damage)
+    pd.testing.assert_frame_equal(fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table, first)
+
+
+def test_a_call_that_begins_meanwhile_takes_nothing_away(manifest, monkeypatch, tmp_path: Path):
+    calls = []
+    fill = module._fill
+
+    def swept(job, folder, settings, detector):
+        entry = fill(job, folder, settings, detector)
+        calls.append(job.path)
+        if len(calls) == 1:
+            module._sweep(tmp_path / "store")
+        return entry
+
+    monkeypatch.setattr(module, "_fill", swept)
+    table = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table
+    assert calls == ["face.mp4", "face.mp4", "wall.mp4", "broken.mp4"]
+    assert all(load_crop(file).size for file in table["file"] if file)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(manifest, tmp_path: Path):
+    with pytest.raises(OutputError, match="something else"):
+        fill_store(manifest, manifest.root, WHOLE, workers=1)
+    with pytest.raises(OutputError, match="is a file"):
+        fill_store(manifest, manifest.root / "face.mp4", WHOLE, workers=1)
+    assert {item.name for item in manifest.root.iterdir()} == {"face.mp4", "wall.mp4", "broken.mp4"}
+
+
+def test_reasons_name_no_place_where_the_same_content_lay(manifest, tmp_path: Path):
+    reasons = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).unusable["reason"].tolist()
+    assert reasons == ["not a video that can be read (Invalid data found when processing input)", "no such file"]

@@ -16,8 +16,12 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +49,11 @@ __all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
 VERSION = 1
 """Goes up whenever the same file and settings would give other pixels."""
 
+KEEP_EVERY = 20.0
+"""Seconds between two writings of the hashes found so far."""
+
 Key = tuple[str, int]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -117,29 +125,32 @@ def fill_store(
     settings: CropSettings,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CropStore:
     """Find and store the faces of every presentation that the store does not hold yet.
 
-    Each entry is complete or absent, so an interrupted call goes on where it was. Raises OutputError where the store
-    cannot be written, and what `load_detector` raises.
+    Each entry is complete or absent, so an interrupted call goes on where it was; several calls may fill one store.
+    `progress` is called with the stage (`hashes`, where files have to be read for theirs, then `crops`), how much of it
+    is done and how much there is. Raises OutputError where the store cannot be written or the folder holds something
+    else, and what `load_detector` raises.
     """
     boxes = boxes_of(manifest) if settings.detector == "boxes" else None
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
-    with writing(store):
-        (store / "entries").mkdir(parents=True, exist_ok=True)
-        _sweep(store)
-    jobs = _jobs(manifest, store, settings, detector.identity, boxes)
-    todo = list({job.folder: job for job in jobs if job.sha256 and not (job.folder / "entry.json").is_file()}.values())
+    workers = workers or os.cpu_count() or 1
+    _open_store(store)
+    hashes = _hashes(manifest.files(), store, workers, progress)
+    jobs = _jobs(manifest, store, settings, detector.identity, boxes, hashes)
+    held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None}
+    todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
     done = len(jobs) - len(todo)
     if progress:
-        progress(done, len(jobs))
-    for _ in _work(todo, settings, workers or os.cpu_count() or 1):
+        progress("crops", done, len(jobs))
+    for _ in _work(todo, settings, workers):
         done += 1
         if progress:
-            progress(done, len(jobs))
-    entries = [(job.folder, _read_entry(job)) for job in jobs]
-    return CropStore(store, manifest, entries, detector.identity, [job.sha256 for job in jobs])
+            progress("crops", done, len(jobs))
+    entries = [(job.folder, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
+    return CropStore(store, manifest, entries, detector.identity, hashes)
 
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
@@ -162,9 +173,25 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
     }
 
 
-def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str, boxes: Boxes | None) -> list[Job]:
+def _open_store(store: Path) -> None:
+    """Make the folder, or accept one that is empty or a crop store, and tidy up in it."""
+    if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
+        held = "is a folder that holds something else" if store.is_dir() else "is a file"
+        raise OutputError(f"{store} {held}; name a crop store, or a new folder to make one in")
+    with writing(store):
+        (store / "entries").mkdir(parents=True, exist_ok=True)
+        _sweep(store)
+
+
+def _jobs(
+    manifest: Manifest,
+    store: Path,
+    settings: CropSettings,
+    identity: str,
+    boxes: Boxes | None,
+    hashes: list[str],
+) -> list[Job]:
     files = manifest.files()
-    hashes = _hashes(files, store)
     per_path: dict[str, dict[Key, GivenBox]] = {}
     for key, box in (boxes or {}).items():
         per_path.setdefault(key[0], {})[key] = box
@@ -192,30 +219,55 @@ def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str
     return jobs
 
 
-def _hashes(files: Iterable[Path], store: Path) -> list[str]:
+def _hashes(files: list[Path], store: Path, workers: int, progress: Progress | None) -> list[str]:
     """The sha256 of each file's content, "" where it cannot be read; remembered by size and time of change."""
-    memory: dict[str, tuple[str, str, str]] = {}
     remembered = store / "files.csv"
-    if remembered.is_file():
-        rows = csv.reader(remembered.read_text(encoding="utf-8").splitlines())
-        memory = {row[0]: (row[1], row[2], row[3]) for row in rows if len(row) == 4}
-    before = len(memory)
-    hashes = []
-    for file in files:
-        try:
-            status = file.stat()
-            size, changed = str(status.st_size), str(status.st_mtime_ns)
-            known = memory.get(str(file))
-            if known is None or known[:2] != (size, changed):
-                memory[str(file)] = known = (size, changed, sha256_of(file))
-            hashes.append(known[2])
-        except OSError:
-            hashes.append("")
-    if len(memory) != before or not remembered.is_file():
-        buffer = io.StringIO()
-        csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
-        write_bytes(buffer.getvalue().encode(), remembered)
-    return hashes
+    memory = _remembered(remembered)
+    marks = {str(file): _mark(file) for file in files}
+    new = [file for file, mark in marks.items() if mark is not None and memory.get(file, ())[:2] != mark]
+    kept = time.monotonic()
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for done, (file, sha256) in enumerate(zip(new, pool.map(_sha256, new), strict=True), start=1):
+                memory[file] = (*(marks[file] or ("", "")), sha256)
+                if progress:
+                    progress("hashes", done, len(new))
+                if time.monotonic() - kept > KEEP_EVERY:
+                    _remember(memory, remembered)
+                    kept = time.monotonic()
+    finally:
+        if new:
+            _remember(memory, remembered)
+    return ["" if marks[str(file)] is None else memory[str(file)][2] for file in files]
+
+
+def _mark(file: Path) -> tuple[str, str] | None:
+    """What changes when a file does; None of what is no file."""
+    with suppress(OSError):
+        status = file.stat()
+        if stat.S_ISREG(status.st_mode):
+            return str(status.st_size), str(status.st_mtime_ns)
+    return None
+
+
+def _sha256(file: str) -> str:
+    try:
+        return sha256_of(Path(file))
+    except OSError:
+        return ""
+
+
+def _remembered(path: Path) -> dict[str, tuple[str, ...]]:
+    """The file, size, time of change and hash of each line; what is damaged is forgotten."""
+    with suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as lines:
+        return {row[0]: tuple(row[1:]) for row in csv.reader(lines) if len(row) == 4 and row[3]}
+    return {}
+
+
+def _remember(memory: Mapping[str, tuple[str, ...]], path: Path) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
+    write_bytes(buffer.getvalue().encode(errors="replace"), path)
 
 
 def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str]:
@@ -246,20 +298,30 @@ def _crop(job: Job) -> str:
         detector = load_detector("boxes", boxes=job.boxes)
     else:
         detector = _own["detector"] = _own["detector"] or load_detector(settings.detector, weights=settings.weights)
-    try:
-        job.folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".part-", dir=job.folder.parent))
+    for _ in range(3):
         try:
-            entry = _fill(job, fresh, settings, detector)
-            (fresh / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
-            fresh.chmod(0o755)
-            fresh.replace(job.folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    except OSError as error:
-        if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
-            raise OutputError(f"the crop store cannot be written: {error.strerror or error} ({job.folder})") from None
-    return job.path
+            _write_entry(job, settings, detector)
+        except FileNotFoundError:  # another call began meanwhile, and took ours for a killed one's
+            continue
+        except OSError as error:
+            if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
+                raise OutputError(
+                    f"the crop store cannot be written: {error.strerror or error} ({job.folder})"
+                ) from None
+        return job.path
+    raise OutputError(f"the crop store cannot be written: its folder was taken away ({job.folder})")
+
+
+def _write_entry(job: Job, settings: CropSettings, detector: Detector) -> None:
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".part-", dir=job.folder.parent))
+    try:
+        entry = _fill(job, fresh, settings, detector)
+        (fresh / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
+        fresh.chmod(0o755)
+        fresh.replace(job.folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) -> dict[str, Any]:
@@ -284,7 +346,7 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
                 found.append(row)
             note = frames.note
     except MediaError as error:
-        reason = str(error)
+        reason = str(error).removeprefix(f"{job.file}: ")  # the same content may lie elsewhere tomorrow
     if not found:
         empty = {"time": None, "file": "", "box": None, "confidence": None}
         found.append({"frame": 0, "status": Status.UNREADABLE.value, **empty})
@@ -303,16 +365,31 @@ def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings
     return {"status": Status.OK.value, "file": name, "box": [round(value, 3) for value in inside]}
 
 
-def _read_entry(job: Job) -> dict[str, Any]:
+def _read_entry(job: Job) -> dict[str, Any] | None:
+    """What the store holds of a presentation; None where it has to be cropped first."""
     if not job.sha256:
-        reason = "no such file" if not job.file.exists() else "the file cannot be read"
-        empty = {"time": None, "file": "", "box": None, "confidence": None}
-        return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
-    entry: dict[str, Any] = json.loads((job.folder / "entry.json").read_text(encoding="utf-8"))
+        return _absent(job)
+    try:
+        entry: dict[str, Any] = json.loads((job.folder / "entry.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:  # a machine that lost its power while it wrote
+        shutil.rmtree(job.folder, ignore_errors=True)
+        return None
     return entry
 
 
+def _absent(job: Job) -> dict[str, Any]:
+    """The entry of a presentation whose file cannot be read at all."""
+    reason = "a folder" if job.file.is_dir() else "it cannot be read" if job.file.exists() else "no such file"
+    empty = {"time": None, "file": "", "box": None, "confidence": None}
+    return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
+
+
 def _sweep(store: Path) -> None:
-    """Take away what a killed call left half-written."""
-    for leftover in (store / "entries").glob("*/.part-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Take away what a killed call left half-written, and what it had not taken away."""
+    for leftover in [*(store / "entries").glob("*/.part-*"), *(store / "entries").glob("*/.gone-*")]:
+        gone = leftover.with_name(leftover.name.replace(".part-", ".gone-"))
+        with suppress(OSError):
+            leftover.replace(gone)  # at once, so that a call which still writes there notices
+        shutil.rmtree(gone, ignore_errors=True)
