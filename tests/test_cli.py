@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import bonaface
+from bonaface.cli import _share, main
 
 
 def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,6 +76,26 @@ def test_a_table_and_its_footage_may_lie_apart(tmp_path: Path):
     done = bonaface_command(*asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 presentations: 1 bona fide")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [(["0.2"], 0.2), (["0"], 0.0), ([".5"], 0.5), (["7"], ["7"]), (["007"], ["007"]), (["7,8", "9"], ["7", "8", "9"])],
+)
+def test_a_whole_number_is_a_person_and_no_share(given: list[str], meant: object):
+    assert _share(given) == meant
+
+
+def test_being_stopped_is_said_in_one_line(monkeypatch, capsys):
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bonaface.layouts", stopped)
+    monkeypatch.setattr(sys, "argv", ["bonaface", "data", "layouts"])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code == 130
+    assert capsys.readouterr().err.strip() == "bonaface: interrupted; what is done is kept"
 
 
 def test_every_public_name_can_be_used():

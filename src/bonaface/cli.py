@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -47,6 +48,8 @@ def main() -> None:
     """Run the command line; an error is one line on stderr and exit code 2."""
     try:
         code = app(standalone_mode=False)
+        if code == 130:
+            _complain("interrupted; what is done is kept", code)
     except BonafaceError as error:
         code = _complain(str(error), 2)
     except KeyboardInterrupt:
@@ -775,12 +778,10 @@ def _names(values: list[str] | None) -> list[str] | None:
 
 
 def _share(values: list[str] | None) -> float | list[str] | None:
+    """0.2 is a share, and so are 0 and .2; 7 is the name of a person."""
     names = _names(values)
-    if names and len(names) == 1:
-        try:
-            return float(names[0])
-        except ValueError:
-            return names
+    if names and len(names) == 1 and re.fullmatch(r"0|\d*\.\d+|\d+\.", names[0]):
+        return float(names[0])
     return names
 
 

@@ -141,6 +141,8 @@ def test_persons_who_are_named_for_nothing_are_left_out() -> None:
         ),
         ({"val": 0.6, "test": 0.4}, SettingsError, "leave some for train"),
         ({"val": -0.1}, SettingsError, "shares of at least 0"),
+        ({"val": 0.2, "val_subjects": ["p001"]}, SettingsError, "a share, and persons are named for val"),
+        ({"val": 0.2, "train_subjects": ["p001"]}, SettingsError, "a share, and persons are named for train"),
         ({"keep": ["tset"]}, SettingsError, "did you mean 'test'"),
         ({"keep": ["test"], "test_subjects": ["p001"]}, SettingsError, "split test is kept"),
     ],
@@ -280,3 +282,21 @@ def test_files_of_equal_content_in_two_splits_are_refused():
         refuse_copies(manifest, ["x", "x", "z", "w"])
     (note,) = refuse_copies(manifest, ["x", "x", "z", "w"], allow=True)
     assert note.startswith("leak allowed")
+
+
+def test_a_share_beside_names_is_one_of_the_persons_who_are_left() -> None:
+    split = split_manifest(footage(10), val=0.25, test_subjects=["p003", "p008"])
+    assert persons_of(split) == {"train": 6, "val": 2, "test": 2}
+    tested = split.table.loc[split.table["split"] == "test", "subject"]
+    assert set(tested) == {"mine/p003", "mine/p008"}
+
+
+def test_names_alone_draw_nobody() -> None:
+    assert persons_of(split_manifest(footage(10), test_subjects=["p003"])) == {"train": 9, "test": 1}
+
+
+def test_a_species_that_nobody_is_tested_with_is_named() -> None:
+    table = footage(6).table.drop(columns="subject_known")
+    rare = table.iloc[[1]].assign(path="rare.mp4", label="attack", species="mask", category="", subject="mine/p000")
+    split = split_manifest(make_manifest(pd.concat([table, rare]), ROOT), test_subjects=["p001"])
+    assert split.notes == ("split: test has no mask (1 person), so no error rate there speaks of it",)

@@ -88,8 +88,8 @@ def refuse_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = Fa
 def split_manifest(
     manifest: Manifest,
     *,
-    val: float = 0.2,
-    test: float = 0.2,
+    val: float | None = None,
+    test: float | None = None,
     seed: int = 0,
     val_subjects: Iterable[str] | None = None,
     test_subjects: Iterable[str] | None = None,
@@ -98,43 +98,45 @@ def split_manifest(
 ) -> Manifest:
     """The manifest with its `split` column written anew, by person; the same for any order of the rows.
 
-    `val` and `test` are shares of the persons; among the choices of persons, one is searched for in which
+    `val` and `test` are shares of the persons, 0.2 each by default; among the choices of persons, one is searched for in which
     every class and species comes as near as it can to the same share. Presentations of unknown persons are
     split one by one, and a note says so. Persons may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`):
-    those who are not named go to train, or nowhere if the persons of train are named too. Splits in `keep`
-    stay as they are (an official test set, say) and the rest is split into the others. A share of 0 leaves a
-    split empty.
+    those who are not named go to train, or nowhere if the persons of train are named too; a share beside names is
+    one of those who are not named. Splits in `keep` stay as they are (an
+    official test set, say) and the rest is split into the others. A share of 0 leaves a split empty.
 
     Raises ManifestError where there are too few persons to give each split one, or both classes.
     """
-    named = {"train": train_subjects, "val": val_subjects, "test": test_subjects}
-    _check_shares(val, test, keep)
+    persons = {"train": train_subjects, "val": val_subjects, "test": test_subjects}
+    named = {name: list(who) for name, who in persons.items() if who is not None}
+    given = {name: share for name, share in (("val", val), ("test", test)) if share is not None}
+    wanted = given if named else {"val": 0.2, "test": 0.2} | given
+    _check_shares(wanted, named, keep)
     table = manifest.table
     kept = table["split"].isin(list(keep)).to_numpy()
     free = table[~kept]
     if len(free) == 0:
         raise ManifestError(f"nothing to split: every presentation stands in {few(keep)}, which is kept")
-    if any(subjects is not None for subjects in named.values()):
-        split = _as_named(free, {name: list(who) for name, who in named.items() if who is not None}, keep)
-        about: dict[str, object] = {name: list(who) for name, who in named.items() if who is not None}
-        notes = _lacking_notes(free, split)
-        left = int((split == "").sum())
-        if left:
+    split = _as_named(free, named, keep)
+    drawn = (split == "").to_numpy() if "train" in named else (split == "train").to_numpy()
+    shares = {"train": 1 - sum(share for name, share in wanted.items() if name not in keep), **wanted}
+    shares = {name: share for name, share in shares.items() if share > 0 and name not in keep}
+    if wanted and not shares:
+        raise SettingsError("every split is kept or has a share of 0: there is none to fill")
+    if wanted and drawn.any():
+        split[drawn] = _by_share(free[drawn], shares, np.random.default_rng(seed))
+    about: dict[str, object] = {**wanted, **({"seed": seed} if wanted else {}), **named}
+    notes = []
+    if named:
+        notes += _lacking_notes(free, split)
+        if left := int((split == "").sum()):
             notes.append(f"{SPLIT_NOTE}{left} presentations of persons who were not named are left out")
-    else:
-        wanted = {name: share for name, share in (("val", val), ("test", test)) if name not in keep}
-        shares = {"train": 1 - sum(wanted.values()), **wanted}
-        shares = {name: share for name, share in shares.items() if share > 0 and name not in keep}
-        if not shares:
-            raise SettingsError("every split is kept or has a share of 0: there is none to fill")
-        split = _by_share(free, shares, np.random.default_rng(seed))
-        about = {"val": val, "test": test, "seed": seed}
-        notes = []
     if keep:
         notes.append(f"{SPLIT_NOTE}{few(sorted(keep))} kept, the others drawn by person (seed {seed})")
     result = table["split"].to_numpy(dtype=object).copy()
     result[~kept] = split.to_numpy(dtype=object)
     resplit = table.assign(split=pd.Series(result, dtype="str"))
+    notes += _untested_notes(resplit)
     if not keep:
         resplit = resplit.assign(protocol="", fold="").astype({"protocol": "str", "fold": "str"})
     before = [note for note in manifest.notes if keep or not note.startswith(SPLIT_NOTE)]
@@ -145,9 +147,14 @@ def split_manifest(
     return replace(manifest, table=resplit, source=None, notes=(*before, *notes), about=about)
 
 
-def _check_shares(val: float, test: float, keep: Collection[str]) -> None:
-    if not (val >= 0 and test >= 0 and val + test < 1):
-        raise SettingsError(f"val={val:g} and test={test:g}: expected shares of at least 0 that leave some for train")
+def _check_shares(shares: dict[str, float], named: Collection[str], keep: Collection[str]) -> None:
+    if not (all(share >= 0 for share in shares.values()) and sum(shares.values()) < 1):
+        said = " and ".join(f"{name}={share:g}" for name, share in shares.items())
+        raise SettingsError(f"{said}: expected shares of at least 0 that leave some for train")
+    for name in shares:
+        clash = name if name in named else "train" if "train" in named else None
+        if clash:
+            raise SettingsError(f"{name} has a share, and persons are named for {clash}: expected one or the other")
     for name in keep:
         if name not in SPLITS:
             raise SettingsError(f"no split {name!r} to keep: expected {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}")
@@ -164,7 +171,7 @@ def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[
             if split_of.setdefault(subject, name) != name:
                 raise SettingsError(f"{subject} is named for {split_of[subject]} and for {name}: expected one of them")
     rest = "" if "train" in named else "train"
-    return free["subject"].map(split_of).fillna(rest).astype("str")
+    return pd.Series([split_of.get(subject, rest) for subject in free["subject"]], index=free.index, dtype="str")
 
 
 def _resolve(person: str, free: pd.DataFrame) -> str:
@@ -340,6 +347,18 @@ def _lacking(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> list
 def _lacking_notes(free: pd.DataFrame, split: pd.Series) -> list[str]:
     names = [name for name in SPLITS if (split == name).any()]
     return [f"{SPLIT_NOTE}{name} has no {label} presentation" for name, label in _lacking(free, split, names)]
+
+
+def _untested_notes(table: pd.DataFrame) -> list[str]:
+    """A note of the species that a test split lacks: no figure will speak of them."""
+    held = table[(table["split"] != "") & (table["species"] != "")]
+    tested = set(held.loc[held["split"] == "test", "species"])
+    lacking = sorted(set(held["species"]) - tested)
+    if not lacking or not (table["split"] == "test").any():
+        return []
+    persons = held.loc[held["species"].isin(lacking), "subject"].nunique()
+    them = "it" if len(lacking) == 1 else "them"
+    return [f"{SPLIT_NOTE}test has no {few(lacking)} ({_persons(persons)}), so no error rate there speaks of {them}"]
 
 
 def _unknown_note(table: pd.DataFrame) -> str:

@@ -132,7 +132,8 @@ def split(
     """Assign persons to train, val and test, and write the manifest back, or to `output`.
 
     `val` and `test` are fractions of the persons (0.2 each by default) or the persons themselves; those named nowhere
-    train. Splits in `keep` stay as they are, such as a dataset's own `test`. Raises ManifestError for unknown persons.
+    train. Where one is named and the other is a fraction, it is one of the persons who are left. Splits in `keep` stay
+    as they are, such as a dataset's own `test`. Raises SettingsError for unknown persons.
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     named = {
@@ -140,10 +141,11 @@ def split(
         for name, share in (("val", val), ("test", test))
         if share is not None and not isinstance(share, float | int)
     }
+    shares = {name: float(share) for name, share in (("val", val), ("test", test)) if isinstance(share, float | int)}
     done = split_manifest(
         read,
-        val=float(val) if isinstance(val, float | int) else 0.2,
-        test=float(test) if isinstance(test, float | int) else 0.2,
+        val=shares.get("val"),
+        test=shares.get("test"),
         seed=seed,
         val_subjects=named.get("val"),
         test_subjects=named.get("test"),
@@ -195,9 +197,7 @@ def crop(
             f"{fault['loc'][0]}: {reason} (got {fault['input']!r})" if fault["loc"] else reason
         ) from None
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
-    store = fill_store(
-        read, Path(output), settings, workers=workers, progress=partial(progress, "crops") if progress else None
-    )
+    store = fill_store(read, Path(output), settings, workers=workers, progress=progress)
     return Cropped(store, Path(output), read)
 
 
