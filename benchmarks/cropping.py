@@ -1,8 +1,9 @@
 """What `data crop` costs over decoding and detecting alone: frames a second, with one process and with all cores.
 
-python benchmarks/cropping.py [--weights YUNET.onnx] [--persons 2]
+python benchmarks/cropping.py [--weights YUNET.onnx] [--persons 2] [--rounds 3]
 
-On generated videos of 640x480. The peer decodes every frame and runs the same detector on it, and keeps nothing.
+On generated videos of 640x480. The peer decodes every frame and runs the same detector on it, and keeps nothing. Both
+take turns, and the ratio is the middle one of the rounds, so that a busy machine slows neither more than the other.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=None, help="YuNet's file; by default Haar finds the faces")
     parser.add_argument("--persons", type=int, default=2, help="six videos each, three seconds long")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each, the middle one counts")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "footage"
@@ -43,9 +45,15 @@ def main() -> None:
         print(f"{len(manifest.table)} videos of 640x480 with 90 frames, detector {settings.detector}, every frame\n")
         print(f"{'processes':<12}{'decode + detect':>18}{'data crop':>12}{'ratio':>8}")
         for workers in sorted({1, os.cpu_count() or 1}):
-            peer = alone(manifest, settings, workers=workers)
-            ours = cropped(manifest, settings, Path(folder) / f"crops-{workers}", workers=workers)
-            print(f"{workers:<12}{peer:>14.1f} f/s{ours:>8.1f} f/s{ours / peer:>8.2f}   (wanted: at least {TARGET:g})")
+            turns = []
+            for turn in range(asked.rounds):
+                peer = alone(manifest, settings, workers=workers)
+                store = Path(folder) / f"crops-{workers}-{turn}"
+                turns.append((cropped(manifest, settings, store, workers=workers) / peer, peer))
+            ratio, peer = sorted(turns)[len(turns) // 2]
+            print(
+                f"{workers:<12}{peer:>14.1f} f/s{ratio * peer:>8.1f} f/s{ratio:>8.2f}   (wanted: at least {TARGET:g})"
+            )
 
 
 _loaded: dict[tuple[str, Path | None], Detector] = {}
