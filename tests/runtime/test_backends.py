@@ -9,7 +9,7 @@ import torch
 
 from bonaface.errors import BundleError, MissingExtraError, SettingsError
 from bonaface.runtime import backends
-from bonaface.runtime.backends import OpenVinoBackend, as_logits, as_network_input, computes_bf16, load_backend
+from bonaface.runtime.backends import CERTAIN, OpenVinoBackend, as_logits, as_network_input, computes_bf16, load_backend
 from bonaface.runtime.bundle import (
     Bundle,
     InputCard,
@@ -188,11 +188,26 @@ def test_network_input_is_what_the_card_says():
         ([[0.5]], "probability", 0.0),
         ([[0.25, 0.75]], "softmax[1]", np.log(3)),
         ([[1.0, 2.0, 3.0]], "logits[2]", 3 - np.log(np.e + np.e**2)),
-        ([[1.0, 0.0]], "softmax[0]", np.inf),
+        ([[1.0, 0.0]], "softmax[0]", CERTAIN),
+        ([[1.0, 0.0]], "softmax[1]", -CERTAIN),
+        ([[1.0]], "probability", CERTAIN),
+        ([[0.0]], "probability", -CERTAIN),
     ],
 )
 def test_logits_of_every_meaning(raw: list[list[float]], meaning: str, expected: float):
     assert as_logits(np.array(raw), OutputCard(meaning=meaning))[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("nearest", [np.float32(1e-45), np.nextafter(np.float32(1), np.float32(0))])
+def test_a_certain_probability_lies_beyond_every_other(nearest: np.float32):
+    (logit,) = as_logits(np.array([[nearest]], np.float32), OutputCard(meaning="probability"))
+    assert 16 < abs(logit) < CERTAIN
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_no_score(value: float):
+    with pytest.raises(BundleError, match="no number for 1 of 2 crops"):
+        as_logits(np.array([[0.5], [value]]), OutputCard())
 
 
 def test_backends_are_those_that_the_names_say():

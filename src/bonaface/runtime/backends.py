@@ -26,6 +26,13 @@ __all__ = [
 ]
 
 
+CERTAIN = 104.0
+"""The logit that stands for a probability of exactly 1, and its negative for 0: beyond what f32 can tell from them.
+
+Infinite ones could not be averaged over frames, nor written as JSON.
+"""
+
+
 class Backend(Protocol):
     """Runs one network."""
 
@@ -163,26 +170,39 @@ def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:
 
 
 def as_logits(raw: NDArray[Any], card: OutputCard) -> NDArray[np.float64]:
-    """The network's output as logits of bona fide, `(n,)`, infinite where a probability is exactly 0 or 1.
+    """The network's output as logits of bona fide, `(n,)`: finite, within `CERTAIN` of 0 where it gives probabilities.
+
+    Raises BundleError where the network gives what is no number.
 
     >>> as_logits(np.array([[0.0, 0.0], [2.0, 0.0]]), OutputCard(meaning="logits[0]")).tolist()
     [0.0, 2.0]
     """
     values = raw.astype(np.float64).reshape(len(raw), -1)
+    if not np.isfinite(values).all():
+        broken = int((~np.isfinite(values)).any(axis=1).sum())
+        raise BundleError(
+            f"the network gives what is no number for {broken} of {len(values)} crops; its weights are damaged, or its "
+            "bundle says wrongly how it has to be fed"
+        )
     if card.meaning == "logit":
         return values[:, 0]
     with np.errstate(divide="ignore"):
         if card.meaning == "probability":
-            return np.asarray(np.log(values[:, 0]) - np.log1p(-values[:, 0]))
+            share = np.clip(values[:, 0], 0, 1)
+            return _bounded(np.log(share) - np.log1p(-share))
         match = re.fullmatch(r"(logits|softmax)\[(\d+)\]", card.meaning)
         if match is None or int(match[2]) >= values.shape[1]:
             raise BundleError(f"the network gives {values.shape[1]} values, but its bundle speaks of {card.meaning}")
         bona_fide = values[:, int(match[2])]
         others = np.delete(values, int(match[2]), axis=1)
         if match[1] == "softmax":
-            return np.asarray(np.log(bona_fide) - np.log(others.sum(axis=1)))
+            return _bounded(np.log(bona_fide) - np.log(others.sum(axis=1)))
     top = others.max(axis=1)
     return np.asarray(bona_fide - (top + np.log(np.exp(others - top[:, None]).sum(axis=1))))
+
+
+def _bounded(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.clip(logits, -CERTAIN, CERTAIN), dtype=np.float64)
 
 
 def _through(
