@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
@@ -106,6 +106,7 @@ def test_enum_members_are_as_good_as_their_text():
     assert all(type(text) is str for text in check_scores(enums)["status"])
 
 
+@settings(deadline=None)  # it writes files
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=20),
     st.booleans(),
@@ -229,3 +230,9 @@ def test_the_digest_knows_scores_but_not_the_order_of_rows():
     changed.loc[row, "logit"] = np.nextafter(changed.loc[row, "logit"], 9.0)
     assert digest(changed) != digest(one)
     assert digest(one.iloc[1:]) != digest(one)
+
+
+def test_a_column_that_stands_twice_in_a_file_is_refused(tmp_path):
+    (tmp_path / "s.csv").write_text("presentation,label,score,score\na.mp4,attack,0.1,0.9\n")
+    with pytest.raises(ScoreTableError, match="has the column score twice"):
+        read_scores(tmp_path / "s.csv")

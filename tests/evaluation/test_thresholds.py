@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.evaluation.metrics import evaluate
 from bonaface.evaluation.sample import Sample
 from bonaface.evaluation.scores import read_scores, write_scores
 from bonaface.evaluation.thresholds import (
@@ -234,3 +235,12 @@ def test_the_order_of_rows_does_not_matter():
     shuffled = scores.sample(frac=1, random_state=3).reset_index(drop=True)
     for criterion in ("eer", "hter", "bpcer20", "bpcer<=0.05"):
         assert choose_threshold(shuffled, criterion) == choose_threshold(scores, criterion)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_what_rejects_everything_does_so_for_scores_of_any_size(foreign):
+    rows = table([("bona_fide", -1e300), ("bona_fide", 2.0), ("print", 7e299)], foreign=foreign)
+    point = choose_threshold(rows, "apcer<=0")
+    assert point.chosen_on["apcer_max"] == 0
+    (at,) = evaluate(rows, [point], intervals=None).at
+    assert at.far.errors == 0

@@ -55,7 +55,10 @@ def read_raw_scores(path: Path | str) -> pd.DataFrame:
     try:
         if suffix in _PARQUET:
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # The header as a row: pandas would rename a column that is there twice, and nobody would know.
+        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None, nrows=1)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return table.set_axis(text.iloc[0].to_numpy(), axis=1) if text.shape[1] == table.shape[1] else table
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ScoreTableError(f"{path} cannot be read as a score table: {reason}") from None

@@ -61,11 +61,12 @@ class Sweep:
     def threshold(self, first: int, last: int) -> float:
         """The threshold in the middle of steps `first` to `last`; beyond the outermost value by a margin.
 
-        The margin is one logit, or a hundredth of the range of a foreign system's scores.
+        The margin is one logit, or a hundredth of the range of a foreign system's scores, but never so little that it is
+        lost in rounding.
         """
         lowest, highest = float(self.values[0]), float(self.values[-1])
         scale = max(abs(lowest), abs(highest), 1.0)
-        margin = 1.0 if self.on_logits else max(highest / 100 - lowest / 100, scale * 1e-9)
+        margin = max(1.0 if self.on_logits else highest / 100 - lowest / 100, scale * 1e-9)
         low = float(self.values[first - 1]) if first else lowest - 2 * margin
         high = float(self.values[last]) if last < len(self.values) else highest + 2 * margin
         middle = low / 2 + high / 2
