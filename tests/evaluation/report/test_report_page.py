@@ -104,3 +104,16 @@ def test_one_class_and_no_score_are_still_a_page(tmp_path: Path):
         evaluation = evaluate(rows, [fixed_point(0.5)])
         data = ReportInput("t", {"all": evaluation}, {"all": rows})
         assert "undefined" in write_report(data, tmp_path / name).read_text()
+
+
+def test_groups_stand_in_the_order_that_people_count_in_and_say_once_that_one_person_is_not_many(tmp_path):
+    test, point = drawn(2, failed=0), fixed_point(0.5)
+    data = ReportInput(
+        title="t",
+        evaluations={"all": evaluate(test, [point], intervals=None)},
+        presentations={"all": test},
+        groups={"subject": by_group(test, "subject", point)},
+    )
+    page = write_report(data, tmp_path, faces=False).read_text()
+    assert page.index(">d/2</th>") < page.index(">d/10</th>")
+    assert page.count("one person alone says nothing about others") == 1

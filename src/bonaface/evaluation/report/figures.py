@@ -92,7 +92,7 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
                 far, frr = _scored_rates(measures)
                 x, y = _deviate(np.array([far, frr]), floor).tolist()
                 _mark(axes, x, y, mark, colour)
-                top = max(top, *(rate for rate in (far, frr) if np.isfinite(rate)))
+                top = max([top, *(rate for rate in (far, frr) if np.isfinite(rate))])
         ticks = _DET_TICKS[(floor <= _DET_TICKS) & (min(top * 1.2, 0.95) >= _DET_TICKS)]
         limits = (float(ndtri(floor)), float(ndtri(min(top * 1.2, 0.95))))
         labels = [f"{100 * tick:g}" for tick in ticks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from bonaface.evaluation.report.words import interval, percent
 __all__ = ["NoAnswer", "axis_end", "group_rows", "methods", "no_answer", "species_rows", "whisker"]
 
 MOST_ROWS = 60
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
 _METHODS = {
     "person bootstrap": "a bootstrap over persons with a small-sample correction",
     "clopper-pearson": "exact bounds (Clopper-Pearson) where each person has one presentation",
@@ -46,8 +48,8 @@ def species_rows(measures: Measures) -> tuple[list[tuple[str, Rate, Rate]], int]
 
 
 def group_rows(groups: Mapping[str, Measures]) -> tuple[list[tuple[str, Measures]], int]:
-    """Groups in their order, or, of very many, those with the highest HTER; and how many more there are."""
-    rows = list(groups.items())
+    """Groups by name, 2 before 10, or, of very many, those with the highest HTER; and how many more there are."""
+    rows = sorted(groups.items(), key=lambda row: _natural(row[0]))
     if len(rows) > MOST_ROWS:
         rows = sorted(rows, key=lambda row: -_sortable(row[1].hter.value))[:MOST_ROWS]
     return rows, max(len(groups) - MOST_ROWS, 0)
@@ -120,6 +122,11 @@ def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
                 if method:
                     found.setdefault(_METHODS.get(method, method))
     return list(found)
+
+
+def _natural(name: str) -> list[str | int]:
+    """A name in its parts, with the numbers in it as numbers."""
+    return [int(part) if number % 2 else part for number, part in enumerate(_DIGITS.split(name))]
 
 
 def _sortable(value: float) -> float:

@@ -103,11 +103,12 @@ def reason_of(measure: Rate | Figure) -> str:
 
 
 def criterion_words(criterion: str) -> str:
-    """A criterion as a person says it.
+    """A criterion as a person says it, however it was typed.
 
-    >>> [criterion_words(criterion) for criterion in ("eer", "bpcer20", "apcer<=0.01", "fixed=0.5")]
+    >>> [criterion_words(criterion) for criterion in ("eer", "bpcer20", "APCER <= 0.01", "fixed=0.5")]
     ['EER', 'BPCER20', 'APCER ≤ 1 %', 'fixed at 0.5']
     """
+    criterion = "".join(criterion.lower().split())
     if limit := re.fullmatch(r"(apcer|bpcer)<=([\d.eE+-]+)", criterion):
         return f"{limit[1].upper()} ≤ {100 * float(limit[2]):.4g} %"
     if criterion.startswith("fixed="):
