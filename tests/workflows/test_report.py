@@ -83,3 +83,57 @@ def test_scores_of_no_scale_have_ranks_alone(tmp_path: Path):
     assert result.evaluation.at == ()
     assert result.evaluation.ranking.auc.defined
     assert "no threshold" in result.summary()
+
+
+def test_no_presentation_chooses_the_threshold_that_it_is_measured_at(tables, tmp_path: Path):
+    for name in ("a", "b"):
+        drawn(4).drop(columns=["split"]).to_csv(tmp_path / f"{name}.csv", index=False)
+    with pytest.raises(ScoreTableError, match="300 presentations would choose the threshold"):
+        bonaface.report(tmp_path / "a.csv", validation=tmp_path / "b.csv", output=tmp_path / "r")
+    with pytest.raises(ScoreTableError, match="would choose the threshold"):
+        bonaface.compare({"a": tmp_path / "a.csv", "b": tables["test"]}, validation={"a": tmp_path / "b.csv"})
+    # The same names for other footage, and the same persons: measured, and told.
+    result = bonaface.report(tables["test"], validation=tables["val"], resamples=0, output=tmp_path / "r")
+    assert "12 persons are in validation and in what is measured, such as d/0" in result.summary()
+
+
+def test_what_was_trained_on_is_not_measured_beside_a_test_split(tables, tmp_path: Path):
+    parts = [drawn(7).assign(split="train"), drawn(1), drawn(2).assign(split="test")]
+    for part in parts:
+        part["presentation"] = part["split"] + "/" + part["presentation"]
+    result = bonaface.report(pd.concat(parts), resamples=0, output=tmp_path / "r")
+    assert result.evaluation.counts.presentations == 300
+    assert result.evaluation.at[0].point.chosen_on["split"] == "val"
+    assert "300 presentations of split train are not measured" in result.summary()
+    alone = bonaface.report(parts[0], resamples=0, output=tmp_path / "s")
+    assert "these figures include presentations of the train split" in alone.summary()
+
+
+def test_a_fixed_threshold_reads_foreign_scores_as_probabilities_where_they_may_be(tmp_path: Path):
+    table = drawn(3).drop(columns=["logit"])
+    at = bonaface.report(table, criterion="fixed=0.5", resamples=0, output=tmp_path / "r").evaluation.at[0]
+    by_hand = ((table["score"] >= 0.5) & (table["label"] == "attack")).sum()
+    assert at.far.errors == by_hand > 0
+    assert not at.loss.defined
+    stretched = table.assign(score=table["score"] * 300 - 100)
+    at = bonaface.report(stretched, criterion="fixed=0.5", resamples=0, output=tmp_path / "s").evaluation.at[0]
+    assert not at.far.defined
+    assert "not known to be probabilities" in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_the_page_says_how_presentations_without_a_score_were_counted(tables, tmp_path: Path):
+    pages = {}
+    for policy in ("reject", "exclude"):
+        bonaface.report(tables["test"], policy=policy, resamples=0, output=tmp_path / policy)
+        pages[policy] = (tmp_path / policy / "report.html").read_text()
+    assert "without a score, counted as not accepted" in pages["reject"]
+    assert "The headline leaves out" in pages["exclude"]
+    assert "counted as not accepted" not in pages["exclude"]
+    assert "without a score, left out" in pages["exclude"]
+
+
+def test_groups_without_a_threshold_are_not_dropped_in_silence(tmp_path: Path):
+    table = drawn(3).drop(columns=["logit"])
+    table["score"] = table["score"] * 300 - 100
+    result = bonaface.report(table, by=["device"], resamples=0, output=tmp_path / "r")
+    assert "no table by device" in result.summary()

@@ -20,7 +20,7 @@ from bonaface.evaluation.report.page import write_report as write_page
 from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.verdicts import FusionRule
 from bonaface.workflows.folders import fresh_folder, write_json
-from bonaface.workflows.report import fused, operating_points, score_table
+from bonaface.workflows.report import measured_and_validation, operating_points
 
 __all__ = ["Compared", "compare"]
 
@@ -97,17 +97,13 @@ def compare(
     points: dict[str, OperatingPoint] = {}
     notes: list[str] = []
     for name, source in scores.items():
-        table = score_table(source, manifest=manifest, allow_missing=allow_missing)
-        other = (validation or {}).get(name)
-        own = fused(table[table["split"] == "val"], fusion) if other is None and "split" in table else None
-        tested = table
-        if own is not None and len(own) > 0 and (table["split"] != "val").any():
-            tested, chosen[name] = table[table["split"] != "val"], own
-        if other is not None:
-            chosen[name] = fused(score_table(other, manifest=manifest, allow_missing=True), fusion)
-        tables[name] = fused(tested, fusion)
+        tables[name], chosen_on, about = measured_and_validation(
+            source, (validation or {}).get(name), manifest=manifest, fusion=fusion, allow_missing=allow_missing
+        )
+        if chosen_on is not None:
+            chosen[name] = chosen_on
         found, told = operating_points(
-            tables[name], chosen.get(name), criterion=criterion, threshold=(thresholds or {}).get(name)
+            tables[name], chosen_on, criterion=criterion, threshold=(thresholds or {}).get(name)
         )
         if not found:
             raise SettingsError(
@@ -115,7 +111,7 @@ def compare(
                 f"(--threshold {name}=VALUE)"
             )
         points[name] = found[0]
-        notes += [f"{name}: {note}" for note in (*told, *found[0].warnings)]
+        notes += [f"{name}: {note}" for note in (*about, *told, *found[0].warnings)]
     intervals = IntervalSettings(resamples=resamples, seed=seed)
     comparison = compare_tables(tables, points, mismatch=mismatch, policy=policy, intervals=intervals)
     notes = list(dict.fromkeys([*notes, *comparison.notes]))

@@ -20,7 +20,7 @@ from bonaface.verdicts import FUSION_RULES, FusionRule, Status
 from bonaface.workflows.assess import summary_of
 from bonaface.workflows.folders import fresh_folder
 
-__all__ = ["Reported", "operating_points", "report", "score_table"]
+__all__ = ["Reported", "measured_and_validation", "operating_points", "report", "score_table"]
 
 MOST_GROUPS = 60
 
@@ -63,15 +63,11 @@ def report(
     the scores are probabilities. `fusion` fuses frame scores anew; `by` names columns to break the errors down by.
     A foreign system's table needs `presentation` and `score` alone, with the `manifest` beside it.
     """
-    table = score_table(scores, manifest=manifest, allow_missing=allow_missing)
-    own = table[table["split"] == "val"] if "split" in table else table.iloc[:0]
-    other = score_table(validation, manifest=manifest, allow_missing=True) if validation is not None else own
-    tested = table
-    if validation is None and len(own) and len(own) < len(table):
-        tested = table[table["split"] != "val"]
-    rows = fused(tested, fusion)
-    chosen_on = fused(other, fusion) if len(other) and len(other) < len(table) + (validation is not None) else None
-    points, notes = operating_points(rows, chosen_on, criterion=criterion, threshold=threshold)
+    rows, chosen_on, notes = measured_and_validation(
+        scores, validation, manifest=manifest, fusion=fusion, allow_missing=allow_missing
+    )
+    points, told = operating_points(rows, chosen_on, criterion=criterion, threshold=threshold)
+    notes += told
     intervals = IntervalSettings(resamples=resamples, seed=seed)
     evaluation = evaluate(rows, points, policy=policy, intervals=intervals)
     groups = {}
@@ -84,6 +80,8 @@ def report(
             )
         if points:
             groups[column] = by_group(rows, column, points[0], policy=policy, intervals=intervals)
+    if by and not points:
+        notes.append(f"no table by {few(by)}: the errors of a group need a threshold")
     systems = few(sorted({str(name) for name in rows["system"].unique()})) if "system" in rows else ""
     facts = (
         {"system": systems, "datasets": few(sorted({str(name) for name in rows["dataset"].unique()}))}
@@ -116,12 +114,67 @@ def score_table(
     name = "the scores" if isinstance(scores, pd.DataFrame) else str(scores)
     if manifest is None:
         if "label" not in raw.columns:
+            found = ", ".join(map(str, raw.columns)) or "none"
             raise ScoreTableError(
-                f"{name} has no column label; add one, or give the manifest that the presentations come from"
+                f"{name} has no column label; found: {found}; add one, or give the manifest that the presentations come from"
             )
         return check_scores(raw, name=name)
     table = (manifest if isinstance(manifest, Manifest) else read_manifest(manifest)).table
     return join_manifest(raw, table, missing="unreadable" if allow_missing else "refuse")
+
+
+def measured_and_validation(
+    scores: str | Path | pd.DataFrame,
+    validation: str | Path | pd.DataFrame | None,
+    *,
+    manifest: str | Path | Manifest | None = None,
+    fusion: FusionRule | None = None,
+    allow_missing: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
+    """Presentations to measure, those that may choose the threshold, and what a reader must know of either.
+
+    Without `validation` a table's own rows of split val choose, and are not measured; nor are its rows of split train
+    where it has a test split. Raises ScoreTableError where a presentation would choose the threshold it is measured at.
+    """
+    table = score_table(scores, manifest=manifest, allow_missing=allow_missing)
+    split = table["split"].astype(str)
+    other = None if validation is None else score_table(validation, manifest=manifest, allow_missing=True)
+    if other is None and (split == "val").any() and (split != "val").any():
+        other = table[split == "val"]
+        table = table[split != "val"]
+        split = table["split"].astype(str)
+    notes = []
+    trained = split == "train"
+    if trained.any() and (split == "test").any():
+        notes.append(f"{table.loc[trained, 'presentation'].nunique():,} presentations of split train are not measured")
+        table, split = table[~trained], split[~trained]
+    notes += [
+        f"these figures include presentations of the {name} split: they may be too good"
+        for name in ("train", "val")
+        if (split == name).any()
+    ]
+    rows = fused(table, fusion)
+    chosen_on = None if other is None else fused(other, fusion)
+    if chosen_on is not None:
+        notes += _apart(rows, chosen_on)
+    return rows, chosen_on, notes
+
+
+def _apart(rows: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
+    """Refuse presentations that stand on both sides, and say so of persons who do."""
+    keys = ["presentation", "label", "species", "subject", "dataset", "split", "status", "logit", "score"]
+    named = rows["presentation"].isin(validation["presentation"])
+    both = rows.loc[named, keys].merge(validation[keys], on=keys)["presentation"]
+    # Two folders may use the same file names for other footage: then some of these differ in what they hold.
+    if len(both) and len(both) == named.sum():
+        raise ScoreTableError(
+            f"{len(both)} presentations would choose the threshold and be measured at it, such as {both.iloc[0]}; leave "
+            "them out of the scores or of the validation scores"
+        )
+    persons = set(rows["subject"]) & set(validation["subject"]) - {""}
+    if not persons:
+        return []
+    return [f"{len(persons)} persons are in validation and in what is measured, such as {min(persons)}"]
 
 
 def fused(table: pd.DataFrame, rule: FusionRule | None) -> pd.DataFrame:
@@ -137,13 +190,15 @@ def operating_points(
     """The thresholds to measure at, never chosen on what is measured, and what a reader must know of them."""
     if threshold is not None:
         return [given_point(threshold)], []
-    if criterion.startswith("fixed"):
-        return [choose_threshold(rows, criterion)], []
+    scored = rows[rows["status"] == Status.OK.value]
+    # Of a foreign system's scores nobody knows that they are probabilities; those between 0 and 1 may be taken for them.
+    alike = not scored["logit"].notna().any() and bool(scored["score"].between(0, 1).all())
+    if criterion.strip().lower().startswith("fixed"):
+        point = choose_threshold(rows, criterion)
+        return [given_point(point.threshold, criterion=point.criterion) if alike else point], []
     if validation is not None:
         return [choose_threshold(validation, criterion)], []
-    scored = rows[rows["status"] == Status.OK.value]
-    probabilities = scored["logit"].notna().any() or bool(scored["score"].between(0, 1).all())
-    if not probabilities:
+    if not alike and not scored["logit"].notna().any():
         return [], ["no threshold: give validation scores, or the threshold itself; what needs one is left out"]
     note = "no validation scores were given: errors are told at the fixed threshold 0.5 alone"
-    return ([fixed_point(0.5)] if scored["logit"].notna().any() else [given_point(0.5, criterion="fixed=0.5")]), [note]
+    return [given_point(0.5, criterion="fixed=0.5") if alike else fixed_point(0.5)], [note]
