@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import bonaface
-from bonaface.cli import _share, main
+from bonaface.cli import main
+from bonaface.cli.options import as_share
 
 
 def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -83,7 +84,7 @@ def test_a_table_and_its_footage_may_lie_apart(tmp_path: Path):
     [(["0.2"], 0.2), (["0"], 0.0), ([".5"], 0.5), (["7"], ["7"]), (["007"], ["007"]), (["7,8", "9"], ["7", "8", "9"])],
 )
 def test_a_whole_number_is_a_person_and_no_share(given: list[str], meant: object):
-    assert _share(given) == meant
+    assert as_share(given) == meant
 
 
 def test_being_stopped_is_said_in_one_line(monkeypatch, capsys):
