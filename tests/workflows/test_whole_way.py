@@ -135,7 +135,7 @@ def test_a_network_without_a_map_of_features_is_reported_without_pictures_of_it(
 
     monkeypatch.setattr("bonaface.model.explain._channel_axis", without)
     found = bonaface.evaluate(run.bundle, run.path / "manifest.csv", output=tmp_path / "out")
-    assert "no Grad-CAM: transformer has no map of features" in found.report.read_text()
+    assert "No Grad-CAM: transformer has no map of features" in found.report.read_text()
     with pytest.raises(InputError, match="no map of features"):
         bonaface.explain(run.bundle, run.path / "manifest.csv", output=tmp_path / "why")
     assert not (tmp_path / "why").exists()
