@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from bonaface.data.audit.files import picture_of
+from bonaface.data.audit.film import pictures_of
 from bonaface.data.audit.leaks import Shared
 from bonaface.evaluation.rates import Figure
 from bonaface.evaluation.report.pictures import data_uri
@@ -72,8 +72,7 @@ def _pictures(audit: Audit, pair: Shared, flips: dict[str, str]) -> list[tuple[s
     """Both frames as JPEGs in the page, each with its caption; one that cannot be read any more is left out."""
     shown = []
     for path, frame in zip(pair.paths, pair.frames, strict=True):
-        picture = picture_of(audit.manifest.root / path, frame, flip=flips.get(path, ""))
-        if picture is not None:
+        for _, picture in pictures_of(audit.manifest.root / path, {frame}, flip=flips.get(path, "")):
             shown.append((f"frame {frame}", data_uri(picture, side=280)))
     return shown
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.audit.files import SIDE, View
+from bonaface.data.audit.film import Film, margins_of, shrunk, tiny, view_of
 
 Picture = NDArray[np.uint8]
 
@@ -44,8 +44,9 @@ def resized(picture: Picture, factor: float) -> Picture:
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def view(picture: Picture, frame: int = 0) -> View:
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    factor = min(SIDE / max(grey.shape), 1.0)
-    small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return View(frame, bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]))
+def film(*pictures: Picture) -> Film:
+    """A presentation of these frames, all of them views."""
+    greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8) for picture in pictures]
+    margins = margins_of(greys)
+    views = tuple(view_of(frame, shrunk(grey, 640), margins) for frame, grey in enumerate(greys))
+    return Film(views, np.stack([tiny(grey, margins) for grey in greys]), margins=margins)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bonaface.data.audit.duplicates import find_copies
+from bonaface.data.audit.files import read_files
 from bonaface.data.audit.hashing import CROPS, hash_of, hash_of_crops, mirror
-from tests.data.audit.pictures import coded, cropped, resized, scene, view
+from bonaface.data.drawing.dataset import write_video
+from bonaface.data.manifest import make_manifest
+from tests.data.audit.pictures import coded, cropped, film, resized, scene
 
 COPIES = {
     "coded anew": lambda picture: coded(picture, 40),
@@ -15,27 +19,38 @@ COPIES = {
     "cropped evenly": lambda picture: coded(cropped(picture, 0.1, 0.1, 0.1, 0.1)),
     "cropped at two sides": lambda picture: coded(cropped(picture, 0.15, 0.0, 0.0, 0.15)),
     "cropped most": lambda picture: coded(cropped(picture, 0.15, 0.15, 0.15, 0.15)),
+    "cropped most at one side": lambda picture: coded(cropped(picture, 0.24, 0.0, 0.0, 0.05)),
+    "brighter tones": lambda picture: coded(gamma(picture, 0.75), 85),
+    "darker tones": lambda picture: coded(gamma(picture, 1.3), 85),
+    "letterboxed": lambda picture: coded(letterboxed(picture, 0.17)),
     "mirrored": lambda picture: coded(picture[:, ::-1]),
     "mirrored and cropped": lambda picture: coded(cropped(picture[:, ::-1], 0.12, 0.03, 0.05, 0.1)),
 }
 
 
-def pairs(views):
-    return [(copy.first, copy.second) for copy in find_copies(views, workers=1)]
+def gamma(picture, power):
+    return (255 * (picture / 255.0) ** power).astype(np.uint8)
+
+
+def letterboxed(picture, share):
+    bar = round(share * picture.shape[0])
+    return np.pad(picture, ((bar, bar), (0, 0), (0, 0)))
+
+
+def pairs(films):
+    return [(copy.first, copy.second) for copy in find_copies(films, workers=1)]
 
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_is_found_whichever_comes_first(how):
-    views = [[view(scene(seed))] for seed in range(6)]
-    copy = [view(COPIES[how](scene(4)))]
-    assert pairs([*views, copy]) == [(4, 6)]
-    assert pairs([copy, *views]) == [(0, 5)]
+    films = [film(scene(seed)) for seed in range(6)]
+    copy = film(COPIES[how](scene(4)))
+    assert pairs([*films, copy]) == [(4, 6)]
+    assert pairs([copy, *films]) == [(0, 5)]
 
 
 def test_a_copy_says_how_it_was_made():
-    (copy,) = find_copies(
-        [[view(scene(1))], [view(coded(cropped(scene(1), 0.1, 0.0, 0.05, 0.12)[:, ::-1]))]], workers=1
-    )
+    (copy,) = find_copies([film(scene(1)), film(coded(cropped(scene(1), 0.1, 0.0, 0.05, 0.12)[:, ::-1]))], workers=1)
     assert copy.mirrored
     assert copy.whole == 0
     assert sorted(copy.crop) == pytest.approx(sorted((0.1, 0.0, 0.05, 0.12)), abs=0.01)
@@ -43,21 +58,21 @@ def test_a_copy_says_how_it_was_made():
 
 @pytest.mark.parametrize("moved", [4.0, 8.0, 20.0])
 def test_another_take_before_the_same_wall_is_no_copy(moved):
-    assert pairs([[view(scene(2))], [view(scene(2, moved=moved))]]) == []
+    assert pairs([film(scene(2)), film(scene(2, moved=moved))]) == []
 
 
 def test_different_pictures_are_no_copies():
-    assert pairs([[view(scene(seed))] for seed in range(40)]) == []
+    assert pairs([film(scene(seed)) for seed in range(40)]) == []
 
 
 def test_flat_pictures_are_not_compared():
     black = np.zeros((240, 320, 3), np.uint8)
-    assert pairs([[view(black)], [view(black)], [view(black + 30)]]) == []
+    assert pairs([film(black), film(black), film(black + 30)]) == []
 
 
 def test_videos_must_agree_more_than_once():
     def take(*positions):
-        return [view(scene(3, moved=moved), frame) for frame, moved in enumerate(positions)]
+        return film(*(scene(3, moved=moved) for moved in positions))
 
     assert pairs([take(0, 10, 20), take(0, 10, 20)]) == [(0, 1)]
     assert pairs([take(0, 10, 20), take(0, 14, 30)]) == []
@@ -68,18 +83,18 @@ def test_videos_must_agree_more_than_once():
 
 
 def test_a_picture_taken_out_of_a_video_is_found():
-    video = [view(scene(5, moved=moved), frame) for frame, moved in ((0, 0.0), (10, 9.0), (20, 18.0))]
-    assert pairs([video, [view(coded(scene(5, moved=9.0)))]]) == [(0, 1)]
+    video = film(*(scene(5, moved=moved) for moved in (0.0, 9.0, 18.0)))
+    assert pairs([video, film(coded(scene(5, moved=9.0)))]) == [(0, 1)]
 
 
 def test_processes_change_nothing():
-    views = [[view(scene(seed))] for seed in (0, 1, 2, 1, 0)]
-    assert find_copies(views, workers=1) == find_copies(views, workers=2)
+    films = [film(scene(seed)) for seed in (0, 1, 2, 1, 0)]
+    assert find_copies(films, workers=1) == find_copies(films, workers=2)
     assert find_copies([], workers=1) == []
 
 
 def test_a_hash_of_a_crop_is_the_crop_s_hash():
-    grey = view(scene(0)).grey()
+    grey = film(scene(0)).views[0].grey()
     family = hash_of_crops(grey)
     own, flipped = hash_of(grey), hash_of(np.ascontiguousarray(grey[:, ::-1]))
     assert family is not None
@@ -93,3 +108,37 @@ def test_a_hash_of_a_crop_is_the_crop_s_hash():
     hashed = hash_of(cut)
     assert hashed is not None
     assert float(family[40] @ hashed) > 0.999
+
+
+WALK = [round(6 * np.sin(index / 2.3) + index, 2) for index in range(12)]
+
+
+def footage(place, name, positions, seed=3):
+    """A video file of the disc at these positions, and what the audit keeps of it."""
+    pictures = [np.ascontiguousarray(scene(seed, moved=moved)[:, :, ::-1]) for moved in positions]
+    write_video(place / name, pictures, fps=10, quality=26)
+    table = pd.DataFrame({"path": [name], "label": ["bona_fide"], "subject": ["p"]})
+    (fact,) = read_files(make_manifest(table, place), detector="whole_frame", workers=1)
+    return fact.film
+
+
+@pytest.mark.parametrize(
+    "part",
+    {
+        "from later on": WALK[3:],
+        "the middle": WALK[4:9],
+        "half the frames, from the second on": WALK[1::2],
+        "one frame": WALK[7:8],
+    }.items(),
+    ids=lambda part: part[0],
+)
+def test_a_part_of_a_video_is_found_though_no_view_is_shared(part, tmp_path):
+    whole, copy = footage(tmp_path, "whole.mp4", WALK), footage(tmp_path, "part.mp4", part[1])
+    (found,) = find_copies([whole, copy], workers=1)
+    first, second = found.frames
+    assert WALK[first] == pytest.approx(part[1][second], abs=0.5)
+
+
+def test_another_take_is_no_part_of_a_video(tmp_path):
+    between = [moved + 2.5 for moved in WALK[2:9]]
+    assert pairs([footage(tmp_path, "one.mp4", WALK), footage(tmp_path, "other.mp4", between[::-1])]) == []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from bonaface.data.audit.hashing import Crop
 
@@ -28,8 +29,8 @@ COARSE, FINE = 32, 160
 
 BLUR = 1.5
 BLOCK = 12
-TEXTURE = 1.0
-"""Mean squared gradient (grey levels a pixel) that a block needs for its motion to be seen."""
+TEXTURE, FAINT = 1.0, 0.5
+"""Mean squared gradient (grey levels a pixel) that a block needs for its motion to be seen; and in the darker copy itself."""
 
 LEAST_BLOCKS = 12
 LEAST_TEXTURED = 0.12
@@ -38,6 +39,10 @@ CORRELATION = (0.995, 0.97)
 STILL = ((0.38, 0.60), (0.45, 0.80))
 """Least correlation, and most pixels (of FINE) that 90 % and 97 % of the textured blocks may be away from where a copy has
 them: where both pictures are large enough to be judged finely, and where one is small, so that its copies are coarse."""
+
+_TONES = 32
+CLIPPED = (4.0, 251.0)
+"""Beyond these grey levels a brighter or darker copy has lost what the other shows."""
 
 FINE_VIEW = 180
 MOST_SHEAR = 0.04
@@ -60,11 +65,19 @@ class Overlay:
     crop: Crop
     small: bool
 
+    def within(self, share: float) -> bool:
+        """Whether the two are copies of one picture, with no more than this share of the motion that copies may have."""
+        near, far = STILL[self.small]
+        return (
+            self.moved[0] <= share * near
+            and self.moved[1] <= share * far
+            and self.correlation >= CORRELATION[self.small]
+        )
+
     @property
     def same(self) -> bool:
         """Whether the two are copies of one picture."""
-        near, far = STILL[self.small]
-        return self.moved[0] <= near and self.moved[1] <= far and self.correlation >= CORRELATION[self.small]
+        return self.within(1.0)
 
 
 def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay | None:
@@ -88,7 +101,7 @@ def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay
     if correlation < ALIGNED or not _upright(matrix):
         return None
     small = min(max(first.shape), max(second.shape)) < FINE_VIEW
-    return _judged(whole, held, matrix, correlation, small=small)
+    return _judged(whole, held, matrix, small=small)
 
 
 def _fitted(first: Grey, second: Grey, crop: Crop, side: int) -> tuple[Grey, Grey]:
@@ -126,18 +139,35 @@ def _refined(first: Grey, second: Grey, matrix: Matrix, *, blur: int, steps: int
     """The affine map with the highest correlation near `matrix`; a correlation of -1 where there is none."""
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-4)
     try:
-        correlation, found = cv2.findTransformECC(
+        _, found = cv2.findTransformECC(
             first, second, matrix.copy(), cv2.MOTION_AFFINE, until, np.full(second.shape, 255, np.uint8), blur
         )
     except cv2.error:
         return matrix, -1.0
-    return np.asarray(found, dtype=np.float32), float(correlation)
+    found = np.asarray(found, dtype=np.float32)
+    return found, _correlation(first, second, found)
 
 
 def _correlation(first: Grey, second: Grey, matrix: Matrix) -> float:
-    laid = cv2.warpAffine(second, matrix, first.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    one, other = first - first.mean(), laid - laid.mean()
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(second, matrix, first.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return _alike(first, _toned(laid, first))
+
+
+def _alike(first: Grey, second: Grey) -> float:
+    one, other = first - first.mean(), second - second.mean()
     return float((one * other).sum() / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
+
+
+def _toned(picture: Grey, like: Grey, inside: NDArray[np.bool_] | None = None) -> Grey:
+    """The picture in the tones of another that it lies on, by one rising curve: undoes brightness, contrast and gamma."""
+    own, other = (picture.ravel(), like.ravel()) if inside is None else (picture[inside], like[inside])
+    level = np.clip(own * (_TONES / 256), 0, _TONES - 1).astype(np.intp)
+    count = np.bincount(level, minlength=_TONES)
+    known = count > 0
+    at, mean = (np.bincount(level, weights=grey, minlength=_TONES)[known] / count[known] for grey in (own, other))
+    rising = isotonic_regression(mean, weights=count[known]).x
+    return np.interp(picture, at, rising).astype(np.float32)
 
 
 def _upright(matrix: Matrix) -> bool:
@@ -146,30 +176,42 @@ def _upright(matrix: Matrix) -> bool:
     return abs(matrix[0, 1]) < MOST_SHEAR and abs(matrix[1, 0]) < MOST_SHEAR and min(across, down) > 0.5
 
 
-def _judged(first: Grey, second: Grey, matrix: Matrix, correlation: float, *, small: bool) -> Overlay | None:
+def _judged(first: Grey, second: Grey, matrix: Matrix, *, small: bool) -> Overlay | None:
     height, width = first.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(second, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     held = cv2.warpAffine(np.ones_like(second), matrix, (width, height), flags=flags)
-    inside = cv2.erode((held > 0.999).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+    inside = cv2.erode((held > 0.999).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0
     if inside.mean() < COVERED:
         return None
-    blocks = _motion(cv2.GaussianBlur(first, (0, 0), BLUR), cv2.GaussianBlur(laid, (0, 0), BLUR), inside > 0)
+    low, high = CLIPPED
+    clipped = (np.minimum(first, laid) <= low) | (np.maximum(first, laid) >= high)
+    inside &= cv2.dilate(clipped.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+    if not inside.any():
+        return None
+    toned = _toned(laid, first, inside)
+    correlation = _alike(first[inside], toned[inside])
+    blurred, faintest, toned = (_blurred(picture) for picture in (first, laid, toned))
+    blocks = _motion(blurred, toned, inside, faintest=faintest)
     if len(blocks[0]) < LEAST_BLOCKS or blocks[1] < LEAST_TEXTURED:
         return None
     near, far = np.quantile(blocks[0], (0.90, 0.97))
     return Overlay((float(near), float(far)), correlation, blocks[1], _outside(first, second, matrix), small)
 
 
-def _motion(first: Grey, second: Grey, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """How far the content of each textured block is from where the second has it, in pixels; and the share of those."""
+def _motion(
+    first: Grey, second: Grey, inside: NDArray[np.bool_], *, faintest: Grey
+) -> tuple[NDArray[np.float64], float]:
+    """How far the content of each textured block is from where the second has it, in pixels; and the share of those.
+
+    `faintest` is the second before its tones were changed: what was hardly to be seen in it has become noise.
+    """
     deviation = float(second[inside].std())
     gain = float(first[inside].std()) / deviation if deviation > 1e-3 else 0.0
     second = (second - second[inside].mean()) * gain + first[inside].mean()
     weight = inside.astype(np.float32)
-    middle = (first + second) / 2
-    right = cv2.Sobel(middle, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    down = cv2.Sobel(middle, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    right, down = _gradient(np.asarray((first + second) / 2, dtype=np.float32))
+    across, upright = _gradient(faintest)
     apart = first - second
 
     def summed(values: Grey) -> NDArray[np.float64]:
@@ -183,11 +225,22 @@ def _motion(first: Grey, second: Grey, inside: NDArray[np.bool_]) -> tuple[NDArr
     xx, yy, xy = summed(right * right), summed(down * down), summed(right * down)
     x, y = summed(right * apart), summed(down * apart)
     seen = (area > BLOCK * BLOCK) & (xx + yy > TEXTURE * area)
+    seen &= summed(across * across) + summed(upright * upright) > FAINT * area
     # A little is added to each gradient's energy: across an edge's own direction nothing can be seen.
     xx, yy = xx + 0.3 * area, yy + 0.3 * area
     determinant = np.maximum(xx * yy - xy * xy, 1e-9)
     moved = np.hypot((yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant)
     return moved[seen], float(seen.mean())
+
+
+def _blurred(picture: Grey) -> Grey:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), BLUR), dtype=np.float32)
+
+
+def _gradient(picture: Grey) -> tuple[Grey, Grey]:
+    right = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    return np.asarray(right, dtype=np.float32), np.asarray(down, dtype=np.float32)
 
 
 def _outside(first: Grey, second: Grey, matrix: Matrix) -> Crop:

@@ -1,10 +1,11 @@
-"""Copies among presentations: the same picture again, coded anew, resized, cropped or mirrored.
+"""Copies among presentations: the same picture again, coded anew, resized, cropped or mirrored; the same video, or a part.
 
 In two steps. Candidates come from a perceptual hash: the 8 x 8 mean grey levels of a picture, centred and scaled to
 length one, so that a product of matrices compares all with all. A crop is met by hashing the picture as it would be
-after 81 crops of up to 15 % off each side; a mirrored copy by mirroring the other's hash. A candidate counts only when
+after 169 crops of up to a quarter off a side; a mirrored copy by mirroring the other's hash. A candidate counts only when
 the pictures themselves, laid over each other, show no motion (`alignment`), and between videos in more than one frame: two
-living takes may meet once, but not all along.
+living takes may meet once, but not all along. Where the frames that are at hand do not meet, the videos are laid over each
+other in time as well: a copy may begin later, end earlier, or have fewer frames a second.
 """
 
 from __future__ import annotations
@@ -13,27 +14,33 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.audit.alignment import Overlay, overlay
-from bonaface.data.audit.files import View
+from bonaface.data.audit.film import Film
 from bonaface.data.audit.hashing import CROPS, Crop, hash_of, hash_of_crops, mirror
+from bonaface.data.audit.timing import meetings
+from bonaface.data.frames import evenly_spaced
 from bonaface.data.processes import in_processes
 
 __all__ = ["Copy", "find_copies"]
 
 Floats = NDArray[np.float32]
-Views = Sequence[View]
 
 ALIKE = 0.86
-"""Candidates have a hash product of at least this. Copies cropped by up to 15 % a side keep .88 and more."""
+"""Candidates have a hash product of at least this. Copies cropped by up to a fifth a side keep .88 and more."""
+
+SOUGHT, SAME = 8, 0.97
+"""So many frames of a video are sought in others, beside its views; less those whose hash is that of one before."""
 
 STARTS, ATTEMPTS = 2, 3
 """So many crops of one hash, and ways in all, at most, to lay two presentations over each other."""
+
+SURE = 0.7
+"""Share of the motion allowed in copies that a frame may have which was chosen among many to meet a picture."""
 
 NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _AT_ONCE = 20_000_000
@@ -59,7 +66,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A way in which two presentations may be one: view `part[1]` of presentation `part[0]` is cut from `whole`.
+    """A way in which two presentations may be one: frame `part[1]` of presentation `part[0]` is cut from `whole`.
 
     `crop` is what is cut off, after mirroring.
     """
@@ -71,11 +78,12 @@ class _Attempt:
     mirrored: bool
 
 
+_Asked = tuple[tuple[int, int], Sequence[Crop], Floats]
 Candidates = Mapping[tuple[int, int], list[_Attempt]]
 
 
 def find_copies(
-    views: Sequence[Views],
+    films: Sequence[Film],
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -85,8 +93,8 @@ def find_copies(
     The first view of each is sought in all views of all others. Takes time with the square of the presentations: a
     matrix product for all, and about a millisecond for each pair whose hashes are alike.
     """
-    candidates = _candidates(views)
-    jobs = list(_jobs(candidates, views))
+    candidates = _candidates(films)
+    jobs = list(_jobs(candidates, films))
     found: list[Copy] = []
     done = 0
     workers = min(workers or os.cpu_count() or 1, len(jobs))
@@ -98,64 +106,90 @@ def find_copies(
     return sorted(found, key=lambda copy: (copy.first, copy.second))
 
 
-def _candidates(views: Sequence[Views]) -> Candidates:
+def _candidates(films: Sequence[Film]) -> Candidates:
     """Attempts for each pair of presentations whose pictures may be one, the likeliest first."""
-    places: list[tuple[int, int]] = []
-    hashes: list[Floats] = []
-    anchors: dict[int, tuple[int, Floats]] = {}
-    for position, own in enumerate(views):
-        for number, view in enumerate(own):
-            grey = view.grey()
-            plain = hash_of(grey)
-            if plain is None:
-                continue
-            places.append((position, number))
-            hashes += [plain, mirror(plain)]
-            if position not in anchors:
-                family = hash_of_crops(grey)
-                assert family is not None
-                anchors[position] = (number, family)
-    if len(anchors) < 2:
+    sought, asked = _sought(films), _asked(films)
+    if not sought or len({place[0] for place, _, _ in asked}) < 2:
         return {}
-    known = np.stack(hashes).T
-    owner = np.array([position for position, _ in places]).repeat(2)  # a view's hash and its mirror image
+    places = [place for place, _ in sought]
+    known = np.stack([some for _, hashed in sought for some in (hashed, mirror(hashed))]).T
+    owner = np.array([position for position, _ in places]).repeat(2)  # a frame's hash and its mirror image
     attempts: dict[tuple[int, int], list[_Attempt]] = {}
-    order = np.array(list(anchors))
-    step = max(_AT_ONCE // (len(CROPS) * known.shape[1]), 1)
-    for begin in range(0, len(order), step):
-        asked = order[begin : begin + step]
-        product = np.concatenate([anchors[position][1] for position in asked.tolist()]) @ known
-        product = product.reshape(len(asked), len(CROPS), -1)
-        best = product.max(axis=1)
-        best[asked[:, None] == owner] = 0
-        for row, column in np.argwhere(best >= ALIKE).tolist():
-            whole, part = int(asked[row]), places[column // 2]
-            tried = attempts.setdefault((min(whole, part[0]), max(whole, part[0])), [])
-            mirrored = bool(column % 2)
-            for cut in np.argsort(-product[row, :, column])[:STARTS].tolist():
-                left, top, right, bottom = CROPS[cut]
-                crop = (right, top, left, bottom) if mirrored else CROPS[cut]
-                tried.append(
-                    _Attempt(float(product[row, cut, column]), part, (whole, anchors[whole][0]), crop, mirrored)
-                )
+    for some in _portions(asked, max(_AT_ONCE // known.shape[1], len(CROPS))):
+        product = np.concatenate([family for _, _, family in some]) @ known
+        begin = 0
+        for whole, crops, family in some:
+            own = product[begin : begin + len(family)]
+            begin += len(family)
+            best = own.max(axis=0)
+            best[owner == whole[0]] = 0
+            for column in np.flatnonzero(best >= ALIKE).tolist():
+                part, mirrored = places[column // 2], bool(column % 2)
+                tried = attempts.setdefault((min(whole[0], part[0]), max(whole[0], part[0])), [])
+                for cut in np.argsort(-own[:, column])[:STARTS].tolist():
+                    left, top, right, bottom = crops[cut]
+                    crop = (right, top, left, bottom) if mirrored else crops[cut]
+                    tried.append(_Attempt(float(own[cut, column]), part, whole, crop, mirrored))
     return {
         pair: sorted(tried, key=lambda attempt: -attempt.alike)[:ATTEMPTS] for pair, tried in sorted(attempts.items())
     }
 
 
+def _sought(films: Sequence[Film]) -> list[tuple[tuple[int, int], Floats]]:
+    """The place and the hash of each film's views, and of as many of its other frames as look another way."""
+    found = []
+    for position, film in enumerate(films):
+        kept: list[Floats] = []
+        frames = [(view.frame, hash_of(view.grey())) for view in film.views]
+        spread = evenly_spaced(len(film.tiny), SOUGHT) if len(film.tiny) > 1 else []
+        frames += [(index * film.step, hash_of(film.tiny[index].astype(np.float32))) for index in spread]
+        for frame, hashed in frames:
+            if hashed is not None and all(float(hashed @ other) < SAME for other in kept):
+                kept.append(hashed)
+                found.append(((position, frame), hashed))
+    return found
+
+
+def _asked(films: Sequence[Film]) -> list[_Asked]:
+    """The place of each film's first view with its hashes after all crops; and of the others, as they are."""
+    found: list[_Asked] = []
+    for position, film in enumerate(films):
+        kept: list[Floats] = []
+        for view in film.views:
+            family = hash_of_crops(view.grey())
+            if family is None or any(float(family[0] @ other) >= SAME for other in kept):
+                continue
+            crops = CROPS if not kept else CROPS[:1]
+            kept.append(family[0])
+            found.append(((position, view.frame), crops, family[: len(crops)]))
+    return found
+
+
+def _portions(asked: Sequence[_Asked], rows: int) -> Iterator[list[_Asked]]:
+    """Runs of those that are asked, with about so many hashes each."""
+    portion: list[_Asked] = []
+    for one in asked:
+        if portion and sum(len(family) for _, _, family in portion) + len(one[2]) > rows:
+            yield portion
+            portion = []
+        portion.append(one)
+    if portion:
+        yield portion
+
+
 @dataclass(frozen=True)
 class _Job:
-    """Pairs to verify, with the views of all who stand in them."""
+    """Pairs to verify, with the films of all who stand in them."""
 
     candidates: list[tuple[tuple[int, int], list[_Attempt]]]
-    views: dict[int, Views]
+    films: dict[int, Film]
 
 
-def _jobs(candidates: Candidates, views: Sequence[Views]) -> Iterator[_Job]:
+def _jobs(candidates: Candidates, films: Sequence[Film]) -> Iterator[_Job]:
     pairs = list(candidates.items())
     for begin in range(0, len(pairs), _PAIRS_A_JOB):
         some = pairs[begin : begin + _PAIRS_A_JOB]
-        yield _Job(some, {position: views[position] for pair, _ in some for position in pair})
+        yield _Job(some, {position: films[position] for pair, _ in some for position in pair})
 
 
 def _work(jobs: list[_Job], workers: int) -> Iterable[list[Copy]]:
@@ -165,71 +199,124 @@ def _work(jobs: list[_Job], workers: int) -> Iterable[list[Copy]]:
 
 
 def _verified(job: _Job) -> list[Copy]:
-    greys: dict[tuple[int, int], Floats] = {}
-
-    def grey(place: tuple[int, int]) -> Floats:
-        if place not in greys:
-            greys[place] = job.views[place[0]][place[1]].grey()
-        return greys[place]
-
     found = []
+    table = _Table(job.films)
     for pair, attempts in job.candidates:
         for attempt in attempts:
-            laid = overlay(grey(attempt.part), grey(attempt.whole), attempt.crop, mirrored=attempt.mirrored)
-            if laid is None:
-                continue
-            if not laid.same:
-                break  # well laid over each other, and something has moved
-            if _as_videos(attempt, laid, job.views, grey):
-                found.append(_copy(pair, attempt, laid, job.views))
+            laid = None
+            if attempt.part[1] in {view.frame for view in job.films[attempt.part[0]].views}:
+                laid = table.overlay(attempt, attempt.part[1], attempt.whole[1], attempt.crop)
+            meeting = _meeting(attempt, laid, table)
+            if meeting is not None:
+                found.append(_copy(pair, attempt, meeting))
                 break
+            if laid is not None and not laid.same:
+                break  # well laid over each other, and something has moved
     return found
 
 
-def _as_videos(
-    attempt: _Attempt, laid: Overlay, views: Mapping[int, Views], grey: Callable[[tuple[int, int]], Floats]
-) -> bool:
-    """Whether more than one picture is shared; where either has but one, nothing more is asked.
+class _Table:
+    """Grey pictures of some films, decoded once, and what they look like laid over each other."""
 
-    Either all views match one by one, as in a whole copy; or two match in their order, as in a shortened copy, while in
-    both videos something has moved from the one to the other: somebody who sits still in two takes proves nothing.
+    def __init__(self, films: Mapping[int, Film]) -> None:
+        self.films = films
+        self._greys: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
+
+    def grey(self, presentation: int, frame: int) -> Floats | None:
+        """A frame of a film; None where it cannot be read."""
+        if (presentation, frame) not in self._greys:
+            self.load(presentation, {frame})
+        grey = self._greys[presentation, frame]
+        return None if grey is None else grey.astype(np.float32)
+
+    def load(self, presentation: int, frames: set[int]) -> None:
+        """Read these frames, in one go."""
+        missing = {frame for frame in frames if (presentation, frame) not in self._greys}
+        greys = self.films[presentation].greys(missing)
+        for frame in missing:
+            self._greys[presentation, frame] = greys[frame].astype(np.uint8) if frame in greys else None
+
+    def overlay(self, attempt: _Attempt, part: int, whole: int, crop: Crop) -> Overlay | None:
+        """Two frames laid over each other."""
+        first, second = self.grey(attempt.part[0], part), self.grey(attempt.whole[0], whole)
+        if first is None or second is None:
+            return None
+        return overlay(first, second, crop, mirrored=attempt.mirrored)
+
+    def still(self, presentation: int, first: int, second: int) -> bool:
+        """Whether nothing moves from one frame to another."""
+        one, other = self.grey(presentation, first), self.grey(presentation, second)
+        laid = None if one is None or other is None else overlay(one, other, NO_CROP, mirrored=False)
+        return laid is not None and laid.same
+
+
+@dataclass(frozen=True)
+class _Meeting:
+    """A frame of `part` and one of `whole` that are one picture."""
+
+    part: int
+    whole: int
+    laid: Overlay
+
+
+def _meeting(attempt: _Attempt, laid: Overlay | None, table: _Table) -> _Meeting | None:
+    """Where two presentations meet, if they are copies; `laid` is how the attempt's own frames lie over each other.
+
+    Two pictures have to match, and of a picture and a video one frame. Of two videos, all views have to match one by one,
+    as in a whole copy; or most of the frames that may be the same, as in a shortened one, and two at least in their order
+    while in both videos something has moved from the one to the other: somebody who sits still in two takes proves nothing.
     """
-    part, whole = attempt.part[0], attempt.whole[0]
-    parts, wholes = len(views[part]), len(views[whole])
-    if min(parts, wholes) < 2:
-        return True
-    crop: Crop = tuple(min(max(share, 0.0), 0.3) for share in laid.crop)  # type: ignore[assignment]
+    part, whole = (table.films[place[0]] for place in (attempt.part, attempt.whole))
+    own = _Meeting(attempt.part[1], attempt.whole[1], laid) if laid is not None and laid.same else None
+    frames = min(len(part.tiny), len(whole.tiny))
+    if max(len(part.tiny), len(whole.tiny)) <= 1 or (frames <= 1 and own):
+        return own
+    crop = attempt.crop
+    if laid is not None:
+        crop = tuple(min(max(share, 0.0), 0.35) for share in laid.crop)  # type: ignore[assignment]
 
-    @cache
-    def match(first: int, second: int) -> bool:
-        again = overlay(grey((part, first)), grey((whole, second)), crop, mirrored=attempt.mirrored)
-        return again is not None and again.same
+    def match(first: int, second: int, share: float = 1.0) -> _Meeting | None:
+        again = table.overlay(attempt, first, second, crop)
+        return _Meeting(first, second, again) if again is not None and again.within(share) else None
 
-    @cache
-    def still(presentation: int, first: int, second: int) -> bool:
-        own = overlay(grey((presentation, first)), grey((presentation, second)), NO_CROP, mirrored=False)
-        return own is not None and own.same
+    if laid is not None and frames > 1:
+        pairs = [(one.frame, other.frame) for one, other in zip(part.views, whole.views, strict=False)]
+        every = list(itertools.takewhile(bool, itertools.starmap(match, pairs)))
+        if len(every) == len(pairs):
+            return every[0]
+    proposed = meetings(part, whole, crop=crop, mirrored=attempt.mirrored)
+    table.load(attempt.part[0], {first for first, _ in proposed})
+    table.load(attempt.whole[0], {second for _, around in proposed for second in around})
+    found: list[_Meeting] = []
+    for place, (first, around) in enumerate(proposed):
+        met = next(filter(None, (match(first, second, 1.0 if frames > 1 else SURE) for second in around)), None)
+        if met is not None and frames <= 1:
+            return met
+        found += [met] if met is not None else []
+        if 2 * (len(found) + len(proposed) - place - 1) <= len(proposed):
+            return None
+    return found[0] if _in_order(attempt, found, table) else None
 
-    if all(match(number, number) for number in range(min(parts, wholes))):
-        return True
-    found = [pair for pair in itertools.product(range(parts), range(wholes)) if match(*pair)]
+
+def _in_order(attempt: _Attempt, found: Sequence[_Meeting], table: _Table) -> bool:
+    """Whether two of the meetings follow each other in both videos, with something moving in between."""
+    ordered = sorted(found, key=lambda met: (met.part, met.whole))
     return any(
-        earlier[0] < later[0]
-        and earlier[1] < later[1]
-        and not still(part, earlier[0], later[0])
-        and not still(whole, earlier[1], later[1])
-        for earlier, later in itertools.combinations(found, 2)
+        earlier.whole < later.whole
+        and not table.still(attempt.part[0], earlier.part, later.part)
+        and not table.still(attempt.whole[0], earlier.whole, later.whole)
+        for earlier, later in itertools.combinations(ordered, 2)
     )
 
 
-def _copy(pair: tuple[int, int], attempt: _Attempt, laid: Overlay, views: Mapping[int, Views]) -> Copy:
-    frame_of = {place[0]: views[place[0]][place[1]].frame for place in (attempt.part, attempt.whole)}
+def _copy(pair: tuple[int, int], attempt: _Attempt, met: _Meeting) -> Copy:
+    frame_of = {attempt.part[0]: met.part, attempt.whole[0]: met.whole}
     return Copy(
         first=pair[0],
         second=pair[1],
         frames=(frame_of[pair[0]], frame_of[pair[1]]),
         mirrored=attempt.mirrored,
         whole=attempt.whole[0],
-        crop=laid.crop,
-        moved=round(laid.moved[0], 3),
+        crop=met.laid.crop,
+        moved=round(met.laid.moved[0], 3),
     )

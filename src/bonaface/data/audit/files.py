@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.data.audit.film import LONG_SIDE, MOST_FRAMES, SIDE, Film, margins_of, shrunk, tiny, view_of
 from bonaface.data.crops.store import boxes_of
 from bonaface.data.faces.detector import Boxes, GivenBox, load_detector
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
@@ -24,15 +25,14 @@ from bonaface.data.processes import in_processes
 from bonaface.data.signatures import media_type
 from bonaface.errors import MediaError
 
-__all__ = ["PROPERTIES", "VIEWS", "FileFacts", "View", "picture_of", "properties_table", "read_files"]
+__all__ = ["PROPERTIES", "VIEWS", "FileFacts", "properties_table", "read_files"]
+
+Picture = NDArray[np.uint8]
+Pictures = list[tuple[int, Picture]]
 
 VIEWS = 3
 """Frames of a video that are looked at: evenly spaced, the first among them."""
 
-SIDE = 192
-"""The longer side of a view, in pixels, at most."""
-
-_LONG_SIDE = 640
 _CHUNK = 1 << 20
 
 PROPERTIES = {
@@ -55,18 +55,6 @@ PROPERTIES = {
     "face_share": "face size over picture size",
 }
 """The cheap properties of a file, by column of `properties_table`, in words."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One frame, small, grey and coded: `picture` is a JPEG, `frame` its index in the file."""
-
-    frame: int
-    picture: bytes
-
-    def grey(self) -> NDArray[np.float32]:
-        """The picture as `(height, width)` between 0 and 255."""
-        return np.asarray(cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_GRAYSCALE), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ class FileFacts:
     motion: float = math.nan
     face_share: float = math.nan
     faces: int | None = None
-    views: tuple[View, ...] = ()
+    film: Film = field(default_factory=Film, repr=False)
 
 
 @dataclass(frozen=True)
@@ -143,21 +131,6 @@ def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
     return pd.DataFrame({name: [getattr(fact, name) for fact in facts] for name in names})
 
 
-def picture_of(file: Path, frame: int, *, flip: str = "") -> NDArray[np.uint8] | None:
-    """One frame of a file, upright, RGB; None where it cannot be read."""
-    try:
-        if kind_of(file) != "video":
-            with open_frames(file, count=1, flip=flip) as frames:
-                return next((found.image for found in frames), None)
-        reader = open_video(file)
-        try:
-            return next((picture for _, _, picture in reader.frames({frame}, flip=flip)), None)
-        finally:
-            reader.close()
-    except MediaError:
-        return None
-
-
 def _jobs(manifest: Manifest, boxes: Boxes | None) -> Iterable[_Job]:
     table = manifest.table
     flips = table["flip"] if "flip" in table else [""] * len(table)
@@ -197,7 +170,7 @@ def _read(job: _Job) -> FileFacts:
         pictures = _video(job, known) if kind_of(job.file) == "video" else _image(job, known, head)
     except MediaError as error:
         return FileFacts(**known, reason=str(error).removeprefix(f"{job.file}: "))
-    return FileFacts(**known, **_seen(pictures, job))
+    return FileFacts(**known, **_seen(*pictures, job))
 
 
 def _hashed(file: Path) -> tuple[str, float, bytes]:
@@ -210,21 +183,30 @@ def _hashed(file: Path) -> tuple[str, float, bytes]:
     return sha.hexdigest(), float(size), head
 
 
-def _image(job: _Job, known: dict[str, Any], head: bytes) -> list[tuple[int, NDArray[np.uint8]]]:
+def _image(job: _Job, known: dict[str, Any], head: bytes) -> tuple[Pictures, list[Picture], int]:
     with open_frames(job.file, count=1, flip=job.flip) as frames:
         (picture,) = [frame.image for frame in frames]
     kind = media_type(head)
     known["codec"] = kind.removeprefix("image/") if kind else "bmp" if head.startswith(b"BM") else ""
     _shape(known, picture.shape[1], picture.shape[0], 1)
-    return [(0, picture)]
+    return [(0, picture)], [_grey(picture)], 1
 
 
-def _video(job: _Job, known: dict[str, Any]) -> list[tuple[int, NDArray[np.uint8]]]:
+def _video(job: _Job, known: dict[str, Any]) -> tuple[Pictures, list[Picture], int]:
+    """The frames to look at; all of them, or every second or so, small and grey; and every how many-th that is."""
     reader = open_video(job.file)
+    pictures: Pictures = []
+    greys = []
     try:
         info = reader.info
         wanted = set(evenly_spaced(max(info.frames, 1), VIEWS))
-        pictures = [(index, picture) for index, _, picture in reader.frames(wanted, flip=job.flip)]
+        step = max(math.ceil(info.frames / MOST_FRAMES), 1)
+        kept = range(0, max(info.frames, 1), step)
+        for index, _, picture in reader.frames(wanted | set(kept), flip=job.flip):
+            if index in wanted:
+                pictures.append((index, picture))
+            if index in kept:
+                greys.append(shrunk(_grey(picture), SIDE))
     finally:
         reader.close()
     damage = f" ({reader.damage})" if reader.damage else ""
@@ -239,7 +221,7 @@ def _video(job: _Job, known: dict[str, Any]) -> list[tuple[int, NDArray[np.uint8
         known["note"] = f"truncated: it holds {info.frames} of the {info.declared} frames that it declares"
     elif reader.decoded <= max(wanted):
         known["note"] = f"damaged: decoding stopped after frame {reader.decoded} of {info.frames}{damage}"
-    return pictures
+    return pictures, greys, step
 
 
 def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
@@ -248,27 +230,27 @@ def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
     known["bits_per_pixel"] = 8 * known["bytes"] / (pixels * frames)
 
 
-def _seen(pictures: list[tuple[int, NDArray[np.uint8]]], job: _Job) -> dict[str, Any]:
-    """Means over the views of what a picture shows, the faces, and the views themselves."""
-    rows, views, greys, shares = [], [], [], []
+def _seen(pictures: Pictures, frames: list[Picture], step: int, job: _Job) -> dict[str, Any]:
+    """Means over the views of what a picture shows, the faces, and the film that copies are sought by."""
+    rows, greys, shares = [], [], []
     detector = _own["detector"]
     if _own["name"] == "boxes":
         detector = load_detector("boxes", boxes=job.boxes)
     for index, picture in pictures:
-        small = _shrunk(picture, _LONG_SIDE)
+        small = shrunk(picture, LONG_SIDE)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         laplacian = cv2.Laplacian(grey, cv2.CV_32F)
         saturation = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[..., 1]
         rows.append((grey.mean(), grey.std(), saturation.mean(), math.log(float(laplacian.var()) + 1e-3)))
-        view = _shrunk(grey, SIDE)
-        greys.append(view.astype(np.float32))
-        views.append(View(index, bytes(cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])))
+        greys.append(np.asarray(grey, dtype=np.uint8))
         faces = detector.detect(picture, path=job.path, frame=index) if detector else []
         if faces:
             height, width = picture.shape[:2]
             shares.append(math.sqrt(faces[0].box.w * faces[0].box.h / (width * height)))
     brightness, contrast, saturation_mean, sharpness = (float(value) for value in np.mean(rows, axis=0))
-    same = [second for second in greys if second.shape == greys[0].shape]
+    margins = margins_of(greys)
+    whole = [shrunk(grey, SIDE).astype(np.float32) for grey in greys]
+    same = [grey for grey in whole if grey.shape == whole[0].shape]
     steps = [float(np.abs(after - before).mean()) for before, after in itertools.pairwise(same)]
     return {
         "brightness": brightness,
@@ -278,15 +260,16 @@ def _seen(pictures: list[tuple[int, NDArray[np.uint8]]], job: _Job) -> dict[str,
         "motion": float(np.mean(steps)) if steps else math.nan,
         "face_share": float(np.mean(shares)) if shares else math.nan,
         "faces": len(shares) if detector else None,
-        "views": tuple(views),
+        "film": Film(
+            views=tuple(view_of(index, grey, margins) for (index, _), grey in zip(pictures, greys, strict=True)),
+            tiny=np.stack([tiny(frame, margins) for frame in frames]),
+            step=step,
+            margins=margins,
+            file=job.file,
+            flip=job.flip,
+        ),
     }
 
 
-def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The picture at a long side of `side` at most."""
-    height, width = image.shape[:2]
-    factor = max(height, width) / side
-    if factor <= 1:
-        return image
-    size = (max(round(width / factor), 1), max(round(height / factor), 1))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def _grey(picture: Picture) -> Picture:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

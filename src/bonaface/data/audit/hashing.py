@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CELLS", "CROPS", "Crop", "hash_of", "hash_of_crops", "mirror"]
+__all__ = ["CELLS", "CROPS", "Crop", "cells_of", "hash_of", "hash_of_crops", "mirror"]
 
 Floats = NDArray[np.float32]
 
@@ -16,10 +15,11 @@ Crop = tuple[float, float, float, float]
 """What is cut off at the left, top, right and bottom, as shares of the width and the height."""
 
 CELLS = 8
-CUTS = (0.0, 0.075, 0.15)
-CROPS: tuple[Crop, ...] = tuple(
-    (left, top, right, bottom) for top, bottom, left, right in itertools.product(CUTS, repeat=4)
-)
+CUTS = (0.0, 0.08, 0.16, 0.24)
+MOST_CUT = 0.33
+_PAIRS = tuple((low, high) for low in CUTS for high in CUTS if low + high < MOST_CUT)
+CROPS: tuple[Crop, ...] = tuple((left, top, right, bottom) for top, bottom in _PAIRS for left, right in _PAIRS)
+"""The cuts that are tried: up to a quarter off a side, and a third off both together, the picture as it is first."""
 
 FLAT = 3.0
 """A picture whose cells spread less than this many grey levels says nothing."""
@@ -34,9 +34,16 @@ def hash_of(grey: Floats) -> Floats | None:
 
 
 def hash_of_crops(grey: Floats) -> Floats | None:
-    """The hash of a picture after each of CROPS, `(81, 64)`, the first being the picture's own; None where it is flat."""
-    cuts = tuple((low, high) for low in CUTS for high in CUTS)
-    return _hashes(grey, cuts, cuts)
+    """The hash of a picture after each of CROPS, `(169, 64)`, the first being the picture's own; None where it is flat."""
+    return _hashes(grey, _PAIRS, _PAIRS)
+
+
+def cells_of(greys: NDArray[np.uint8], crop: Crop) -> Floats:
+    """Square pictures `(n, side, side)` after one cut, at their own size again, and flat: `(n, side^2)`."""
+    side = greys.shape[1]
+    left, top, right, bottom = crop
+    rows, columns = _weights(side, ((top, bottom),), side), _weights(side, ((left, right),), side)
+    return np.asarray(rows @ greys.astype(np.float32) @ columns.T, dtype=np.float32).reshape(len(greys), -1)
 
 
 def mirror(hashed: Floats) -> Floats:
@@ -57,10 +64,10 @@ def _hashes(grey: Floats, down: _Cuts, across: _Cuts) -> Floats | None:
 
 
 @lru_cache(maxsize=256)
-def _weights(length: int, cuts: _Cuts) -> Floats:
-    """What each pixel of a side gives to each cell, for each pair of cuts at its ends: `(pairs * 8, length)`."""
+def _weights(length: int, cuts: _Cuts, cells: int = CELLS) -> Floats:
+    """What each pixel of a side gives to each cell, for each pair of cuts at its ends: `(pairs * cells, length)`."""
     low, high = np.array(cuts, dtype=np.float64).T
-    edges = (low[:, None] + np.linspace(0, 1, CELLS + 1) * (1 - low - high)[:, None]) * length
+    edges = (low[:, None] + np.linspace(0, 1, cells + 1) * (1 - low - high)[:, None]) * length
     pixel = np.arange(length)
     shared = np.minimum(edges[:, 1:, None], pixel + 1) - np.maximum(edges[:, :-1, None], pixel)
     shares = np.maximum(shared, 0) / (edges[:, 1] - edges[:, 0])[:, None, None]

@@ -83,10 +83,10 @@ def find_shared(
         if fact.sha256:
             groups.setdefault(fact.sha256, []).append(position)
     first = [members[0] for members in groups.values()]
-    views = [facts[position].views for position in first]
+    films = [facts[position].film for position in first]
     judge = _Judge(manifest)
     found = [judge.same_file(pair) for members in groups.values() for pair in judge.pairs(members)]
-    for copy in find_copies(views, workers=workers, progress=progress):
+    for copy in find_copies(films, workers=workers, progress=progress):
         mine, other = (groups[facts[first[position]].sha256] for position in (copy.first, copy.second))
         pairs = itertools.product(judge.various(mine), judge.various(other))
         found += [judge.copy(pair, copy) for pair in pairs]
