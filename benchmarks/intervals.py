@@ -58,6 +58,8 @@ SCENARIOS = (
     Scenario("many errors: 20 %", 0.20, 0.2, 0.5, 6, 2, (0.0, 0.0)),
     Scenario("rare errors: 2 %", 0.02, 0.3, 0.5, 20, 3, (0.0,)),
     Scenario("one each: 10 %", 0.10, 0.0, 0.0, 1, 0, (0.0,)),
+    # Where a few persons make nearly all errors, most draws of persons have not met them: every interval is too narrow.
+    Scenario("a few persons err: 3 %", 0.03, 0.7, 0.3, 30, 2, (0.0,)),
 )
 
 

@@ -163,3 +163,14 @@ def test_closed_early_it_leaves_no_thread_and_does_not_finish_the_video(reddish:
     verdicts.close()  # type: ignore[attr-defined]
     assert time.perf_counter() - started < took
     assert set(threading.enumerate()) == before
+
+
+def test_a_manifest_says_of_how_many_frames_a_video_is_judged(reddish: Path, tmp_path: Path):
+    video(tmp_path / "clip.mp4", frames=8)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,label,first_frames\nclip.mp4,bona_fide,3\n")
+    (verdict,) = bonaface.predict(reddish, manifest, frames=8)
+    assert [frame.frame for frame in verdict.frames] == [0, 1, 2]
+    manifest.write_text("path,label,first_frames\nclip.mp4,bona_fide,some\n")
+    with pytest.raises(InputError, match=r"first_frames of clip\.mp4 is 'some'"):
+        list(bonaface.predict(reddish, manifest))

@@ -20,12 +20,15 @@ from bonaface.errors import BundleError
 from bonaface.model.network import LivenessNet
 from bonaface.verdicts import probability
 
-__all__ = ["LOGIT_TOLERANCE", "PROBABILITY_TOLERANCE", "Parity", "check_parity", "export_onnx"]
+__all__ = ["LOGIT_TOLERANCE", "PROBABILITY_TOLERANCE", "ROUNDING_SPAN", "Parity", "check_parity", "export_onnx"]
 
 PROBABILITY_TOLERANCE = 1e-4
 """How far apart the probabilities of torch and of the exported network may be."""
 LOGIT_TOLERANCE = 1e-3
 """The same for logits, as a share of their range over the crops: probabilities hide faults near 0 and 1."""
+
+ROUNDING_SPAN = 0.01
+"""Where all logits are nearly the same, this stands for their range: what is left of it is rounding in f32."""
 
 _OPSET = 18
 _BATCHES = (1, 2, 5, 32)
@@ -113,8 +116,7 @@ def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uin
         embedding_difference=worst_embedding / max(float(np.abs(embeddings).max()), 1e-12),
         crops=len(crops),
     )
-    # Where all crops give nearly the same logit, its range says nothing about precision: then 1 stands for it.
-    if not worst_probability <= PROBABILITY_TOLERANCE or not worst_logit <= LOGIT_TOLERANCE * max(span, 1.0):
+    if not worst_probability <= PROBABILITY_TOLERANCE or not worst_logit <= LOGIT_TOLERANCE * max(span, ROUNDING_SPAN):
         raise BundleError(
             f"the exported network does not give what torch gives: over {len(crops)} crops probabilities differ by up "
             f"to {worst_probability:.2g} (at most {PROBABILITY_TOLERANCE:g} is accepted) and logits by up to "

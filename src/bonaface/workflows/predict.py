@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import itertools
+import re
 import threading
 import time
 from collections import deque
@@ -206,7 +207,14 @@ def _presentations(path: Path, *, root: str | Path | None) -> Iterator[Source]:
     missing = [row["path"] for row in rows if not (folder / str(row["path"])).is_file()]
     if len(missing) == len(rows):
         raise InputError(f"none of the {len(rows)} files of {path} is below {folder} ({few(missing)}); set --root")
-    yield from (Source(str(row["path"]), folder / str(row["path"]), str(row.get("flip") or "")) for row in rows)
+    for row in rows:
+        first = str(row.get("first_frames") or "")
+        if not re.fullmatch(r"[1-9]\d{0,8}|", first):
+            raise InputError(
+                f"{path}: first_frames of {row['path']} is {first!r}; expected a number of frames, or none"
+            )
+        name = str(row["path"])
+        yield Source(name, folder / name, str(row.get("flip") or ""), int(first) if first else None)
 
 
 def _root_of(about: Path) -> Path:

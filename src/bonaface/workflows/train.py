@@ -67,13 +67,13 @@ def train(
     settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if isinstance(recipe, Recipe) and overrides:
         raise SettingsError("overrides go with a recipe's name or file; a Recipe is changed by model_copy(update=...)")
-    fit, check = _fit()
     source = manifest if manifest is not None else settings.data.manifest
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
     footage = source if isinstance(source, Manifest) else read_manifest(source, root=settings.data.root)
     notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
+    fit, check = _fit()  # importing torch takes seconds, in which a wrong path should long have been told
     run = open_run(Path(output), settings, footage, resume=resume)
     with marked_if_failed(run):
         check(settings)

@@ -35,6 +35,7 @@ FEWEST_FRAMES = 1000
 """A variant is held against `model.onnx` on at least so many frames."""
 PROBABILITY_TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-3
+ROUNDING_SPAN = 0.01
 
 Chosen = dict[Literal["image", "video"], OperatingPoint]
 Points = Callable[[Bundle], Chosen]
@@ -156,7 +157,7 @@ class _Judge:
             )
         if card.precision != "f32":
             return
-        apart = found.max_logit_difference / max(found.logit_range, 1.0)
+        apart = found.max_logit_difference / max(found.logit_range, ROUNDING_SPAN)
         if not (found.max_probability_difference <= PROBABILITY_TOLERANCE and apart <= LOGIT_TOLERANCE):
             raise BundleError(
                 f"variant {name} computes in f32 and still gives other scores than model.onnx: probabilities differ by up "
