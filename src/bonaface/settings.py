@@ -113,7 +113,7 @@ class TrainingSettings(Settings):
     validate_simulated: int = Field(
         0,
         ge=0,
-        description="attacks simulated on each bona fide first frame of validation and counted in the validation loss, "
+        description="attacks simulated on each bona fide first frame of validation; they count in its loss, classes alike, "
         "for validation that is too easy to choose an epoch by",
     )
     balance: Literal["none", "weights", "sampler"] = Field(

@@ -58,10 +58,10 @@ def test_simulated_attacks_count_in_the_validation_loss_alone(stored: Stored, tm
         assert more[measure][0] == plain[measure][0]
 
 
-def test_the_loss_is_over_real_and_simulated_samples_alike():
+def test_simulated_attacks_join_the_real_ones_and_each_class_weighs_half_of_the_loss():
     found = validation_measures(np.array([3.0, -1.0]), np.array([True, False]), simulated=np.array([2.0, -2.0]))
-    losses = np.log1p(np.exp([-3.0, -1.0, 2.0, -2.0]))
-    assert found["val_loss"] == pytest.approx(losses.mean())
+    attacks = np.log1p(np.exp([-1.0, 2.0, -2.0]))
+    assert found["val_loss"] == pytest.approx((np.log1p(np.exp(-3.0)) + attacks.mean()) / 2)
     assert found["val_simulated_far"] == 0.5
     assert (found["val_accuracy"], found["val_far"], found["val_hter"]) == (1.0, 0.0, 0.0)
 

@@ -251,8 +251,8 @@ def validation_measures(
 ) -> dict[str, float]:
     """Loss in nats; accuracy, FAR and FRR at score 0.5; HTER at the threshold of equal error.
 
-    `labels` are True for bona fide; each class must occur. Logits of `simulated` attacks count in the loss, and have a
-    FAR of their own at score 0.5; every other measure is of real presentations alone.
+    `labels` are True for bona fide; each class must occur. Logits of `simulated` attacks count in the loss, in which
+    each class then weighs half, and have a FAR of their own at score 0.5; every other measure is of real ones alone.
     """
     rejected = logits < 0
     table = pd.DataFrame(
@@ -271,7 +271,9 @@ def validation_measures(
         losses = np.logaddexp(0, np.where(labels, -logits, logits))
         if simulated is not None and len(simulated):
             errors["simulated"] = float((simulated >= 0).mean())
-            losses = np.concatenate([losses, np.logaddexp(0, simulated)])
+            # Each class weighs half, or more simulated attacks would favour whatever refuses more.
+            attacks = np.concatenate([losses[~labels], np.logaddexp(0, simulated)])
+            losses = np.array([losses[labels].mean(), attacks.mean()])
     return {
         "val_loss": float(losses.mean()),
         "val_accuracy": float((rejected != labels).mean()),
