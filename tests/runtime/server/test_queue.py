@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from bonaface.runtime.pipeline import Pipeline, Source
 from bonaface.runtime.server.app import create_app
 from bonaface.runtime.server.desk import Desk
 from bonaface.runtime.server.metrics import Metrics
+from bonaface.runtime.server.running import _listening
 from bonaface.runtime.server.settings import Limits, ServerSettings
 from tests.runtime.server.conftest import encoded
 
@@ -92,6 +94,99 @@ def test_a_full_queue_answers_before_the_body_is_read(servers, jpeg):
         assert b" 200 " in first.recv(65536)
     # The connection that was turned away can be used again once its body has come.
     assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def asking(jpeg: bytes, *lines: bytes, length: int | None = None) -> bytes:
+    """A request's head, with further lines in it."""
+    length = len(jpeg) if length is None else length
+    headers = [b"Host: x", b"Content-Type: image/jpeg", b"Content-Length: %d" % length, *lines]
+    return b"POST /v1/liveness HTTP/1.1\r\n%s\r\n\r\n" % b"\r\n".join(headers)
+
+
+def answers_of(sock: socket.socket, number: int) -> list[bytes]:
+    """That many answers from a connection, in the order in which they come."""
+    sock.settimeout(10)
+    found = []
+    with sock.makefile("rb") as file:
+        for _ in range(number):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                line = file.readline()
+                assert line, head
+                head += line
+            _, _, length = head.lower().partition(b"content-length: ")
+            found.append(head + file.read(int(length.split(b"\r\n")[0]) if length else -1))
+    return found
+
+
+def test_refused_connections_stay_usable_and_their_answers_look_like_every_other(servers, jpeg):
+    server = servers("--places", "1")
+    address = server.url.removeprefix("http://").split(":")
+    address = (address[0], int(address[1]))
+    head = asking(jpeg)
+    with socket.create_connection(address) as first, socket.create_connection(address) as second:
+        first.sendall(head + jpeg[:-1])
+        time.sleep(0.3)
+        # Bodies in pieces of every kind, two requests in one piece, and one that goes the long way (a chunked body).
+        second.sendall(head + jpeg + head + jpeg[:100])
+        time.sleep(0.1)
+        second.sendall(jpeg[100:-7])
+        time.sleep(0.1)
+        chunked = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        second.sendall(jpeg[-7:] + chunked + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        fast, again, slow, ready = answers_of(second, 4)
+        assert [answer.split()[1] for answer in (fast, again, slow, ready)] == [b"429", b"429", b"429", b"200"]
+
+        def names(answer: bytes) -> list[bytes]:
+            lines = answer.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+            return sorted(line.split(b":")[0].lower() for line in lines)
+
+        assert names(fast) == names(slow)
+        for answer in (fast, again, slow):
+            error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+            assert error["code"] == "busy"
+            assert b"x-request-id: " + error["request_id"].encode() in answer
+        first.sendall(jpeg[-1:])
+        assert answers_of(first, 1)[0].split()[1] == b"200"
+        second.sendall(head + jpeg)
+        assert answers_of(second, 1)[0].split()[1] == b"200"
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert 'bonaface_requests_total{status="429"} 3.0' in metrics
+    assert 'bonaface_refusals_total{code="busy"} 3.0' in metrics
+
+
+def test_a_full_server_still_tells_who_may_not_ask_and_what_is_too_large(servers, jpeg, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("sixteen-characters-at-least")
+    server = servers("--places", "1", "--key-file", str(key))
+    host, port = server.url.removeprefix("http://").split(":")
+    right = b"X-API-Key: " + key.read_bytes()
+    cases = [
+        (asking(jpeg, right), b"429"),
+        (asking(jpeg, b"Authorization: Bearer " + key.read_bytes()), b"429"),
+        (asking(jpeg), b"401"),
+        (asking(jpeg, b"X-API-Key: sixteen-characters-at-most"), b"401"),
+        (asking(jpeg, right, length=17_000_000), b"413"),
+        (asking(jpeg, right, b"Content-Length: 5"), b"400"),
+        (asking(jpeg, right).replace(b"Host: x\r\n", b""), b"400"),
+        (asking(jpeg, right, b"Expect: 100-continue"), b"429"),
+    ]
+    with socket.create_connection((host, int(port))) as first:
+        first.sendall(asking(jpeg, right) + jpeg[:-1])
+        time.sleep(0.3)
+        for request, status in cases:
+            with socket.create_connection((host, int(port))) as second:
+                second.sendall(request)
+                assert answers_of(second, 1)[0].split()[1] == status, request
+
+
+def test_the_second_piece_of_an_answer_does_not_wait_for_the_first_to_be_acknowledged():
+    with (
+        _listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_who_goes_away_in_the_middle_of_a_body_takes_no_place_along(servers, jpeg):

@@ -26,6 +26,7 @@ from bonaface.runtime.server.metrics import CONTENT_TYPE, Metrics
 from bonaface.runtime.server.reference import BODY, DESCRIPTION, reference_page, with_examples, with_security
 from bonaface.runtime.server.refusals import REFUSALS, Refusal
 from bonaface.runtime.server.settings import ServerSettings
+from bonaface.runtime.server.turnstile import Turnstile
 from bonaface.runtime.server.uploads import check, read_files, upload_of
 from bonaface.verdicts import Status, Verdict
 
@@ -70,6 +71,7 @@ class _Service:
         )
         self.app.openapi = self.openapi  # type: ignore[method-assign]
         self.app.state.desk = self.desk
+        self.app.state.turnstile = Turnstile(self.desk, self.metrics, settings)
         self.app.add_middleware(Gate, desk=self.desk, metrics=self.metrics, settings=settings)
         self.app.add_exception_handler(Refusal, self.refused)
         self.app.add_exception_handler(HTTPException, self.refused)

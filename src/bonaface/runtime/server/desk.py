@@ -102,12 +102,16 @@ class Desk:
 
         Called from the event loop alone, like everything about places.
         """
-        if self._inside >= self.places or (self._inside and self._bytes + size > self.room):
+        if not self.has_room(size):
             return None
         self._inside += 1
         self._bytes += size
         self._metrics.inside.set(self._inside)
         return Place(self, size)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a body of `size` bytes would get a place."""
+        return self._inside < self.places and not (self._inside and self._bytes + size > self.room)
 
     def left(self, place: Place) -> None:
         """A place became free."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -17,14 +17,14 @@ from bonaface.runtime.server.metrics import Metrics
 from bonaface.runtime.server.refusals import Refusal
 from bonaface.runtime.server.settings import ServerSettings
 
-__all__ = ["LIVENESS", "Gate", "refuse", "request_id_of"]
+__all__ = ["HEADERS", "LIVENESS", "Gate", "key_fits", "refuse", "request_id_of"]
 
 _LOGGER = logging.getLogger("bonaface.server")
 
 LIVENESS = "/v1/liveness"
 _LOCKED = ("/v1/", "/metrics")
 
-_HEADERS = [
+HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -35,6 +35,7 @@ _HEADERS = [
         b"media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
 ]
+"""What every answer says besides its own headers."""
 
 
 class Gate:
@@ -66,7 +67,7 @@ class Gate:
                 begun = True
                 self._metrics.answered(message["status"])
                 name = (b"x-request-id", state["request_id"].encode())
-                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS, name]}
+                message = {**message, "headers": [*message.get("headers", ()), *HEADERS, name]}
             await send(message)
 
         try:
@@ -94,13 +95,7 @@ class Gate:
             await refuse(Refusal("internal"), state["request_id"], self._metrics, self._desk)(scope, receive, answer)
 
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if not self._key or not path.startswith(_LOCKED):
-            return
-        given = headers.get(b"x-api-key", b"")
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if not given and scheme.lower() == b"bearer":
-            given = token.strip()
-        if not secrets.compare_digest(given, self._key):
+        if path.startswith(_LOCKED) and not key_fits(self._key, headers):
             raise Refusal("unauthorized")
 
     def _length(self, announced: bytes) -> int:
@@ -110,6 +105,17 @@ class Gate:
         if length > most:
             raise Refusal("too_large")
         return length
+
+
+def key_fits(key: bytes, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request brings the key, as X-API-Key or as a bearer token; true where none is asked for."""
+    if not key:
+        return True
+    given = headers.get(b"x-api-key", b"")
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if not given and scheme.lower() == b"bearer":
+        given = token.strip()
+    return secrets.compare_digest(given, key)
 
 
 def refuse(refusal: Refusal, request_id: str, metrics: Metrics, desk: Desk) -> JSONResponse:
