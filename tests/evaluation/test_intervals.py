@@ -15,6 +15,7 @@ from bonaface.evaluation.intervals import (
     Resampling,
     clopper_pearson,
     freedom,
+    jeffreys,
     mean_interval,
     scale_interval,
 )
@@ -46,6 +47,31 @@ def test_exact_bounds(errors, total, low, high):
 def test_exact_bounds_are_scipy_s(errors):
     expected = stats.binomtest(errors, 30).proportion_ci(method="exact")
     assert clopper_pearson(errors, 30) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("errors", [1, 7, 29])
+def test_jeffreys_bounds_are_those_of_the_posterior(errors):
+    posterior = stats.beta(errors + 0.5, 30 - errors + 0.5)
+    assert jeffreys(errors, 30) == pytest.approx((posterior.ppf(0.025), posterior.ppf(0.975)), abs=1e-12)
+    exact = clopper_pearson(errors, 30)
+    assert exact[0] < jeffreys(errors, 30)[0] < jeffreys(errors, 30)[1] < exact[1]
+
+
+def test_bounds_for_a_mean_are_inside_the_exact_ones():
+    for estimate in (rate([1] * 3 + [0] * 37, 40, each=1), rate([3, 1, 0, 2, 5, 0, 0, 1], 8, each=10)):
+        exact, part = estimate.rate_interval(0.95), estimate.rate_interval(0.95, part=True)
+        assert exact.low < part.low < part.high < exact.high
+    single = rate([1] * 3 + [0] * 37, 40, each=1).rate_interval(0.95, part=True)
+    assert single == (*jeffreys(3, 40), "jeffreys", "")
+
+
+def test_an_area_has_half_the_degrees_of_freedom():
+    estimate = rate([8, 7, 9, 8, 6, 9, 9, 8], 8, each=10)
+    low, high, *_ = scale_interval(estimate, 0.95, scale="logit")
+    spread = estimate.value * (1 - estimate.value)
+    reach = stats.t.ppf(0.975, estimate.freedom / 2) * math.sqrt(estimate.variance) / spread
+    centre = math.log(estimate.value / (1 - estimate.value))
+    assert (low, high) == pytest.approx((1 / (1 + math.exp(reach - centre)), 1 / (1 + math.exp(-centre - reach))))
 
 
 def test_one_presentation_a_person_is_plain_clopper_pearson():

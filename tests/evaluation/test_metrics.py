@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.evaluation.intervals import clopper_pearson, jeffreys
 from bonaface.evaluation.metrics import by_group, evaluate, published_summary
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point, given_point
 from tests.evaluation.tables import drawn, table
@@ -135,6 +136,34 @@ def test_intervals_hold_the_rate_and_tighten_with_persons():
         for rate in (at.far, at.frr, at.apcer_max, at.bpcer, at.hter):
             assert rate.low <= rate.value <= rate.high
     assert narrow.far.high - narrow.far.low < wide.far.high - wide.far.low
+
+
+def test_the_worst_species_lower_bound_pays_for_the_choice_among_rivals_alone():
+    """Nobody doubts that `bad` is the worst of three; between two equals the choice was chance."""
+
+    def rows(**wrong):
+        """20 persons, one attack of each species; the first of them get through."""
+        attacks = [(kind, 1.0 if p < count else -1.0, f"p{p}") for kind, count in wrong.items() for p in range(20)]
+        return attacks + [("bona_fide", 1.0, f"p{p}") for p in range(20)]
+
+    sure = evaluate(table(rows(bad=18, good=0, fair=1)), [fixed_point(0.5)]).at[0]
+    assert sure.apcer_max.low == pytest.approx(jeffreys(18, 20)[0])
+    doubtful = evaluate(table(rows(bad=6, worse=7, good=0)), [fixed_point(0.5)]).at[0]
+    assert doubtful.worst_species == "worse"
+    # `good` ends at 16.8 %, below the 35 % of the worst: two rivals, so 97.5 % each.
+    assert doubtful.apcer_max.low == pytest.approx(jeffreys(7, 20, 0.975)[0])
+    assert doubtful.acer_max.low < doubtful.acer_max.value < doubtful.acer_max.high
+
+
+def test_a_half_total_is_not_wide_twice_over():
+    attacks = [("a", 1.0 if p < 4 else -1.0, f"a{p}") for p in range(40)]
+    bona_fide = [("bona_fide", -1.0 if p < 4 else 1.0, f"b{p}") for p in range(40)]
+    measures = evaluate(table(attacks + bona_fide), [fixed_point(0.5)]).at[0]
+    low, high = jeffreys(4, 40)
+    # Different persons: the two rates are independent, and squares of their reaches add up.
+    assert measures.hter.low == pytest.approx(0.1 - (0.1 - low) / math.sqrt(2))
+    assert measures.hter.high == pytest.approx(0.1 + (high - 0.1) / math.sqrt(2))
+    assert (measures.far.low, measures.far.high) == pytest.approx(clopper_pearson(4, 40))
 
 
 def test_no_error_among_few_is_no_proof_of_none():

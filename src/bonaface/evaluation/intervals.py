@@ -12,9 +12,11 @@ make up has the certainty of a handful of observations, not of fifty. - A rate: 
 independent presentations the sample is worth (at most as many as there are); Clopper-Pearson bounds for that
 number. Where every person has one presentation these are the plain exact bounds. - No error seen (or nothing
 but errors): the sample is taken to be worth the number of its persons (Kish's, where they have unequally
-many presentations), which is safe whatever the correlation. - A mean of two rates (HTER, ACER): the two
-intervals combined with the correlation of the rates (MOVER, Zou and Donner 2008), so that a rate without
-errors still counts with what is not known of it. - An area or a loss: t on the logit or the log scale.
+many presentations), which is safe whatever the correlation. - A mean of two rates (HTER, ACER): intervals of
+the two combined with the correlation of the rates (MOVER, Zou and Donner 2008), so that a rate without errors
+still counts with what is not known of it. What goes in are Jeffreys bounds for the same number: two exact
+bounds combined would be wide twice over. - An area: t on the logit scale with half the degrees of freedom,
+since near 1 a few persons decide, whom most draws of persons have not met. A loss: t on the log scale.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ __all__ = [
     "Resampling",
     "clopper_pearson",
     "freedom",
+    "jeffreys",
     "mean_interval",
     "scale_interval",
 ]
@@ -93,11 +96,15 @@ class Estimate(NamedTuple):
         """Whether there is more than one person to learn a spread from."""
         return self.freedom > 0
 
-    def rate_interval(self, confidence: float, *, chosen: bool = False) -> Interval:
-        """Bounds of a rate; `chosen` where its threshold was chosen on the same scores, which adds
-        variance."""
+    def rate_interval(self, confidence: float, *, chosen: bool = False, part: bool = False) -> Interval:
+        """Bounds of a rate.
+
+        `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
+        go into those of a mean of rates, Jeffreys' in place of the exact ones.
+        """
+        bounds = jeffreys if part else clopper_pearson
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
-            return Interval(*clopper_pearson(self.value * self.total, self.total, confidence), "clopper-pearson")
+            return Interval(*bounds(self.value * self.total, self.total, confidence), _NAMES[bounds])
         if not self.persons:
             return Interval(math.nan, math.nan, "", ONE_PERSON)
         if self.value in (0.0, 1.0):
@@ -108,7 +115,7 @@ class Estimate(NamedTuple):
         # Never worth more than the presentations counted: a design effect below one is chance.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, 1.0)
-        low, high = clopper_pearson(self.value * worth, worth, confidence)
+        low, high = bounds(self.value * worth, worth, confidence)
         return Interval(low, high, "person bootstrap")
 
 
@@ -194,6 +201,26 @@ def clopper_pearson(errors: float, total: float, confidence: float = 0.95) -> tu
     return low, high
 
 
+def jeffreys(errors: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Equal-tailed bounds of a binomial share by Jeffreys' prior, 0 and 1 where nothing but successes or errors were seen.
+
+    They hold the truth as often as they say on average, where exact bounds hold it at least as often (Brown, Cai and
+    DasGupta 2001).
+
+    >>> low, high = jeffreys(5, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.0193, 0.1061)
+    """
+    tail = (1 - confidence) / 2
+    right = total - errors
+    low = float(betaincinv(errors + 0.5, right + 0.5, tail)) if errors > 1e-12 else 0.0
+    high = float(betaincinv(errors + 0.5, right + 0.5, 1 - tail)) if right > 1e-12 else 1.0
+    return low, high
+
+
+_NAMES = {clopper_pearson: "clopper-pearson", jeffreys: "jeffreys"}
+
+
 def mean_interval(first: Estimate, second: Estimate, bounds: tuple[Interval, Interval]) -> Interval:
     """Bounds of the mean of two rates from the bounds of each and the correlation that their persons give
     them."""
@@ -223,7 +250,8 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         # Persons paired off, one's bona fide with another's attack, are independent trials.
         low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
         return Interval(low, high, "clopper-pearson over persons")
-    reach = float(stdtrit(estimate.freedom, (1 + confidence) / 2)) * math.sqrt(estimate.variance)
+    freedom = max(estimate.freedom / 2, 2.0) if scale == "logit" else estimate.freedom
+    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(estimate.variance)
     if scale == "logit":
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
         low, high = (_logistic(centre - reach), _logistic(centre + reach))

@@ -41,7 +41,7 @@ class Measures:
     `apcer`, `bpcer`, `acer_*` are over presentations that got a score, with `apnrr` and `bpnrr` beside them;
     `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr` map a species (as
     `dataset/species` where the table holds several datasets) to its rate. `apcer_max` is the worst species'
-    rate; its lower bound is Bonferroni's over the species, since the worst was picked among them. `acer_max`
+    rate; its lower bound is Bonferroni's over the species that may really be the worst, since it was picked. `acer_max`
     is its mean with BPCER, `acer_pooled` takes all attacks together. `loss` is the binary cross-entropy in
     nats over scored presentations.
     """

@@ -149,24 +149,28 @@ class _Meter:
     def confidence(self) -> float:
         return self.resampling.confidence if self.resampling else math.nan
 
-    def half_total(self, hit: Bools, first: Bools, second: Bools, bounds: tuple[Rate, Rate]) -> Figure:
-        """The mean of two rates."""
-        for rate in bounds:
+    def part(self, hit: Bools, of: Bools) -> Interval:
+        """Bounds of a rate that go into those of a mean."""
+        estimate = self.estimate(hit, of)
+        return estimate.rate_interval(self.confidence, part=True) if estimate else _NO_INTERVAL
+
+    def half_total(
+        self, hit: Bools, first: Bools, second: Bools, rates: tuple[Rate, Rate], *, bounds: Interval | None = None
+    ) -> Figure:
+        """The mean of two rates; `bounds` of the first where they are not those of any rate."""
+        for rate in rates:
             if not rate.defined:
                 return Figure(math.nan, reason=rate.reason)
-        value = (bounds[0].value + bounds[1].value) / 2
+        value = (rates[0].value + rates[1].value) / 2
         persons = self.sample.persons_in(first | second)
         estimates = self.estimate(hit, first), self.estimate(hit, second)
         if estimates[0] is None or estimates[1] is None:
             return Figure(value, persons)
-        low, high, method, reason = mean_interval(
-            estimates[0], estimates[1], (_interval_of(bounds[0]), _interval_of(bounds[1]))
-        )
-        return Figure(value, persons, low, high, method, reason)
+        parts = bounds or self.part(hit, first), self.part(hit, second)
+        return Figure(value, persons, *mean_interval(estimates[0], estimates[1], parts))
 
 
-def _interval_of(rate: Rate) -> Interval:
-    return Interval(rate.low, rate.high, rate.method, rate.reason)
+_NO_INTERVAL = Interval(math.nan, math.nan, "")
 
 
 def _bounded(rate: Rate, interval: Interval) -> Rate:
@@ -193,7 +197,7 @@ def measure(
         species = sample.species == k
         apcer[name] = meter.rate(accepted, judged & species, undefined or "no presentation of it has a score")
         apnrr[name] = meter.rate(~ok, species, "")
-    apcer_max, worst = _worst(meter, accepted, judged, apcer, nothing=no_attack)
+    apcer_max, worst, worst_part = _worst(meter, accepted, judged, apcer, nothing=no_attack)
     bpcer = meter.rate(~accepted, judged & bona_fide, no_bona_fide)
     far = meter.rate(accepted, base & attack, no_attack)
     frr = meter.rate(~accepted, base & bona_fide, no_bona_fide)
@@ -214,7 +218,7 @@ def measure(
         apcer_max=apcer_max,
         worst_species=worst,
         bpcer=bpcer,
-        acer_max=meter.half_total(wrong, worst_attacks, judged & bona_fide, (apcer_max, bpcer)),
+        acer_max=meter.half_total(wrong, worst_attacks, judged & bona_fide, (apcer_max, bpcer), bounds=worst_part),
         acer_pooled=meter.half_total(wrong, judged & attack, judged & bona_fide, (pooled, bpcer)),
         far=far,
         frr=frr,
@@ -227,25 +231,31 @@ def measure(
     )
 
 
-def _worst(meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str) -> tuple[Rate, str]:
-    """The worst species' rate; of equals the one with most presentations."""
+def _worst(
+    meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str
+) -> tuple[Rate, str, Interval | None]:
+    """The worst species' rate, of equals the one with most presentations; its name; its bounds as part of a mean."""
     known = {name: rate for name, rate in apcer.items() if rate.defined}
     if not known:
-        return Rate(0, 0, 0, reason=nothing), ""
+        return Rate(0, 0, 0, reason=nothing), "", None
     worst = max(known, key=lambda name: (known[name].value, known[name].total))
     rate = known[worst]
     if meter.resampling is None or len(known) == 1 or rate.reason:
-        return rate, worst
-    # The worst was picked after looking: each species' lower bound must hold at once.
-    confidence = 1 - (1 - meter.confidence) / len(known)
-    lows = []
+        return rate, worst, None
+    estimates = {}
     for name in known:
         species = meter.sample.species == meter.sample.species_names.index(name)
         estimate = meter.estimate(accepted, judged & species)
         assert estimate is not None
-        lows.append(estimate.rate_interval(confidence).low)
-    low = float(np.nanmax(lows))
-    return Rate(rate.errors, rate.total, rate.persons, min(low, rate.value), rate.high, rate.method), worst
+        estimates[name] = estimate
+    # The worst was picked after looking: the lower bounds of all that may really be the worst must hold at once.
+    rivals = [name for name in known if known[name].high >= rate.value]
+    confidence = 1 - (1 - meter.confidence) / max(len(rivals), 1)
+    parts = [estimates[name].rate_interval(confidence, part=True) for name in rivals]
+    low = min(max((part.low for part in parts), default=0.0), rate.value)
+    whole = estimates[worst].rate_interval(meter.confidence, part=True)
+    bounds = Interval(low, whole.high, whole.method, whole.reason)
+    return Rate(rate.errors, rate.total, rate.persons, low, rate.high, rate.method), worst, bounds
 
 
 def _loss(sample: Sample, resampling: Resampling | None) -> Figure:
