@@ -62,8 +62,20 @@ def test_all_folds_of_a_protocol(tmp_path: Path):
     found = protocol_folds(tmp_path, layout="oulu_npu", protocol="3")
     assert list(found) == [f"fold{number}" for number in range(1, 7)]
     assert len({each.digest for each in found.values()}) == 6
-    with pytest.raises(SettingsError, match="no folds"):
-        protocol_folds(tmp_path, layout="oulu_npu", protocol="1")
+    (whole,) = protocol_folds(tmp_path, layout="oulu_npu", protocol="1").items()
+    assert whole[0] == "oulu_npu_1"
+    assert set(whole[1].table["split"]) == {"train", "val", "test"}
+
+
+def test_a_protocol_without_validation_takes_it_from_who_trains(tmp_path: Path):
+    write_corpus(tmp_path, "msu_mfsd")
+    official = bonaface.index(tmp_path, layout="msu_mfsd").manifest
+    assert set(official.table["split"]) == {"train", "test"}
+    (manifest,) = protocol_folds(tmp_path, layout="msu_mfsd").values()
+    assert set(manifest.table["split"]) == {"train", "val", "test"}
+    tested = official.table.loc[official.table["split"] == "test", "path"]
+    assert set(manifest.table.loc[manifest.table["split"] == "test", "path"]) == set(tested)
+    assert (manifest.table.groupby("subject")["split"].nunique() == 1).all()
 
 
 def test_folds_are_trained_once_and_reported_with_their_spread(tmp_path: Path):

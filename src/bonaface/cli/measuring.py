@@ -95,6 +95,7 @@ def compare_command(
     manifest: Annotated[Path | None, typer.Option(help="Manifest that labels foreign tables.")] = None,
     criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
     fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
+    policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
     intersect: Annotated[
         bool, typer.Option("--intersect", help="Compare what every system was given, instead of refusing.")
     ] = False,
@@ -129,6 +130,7 @@ def compare_command(
         criterion=criterion,
         fusion=fusion,  # type: ignore[arg-type]
         mismatch="intersect" if intersect else "refuse",
+        policy=policy,  # type: ignore[arg-type]
         resamples=resamples,
         seed=seed,
         allow_missing=allow_missing,

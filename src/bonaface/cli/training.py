@@ -46,14 +46,17 @@ def folds_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
     layout: Annotated[str | None, typer.Option(help="Layout of the dataset's folder.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol whose folds to run.")] = None,
+    boxes: Annotated[
+        bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
+    ] = None,
     leave_one_dataset_out: Annotated[
         bool, typer.Option("--leave-one-dataset-out", help="Test each dataset on what the others taught.")
     ] = False,
     allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of validation splits made for leaving a dataset out.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of validation splits that a dataset does not bring.")] = 0,
     no_faces: NoFaces = False,
 ) -> None:
-    """Run a protocol's folds, or leave each dataset out in turn; report mean and spread."""
+    """Run a dataset's official protocol, all its folds, or leave each dataset out in turn; report mean and spread."""
     from bonaface.workflows.folds import leave_one_dataset_out as leave_out
     from bonaface.workflows.folds import protocol_folds
 
@@ -64,7 +67,9 @@ def folds_command(
     if layout is not None:
         if len(paths) != 1:
             raise SettingsError(f"--layout goes with one folder; got {len(paths)} sources")
-        manifests = protocol_folds(paths[0], layout=layout, protocol=protocol, allow_missing=allow_missing)
+        manifests = protocol_folds(
+            paths[0], layout=layout, protocol=protocol, boxes=boxes, seed=seed, allow_missing=allow_missing
+        )
     else:
         read = {Path(path).stem: bonaface.read_manifest(path) for path in paths}
         if len(read) < len(paths):

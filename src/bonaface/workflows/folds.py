@@ -52,6 +52,8 @@ class Folded:
             lines += ["", f"{kind}, threshold from each fold's validation", f"{'':<{width}}{head}"]
             for row in part.to_dict("records"):
                 lines.append(f"{row['fold']:<{width}}" + "".join(f"{_shown(row[name], name):>17}" for name in MEASURES))
+            if len(part) < 2:
+                continue
             mean, sd = part[list(MEASURES)].mean(), part[list(MEASURES)].std(ddof=1)
             cells = (f"{_shown(mean[name], name)} ± {_shown(sd[name], name)}" for name in MEASURES)
             lines.append(f"{f'mean ± sd of {len(part)} folds':<{width}}" + "".join(f"{cell:>17}" for cell in cells))
@@ -75,8 +77,8 @@ def folds(
     without = [name for name, manifest in manifests.items() if not len(manifest.where("test"))]
     if without:
         raise InputError(f"nothing to test on in {few(without)}: each fold needs presentations of split test")
-    if len(manifests) < 2:
-        raise SettingsError(f"{len(manifests)} fold is not a protocol with folds; `bonaface train` trains one")
+    if not manifests:
+        raise SettingsError("no fold to train; give a manifest for each")
     folder = Path(output)
     if not (folder / "folds").is_dir():
         fresh_folder(folder, what="folds")
@@ -136,18 +138,38 @@ def folds(
 
 
 def protocol_folds(
-    root: str | Path, *, layout: str, protocol: str | None = None, allow_missing: bool = False
+    root: str | Path,
+    *,
+    layout: str,
+    protocol: str | None = None,
+    boxes: bool | None = None,
+    seed: int = 0,
+    allow_missing: bool = False,
 ) -> dict[str, Manifest]:
-    """All folds of a layout's protocol, by name; a single one where it has none. Raises what indexing does."""
+    """All folds of a layout's protocol by name, or the whole of it where it has none.
+
+    A dataset that brings no split val of its own gives a fifth of its training persons, and a note says so. Raises what
+    indexing does.
+    """
     count = folds_of(layout, protocol)
-    if not count:
-        raise SettingsError(
-            f"layout {layout}, protocol {protocol or '(default)'} has no folds; `bonaface train` trains it"
-        )
-    return {
-        f"fold{fold}": index_layout(root, layout, protocol=protocol, fold=fold, allow_missing=allow_missing or None)
-        for fold in range(1, count + 1)
+    names: dict[str, int | None] = {f"fold{fold}": fold for fold in range(1, count + 1)} or {
+        f"{layout}_{protocol}" if protocol else layout: None
     }
+    return {
+        name: _validated(
+            index_layout(root, layout, protocol=protocol, fold=fold, boxes=boxes, allow_missing=allow_missing or None),
+            seed,
+        )
+        for name, fold in names.items()
+    }
+
+
+def _validated(manifest: Manifest, seed: int) -> Manifest:
+    """The manifest with a split val: its own, or a fifth of the persons who train."""
+    splits = set(manifest.table["split"])
+    if "val" in splits or "train" not in splits:
+        return manifest
+    return split_manifest(manifest, val=VAL_SHARE, keep=["test"], seed=seed)
 
 
 def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> dict[str, Manifest]:
