@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.downloads import YUNET, fetch, sha256_of
-from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean
+from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
+from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, few
 from bonaface.verdicts import Box
 
 __all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector"]
@@ -59,7 +60,7 @@ class Detector(Protocol):
 
 
 class YuNet:
-    """OpenCV's YuNet, from its published ONNX file."""
+    """YuNet, from the ONNX file that OpenCV publishes."""
 
     name = "yunet"
     CONFIDENCE = 0.6
@@ -70,19 +71,18 @@ class YuNet:
             raise InputError(f"no face detector weights at {path}; expected {YUNET.name} (sha256 {YUNET.sha256})")
         self.identity = f"yunet sha256:{sha256_of(path)} confidence:{self.CONFIDENCE} side:{LONG_SIDE}"
         try:
-            self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.CONFIDENCE, 0.3, 100)
-        except cv2.error:
+            self._network = YuNetNetwork(path, confidence=self.CONFIDENCE)
+        except NotYuNet as error:
             raise WeightsError(
-                f"{path} is not a YuNet file that OpenCV reads; expected {YUNET.name} (sha256 {YUNET.sha256})"
+                f"{path} is not a YuNet file ({few(str(error).splitlines(), limit=1)}); expected {YUNET.name} "
+                f"(sha256 {YUNET.sha256})"
             ) from None
 
     def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
         """See Detector."""
         small, factor = _shrunk(image)
-        self._net.setInputSize((small.shape[1], small.shape[0]))
-        _, rows = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        found = [] if rows is None else rows
-        return _ordered([Face(Box(*(float(v) * factor for v in row[:4])), float(row[14])) for row in found], image)
+        found = self._network.faces(small)
+        return _ordered([Face(Box(*(float(value) * factor for value in box)), score) for box, score in found], image)
 
 
 class Haar:
