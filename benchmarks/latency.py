@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,10 @@ def photos(
     point = bundle.operating_point("image")
     given = f"{threads} thread{'s' if threads > 1 else ''}"
     print(f"{name} ({bundle.card.architecture}, {bundle.card.detector.name}): a JPEG to verdict, {given}\n")
-    print(f"{'photo':<14}{'p50':>12}{'p99':>12}{'parts alone':>14}{'ratio':>8}{'usual way':>12}{'faster by':>11}")
+    print(
+        f"{'photo':<14}{'p50':>12}{'p99':>12}{'parts alone':>14}{'ratio':>8}"
+        f"{'usual, ONNX':>14}{'faster by':>11}{'usual, torch':>14}{'faster by':>11}"
+    )
     for title, picture, faster in (
         ("640 x 480", frame, USUAL_SMALL),
         ("12 megapixels", cv2.resize(frame, (4000, 3000), interpolation=cv2.INTER_CUBIC), USUAL_LARGE),
@@ -234,14 +237,23 @@ def photos(
             return verdict_of(sample, point)
 
         assert verdict().score is not None, "no face was found in the drawn picture"
-        ours = timed(verdict, seconds)
-        each = parts(bundle, jpeg, weights, seconds=seconds, threads=threads)
-        alone = sum(float(np.percentile(took, 50)) for took in each)
-        usual = timed(lambda jpeg=jpeg: usual_way(bundle, path, jpeg, weights, threads=threads), seconds)  # type: ignore[misc]
-        ratio, times = np.percentile(ours, 50) / alone, np.percentile(usual, 50) / np.percentile(ours, 50)
-        wanted = f"(wanted: ratio at most {PARTS:g}, faster by {faster:g} or more)"
-        costs = f"{ms(ours, 50)}{ms(ours, 99)}{1e3 * alone:>11.1f} ms{ratio:>8.2f}"
-        print(f"{title:<14}{costs}{ms(usual, 50)}{times:>11.1f}   {wanted}")
+        ways = {"ONNX": session_of(path, threads), "torch": network_of(bundle)}
+        usual = {
+            title: lambda jpeg=jpeg, run=run: usual_way(bundle, jpeg, weights, run)
+            for title, run in ways.items()
+            if run is not None
+        }
+        torch.set_num_threads(threads)
+        each = parts(bundle, jpeg, weights, threads=threads)
+        ours, *others = together([verdict, *each, *usual.values()], seconds)
+        alone = sum(float(np.percentile(took, 50)) for took in others[: len(each)])
+        slower = dict(zip(usual, others[len(each) :], strict=True))
+        row = f"{title:<14}{ms(ours, 50)}{ms(ours, 99)}{1e3 * alone:>11.1f} ms{np.percentile(ours, 50) / alone:>8.2f}"
+        for way in ways:
+            times = np.percentile(slower[way], 50) / np.percentile(ours, 50) if way in slower else 0.0
+            row += f"{ms(slower[way], 50):>14}{times:>11.1f}" if way in slower else f"{'-':>14}{'':>11}"
+        print(f"{row}   (wanted: ratio at most {PARTS:g}, faster by {faster:g} or more)")
+    torch.set_num_threads(os.cpu_count() or 1)
     cv2.setNumThreads(-1)
     print()
 
@@ -266,24 +278,43 @@ def cold_start(name: str, bundle: Bundle, frame: NDArray[np.uint8], weights: Pat
     )
 
 
-def parts(
-    bundle: Bundle, jpeg: bytes, weights: Path | None, *, seconds: float, threads: int
-) -> list[NDArray[np.float64]]:
+def parts(bundle: Bundle, jpeg: bytes, weights: Path | None, *, threads: int) -> list[Callable[[], Any]]:
     """Decoding, detecting and the network, each by itself."""
     card = bundle.card
     image = read_image(jpeg)
     detector = load_detector(card.detector.name, weights=weights)
     crop = crop_face(image, detector.detect(image)[0].box, scale=card.crop_scale, size=card.input.size)[None]
     backend = load_backend(bundle, threads=threads)
-    runs: list[Callable[[], Any]] = [
-        lambda: read_image(jpeg),
-        lambda: detector.detect(image),
-        lambda: backend.run(crop),
-    ]
-    return [timed(run, seconds) for run in runs]
+    return [lambda: read_image(jpeg), lambda: detector.detect(image), lambda: backend.run(crop)]
 
 
-def usual_way(bundle: Bundle, path: Path, jpeg: bytes, weights: Path | None, *, threads: int) -> float:
+def session_of(path: Path, threads: int) -> Callable[[NDArray[Any], Bundle], float]:
+    """Loads the network as a session of ONNX Runtime, and runs it, at every call."""
+
+    def run(given: NDArray[Any], bundle: Bundle) -> float:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return float(np.ravel(session.run([bundle.card.output.name], {bundle.card.input.name: given})[0])[0])
+
+    return run
+
+
+def network_of(bundle: Bundle) -> Callable[[NDArray[Any], Bundle], float] | None:
+    """Builds the network in torch, loads its weights and runs it, at every call; None where there is no torch network."""
+    if "model.safetensors" not in bundle.contents:
+        return None
+    settings = ModelSettings.model_validate(bundle.card.network)
+
+    def run(given: NDArray[Any], bundle: Bundle) -> float:
+        network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+        with torch.inference_mode():
+            return float(network(torch.from_numpy(given))[0])
+
+    return run
+
+
+def usual_way(bundle: Bundle, jpeg: bytes, weights: Path | None, run: Callable[[NDArray[Any], Bundle], float]) -> float:
     """As scripts of the field do it: everything loaded for each picture, faces looked for at full resolution."""
     card = bundle.card
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -302,11 +333,7 @@ def usual_way(bundle: Bundle, path: Path, jpeg: bytes, weights: Path | None, *, 
         if len(boxes):
             x, y, side, _ = (int(value) for value in boxes[0])
     crop = cv2.resize(image[y : y + side, x : x + side, ::-1], (card.input.size, card.input.size))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    given = as_network_input(np.asarray(crop, np.uint8)[None], card.input)
-    return float(np.ravel(session.run([card.output.name], {card.input.name: given})[0])[0])
+    return run(as_network_input(np.asarray(crop, np.uint8)[None], card.input), bundle)
 
 
 def videos(name: str, bundle: Bundle, files: list[Path], weights: Path | None, *, count: int) -> None:
@@ -338,6 +365,19 @@ def videos(name: str, bundle: Bundle, files: list[Path], weights: Path | None, *
         end=" ",
     )
     print(f"ratio {ours / alone:.2f}   (wanted: at least {VIDEO:g})")
+
+
+def together(runs: Sequence[Callable[[], Any]], seconds: float) -> list[NDArray[np.float64]]:
+    """Seconds of every call, by turns: what slows the machine for a while slows them all."""
+    for run in runs:
+        run()
+    took: list[list[float]] = [[] for _ in runs]
+    while min(spent := [sum(times) for times in took]) < seconds:
+        next_one = int(np.argmin(spent))
+        start = time.perf_counter()
+        runs[next_one]()
+        took[next_one].append(time.perf_counter() - start)
+    return [np.array(times) for times in took]
 
 
 def timed(action: Callable[[], Any], seconds: float) -> NDArray[np.float64]:
