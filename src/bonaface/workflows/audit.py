@@ -186,7 +186,10 @@ def audit(
         workers=workers,
         progress=partial(progress, "files") if progress else None,
     )
-    shared = find_shared(read, found, workers=workers, progress=partial(progress, "copies") if progress else None)
+    notes = _notes(read, found)
+    shared = find_shared(
+        read, found, workers=workers, notes=notes, progress=partial(progress, "copies") if progress else None
+    )
     done = Audit(
         manifest=read,
         files=found,
@@ -197,7 +200,7 @@ def audit(
         telling=telling_values(read.table),
         left_out=left_out(read.table),
         detector=detector,
-        notes=_notes(read, found),
+        notes=notes,
         folder=folder,
     )
     if folder is not None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.data.audit import duplicates
 from bonaface.data.audit.duplicates import find_copies
 from bonaface.data.audit.files import read_files
 from bonaface.data.audit.hashing import CROPS, hash_of, hash_of_crops, mirror
@@ -47,6 +48,29 @@ def test_a_copy_is_found_whichever_comes_first(how):
     copy = film(COPIES[how](scene(4)))
     assert pairs([*films, copy]) == [(4, 6)]
     assert pairs([copy, *films]) == [(0, 5)]
+
+
+def test_in_a_crowd_the_likeliest_are_compared_and_a_note_says_so(monkeypatch):
+    wall = scene(7)
+    rng = np.random.default_rng(0)
+
+    def taken(seed):
+        """Another living take before the same wall: something in the middle is elsewhere."""
+        picture = wall.copy()
+        height, width = picture.shape[:2]
+        x, y = (int(part) for part in rng.integers(width // 4, width // 2, 2))
+        picture[y : y + height // 5, x : x + width // 5] = scene(seed)[: height // 5, : width // 5]
+        return picture
+
+    takes = [taken(100 + number) for number in range(12)]
+    films = [*map(film, takes), film(coded(takes[3]))]
+    notes: list[str] = []
+    assert [(copy.first, copy.second) for copy in find_copies(films, workers=1, notes=notes)] == [(3, 12)]
+    assert notes == []
+    monkeypatch.setattr(duplicates, "CROWD", 3)
+    assert [(copy.first, copy.second) for copy in find_copies(films, workers=1, notes=notes)] == [(3, 12)]
+    (note,) = notes
+    assert "only their 3 likeliest frames were compared" in note
 
 
 def test_a_copy_says_how_it_was_made():

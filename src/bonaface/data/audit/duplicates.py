@@ -39,6 +39,9 @@ SOUGHT, SAME = 8, 0.97
 STARTS, ATTEMPTS = 2, 3
 """So many crops of one hash, and ways in all, at most, to lay two presentations over each other."""
 
+CROWD = 200
+"""So many frames, at most, that look like one view are laid over it, the likeliest: before one wall all takes look alike."""
+
 SURE = 0.7
 """Share of the motion allowed in copies that a frame may have which was chosen among many to meet a picture."""
 
@@ -86,14 +89,21 @@ def find_copies(
     films: Sequence[Film],
     *,
     workers: int | None = None,
+    notes: list[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Copy]:
     """Every pair of presentations that share a picture, ordered by position; one without views has no copies.
 
-    The first view of each is sought in all views of all others. Takes time with the square of the presentations: a
-    matrix product for all, and about a millisecond for each pair whose hashes are alike.
+    The first view of each is sought in all views of all others. Takes time with the square of the presentations for a
+    matrix product, and about a millisecond for each pair whose hashes are alike. Where more than CROWD frames look like one
+    view, the likeliest are looked at, and `notes` gets a sentence that says so.
     """
-    candidates = _candidates(films)
+    candidates, crowded = _candidates(films)
+    if crowded and notes is not None:
+        notes.append(
+            f"{crowded} presentations look like so many others (one background, or one face in all pictures) that only their "
+            f"{CROWD} likeliest frames were compared: a copy that was cropped by much may be missed among them"
+        )
     jobs = list(_jobs(candidates, films))
     found: list[Copy] = []
     done = 0
@@ -106,15 +116,16 @@ def find_copies(
     return sorted(found, key=lambda copy: (copy.first, copy.second))
 
 
-def _candidates(films: Sequence[Film]) -> Candidates:
-    """Attempts for each pair of presentations whose pictures may be one, the likeliest first."""
+def _candidates(films: Sequence[Film]) -> tuple[Candidates, int]:
+    """Attempts for each pair of presentations whose pictures may be one, the likeliest first; how many are in a crowd."""
     sought, asked = _sought(films), _asked(films)
     if not sought or len({place[0] for place, _, _ in asked}) < 2:
-        return {}
+        return {}, 0
     places = [place for place, _ in sought]
     known = np.stack([some for _, hashed in sought for some in (hashed, mirror(hashed))]).T
     owner = np.array([position for position, _ in places]).repeat(2)  # a frame's hash and its mirror image
     attempts: dict[tuple[int, int], list[_Attempt]] = {}
+    crowded: set[int] = set()
     for some in _portions(asked, max(_AT_ONCE // known.shape[1], len(CROPS))):
         product = np.concatenate([family for _, _, family in some]) @ known
         begin = 0
@@ -123,16 +134,21 @@ def _candidates(films: Sequence[Film]) -> Candidates:
             begin += len(family)
             best = own.max(axis=0)
             best[owner == whole[0]] = 0
-            for column in np.flatnonzero(best >= ALIKE).tolist():
+            alike = np.flatnonzero(best >= ALIKE)
+            if len(alike) > CROWD:
+                crowded.add(whole[0])
+                alike = alike[np.argsort(-best[alike], kind="stable")[:CROWD]]
+            for column in alike.tolist():
                 part, mirrored = places[column // 2], bool(column % 2)
                 tried = attempts.setdefault((min(whole[0], part[0]), max(whole[0], part[0])), [])
                 for cut in np.argsort(-own[:, column])[:STARTS].tolist():
                     left, top, right, bottom = crops[cut]
                     crop = (right, top, left, bottom) if mirrored else crops[cut]
                     tried.append(_Attempt(float(own[cut, column]), part, whole, crop, mirrored))
-    return {
+    likeliest = {
         pair: sorted(tried, key=lambda attempt: -attempt.alike)[:ATTEMPTS] for pair, tried in sorted(attempts.items())
     }
+    return likeliest, len(crowded)
 
 
 def _sought(films: Sequence[Film]) -> list[tuple[tuple[int, int], Floats]]:

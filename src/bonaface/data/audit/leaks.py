@@ -75,9 +75,13 @@ def find_shared(
     facts: Sequence[FileFacts],
     *,
     workers: int | None = None,
+    notes: list[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Shared]:
-    """Every pair of presentations with one content, leaks first; each file's content is compared once."""
+    """Every pair of presentations with one content, leaks first; each file's content is compared once.
+
+    `notes` gets what was not looked at.
+    """
     groups: dict[str, list[int]] = {}
     for position, fact in enumerate(facts):
         if fact.sha256:
@@ -86,7 +90,7 @@ def find_shared(
     films = [facts[position].film for position in first]
     judge = _Judge(manifest)
     found = [judge.same_file(pair) for members in groups.values() for pair in judge.pairs(members)]
-    for copy in find_copies(films, workers=workers, progress=progress):
+    for copy in find_copies(films, workers=workers, notes=notes, progress=progress):
         mine, other = (groups[facts[first[position]].sha256] for position in (copy.first, copy.second))
         pairs = itertools.product(judge.various(mine), judge.various(other))
         found += [judge.copy(pair, copy) for pair in pairs]

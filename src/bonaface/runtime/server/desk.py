@@ -1,13 +1,18 @@
-"""The one queue between the requests and the network: bounded, worked off by threads, batched before the network."""
+"""The one queue between the requests and the network: bounded, worked off by threads, batched before the network.
+
+There is no thread for the network alone: more threads than cores would push each other's data out of the caches, which
+costs a sixth of the throughput. Whoever has prepared a request runs the network over what is ready; unless somebody does so
+already, who then takes it along in the next batch.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -74,8 +79,7 @@ class _Job:
 class Desk:
     """Takes in at most `places` requests, of `room` bytes in all; more are turned away before anything of them is read.
 
-    `workers` threads decode and find faces, at most `pixels` at once; one more runs the network over whatever is ready by
-    then.
+    `workers` threads decode and find faces, at most `pixels` at once, and run the network, one of them at a time.
     """
 
     def __init__(
@@ -92,9 +96,9 @@ class Desk:
         self._metrics = metrics
         self._workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="bonaface-prepare")
-        self._prepared: queue.SimpleQueue[tuple[_Job, Prepared] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run_network, name="bonaface-network", daemon=True)
-        self._thread.start()
+        self._turn = threading.Lock()  # over the two that follow
+        self._ready: deque[tuple[_Job, Prepared]] = deque()
+        self._running = False
         self._warm()
 
     def enter(self, size: int = 0) -> Place | None:
@@ -131,15 +135,13 @@ class Desk:
         loop = asyncio.get_running_loop()
         job = _Job(source, frames, before)
         job.answer.add_done_callback(lambda _: loop.call_soon_threadsafe(place.leave))
-        self._pool.submit(self._prepare, job)
+        self._pool.submit(self._work, job)
         return await asyncio.wrap_future(job.answer)
 
     def close(self) -> None:
         """Finish what was taken in, and stop the threads."""
         self.closing = True
         self._pool.shutdown(wait=True)
-        self._prepared.put(None)
-        self._thread.join()
 
     def _warm(self) -> None:
         """Walk the whole way once in every thread, so that the first request need not wait for what is loaded late."""
@@ -154,9 +156,13 @@ class Desk:
         size = self.pipeline.bundle.card.input.size
         self.pipeline.run(np.zeros((1, size, size, 3), np.uint8))
 
+    def _work(self, job: _Job) -> None:
+        if job.answer.set_running_or_notify_cancel():
+            self._prepare(job)
+        while some := self._take():
+            self._run_network(some)
+
     def _prepare(self, job: _Job) -> None:
-        if not job.answer.set_running_or_notify_cancel():
-            return
         started = time.perf_counter()
         self._metrics.stage("queue", started - job.submitted)
         try:
@@ -168,29 +174,32 @@ class Desk:
         finally:
             spent = time.perf_counter() - started
             self._service += 0.1 * (spent / self._workers - self._service)
-        self._prepared.put((job, prepared))
+        with self._turn:
+            self._ready.append((job, prepared))
 
-    def _run_network(self) -> None:
-        while (first := self._prepared.get()) is not None:
-            ready = [first]
-            stop = False
-            while sum(len(prepared.crops) for _, prepared in ready) < BATCH:
-                try:
-                    following = self._prepared.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    stop = True
-                    break
-                ready.append(following)
-            self._metrics.batch.observe(sum(len(prepared.crops) for _, prepared in ready))
-            try:
-                samples = list(self.pipeline.finish([prepared for _, prepared in ready]))
-            except Exception as error:
-                for job, _ in ready:
-                    job.answer.set_exception(error)
-            else:
-                for (job, _), sample in zip(ready, samples, strict=True):
-                    job.answer.set_result(sample)
-            if stop:
-                return
+    def _take(self) -> list[tuple[_Job, Prepared]]:
+        """What is to go through the network now, by the thread that asks; empty where it has nothing to do there."""
+        with self._turn:
+            if self._running or not self._ready:
+                return []
+            some = [self._ready.popleft()]
+            crops = len(some[0][1].crops)
+            while self._ready and crops + len(self._ready[0][1].crops) <= BATCH:
+                some.append(self._ready.popleft())
+                crops += len(some[-1][1].crops)
+            self._running = True
+        return some
+
+    def _run_network(self, some: list[tuple[_Job, Prepared]]) -> None:
+        self._metrics.batch.observe(sum(len(prepared.crops) for _, prepared in some))
+        try:
+            samples = list(self.pipeline.finish([prepared for _, prepared in some]))
+        except Exception as error:
+            for job, _ in some:
+                job.answer.set_exception(error)
+        else:
+            for (job, _), sample in zip(some, samples, strict=True):
+                job.answer.set_result(sample)
+        finally:
+            with self._turn:
+                self._running = False
