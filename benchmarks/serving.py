@@ -2,9 +2,11 @@
 
 python benchmarks/serving.py [--bundle BUNDLE] [--seconds 120 | --quick] [--places 32]
 
-Server and generator are pinned to a core each. Where other programs take part of them, the last column still says what the
-server costs: verdicts a second of its own processor time. Without a bundle, one with a MobileNetV3-Large of random weights
-is made (which needs the `train` extra): speed does not depend on what a network has learnt.
+Server and generator are pinned to a core each. All phases, and the pipeline in a loop that they are held against, are walked
+through several times, a part of each at a time: where the machine is faster at one hour than at another, that is so for all
+of them. The last column says what the server costs: verdicts a second of its own processor time. Without a bundle, one with
+a MobileNetV3-Large of random weights is made (which needs the `train` extra): speed does not depend on what a network has
+learnt.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,11 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="by default a MobileNetV3-Large of random weights, 224 pixels")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each phase")
-    parser.add_argument("--quick", action="store_true", help="five seconds a phase, fewer phases")
+    parser.add_argument("--quick", action="store_true", help="ten seconds a phase, fewer phases")
+    parser.add_argument("--rounds", type=int, default=4, help="how often all phases are walked through")
     parser.add_argument("--places", type=int, default=32, help="requests inside the server at once")
     parser.add_argument("--detector-weights", type=Path, help="the bundle's face detector, if not the cached download")
     asked = parser.parse_args()
-    seconds = 5.0 if asked.quick else asked.seconds
+    seconds = (10.0 if asked.quick else asked.seconds) / asked.rounds
     cores = sorted(os.sched_getaffinity(0))
     server_core, client_core = cores[0], cores[-1]
     if len(cores) < 2:
@@ -52,60 +56,68 @@ def main() -> None:
         picture = Path(folder) / "face.jpg"
         picture.write_bytes(face())
         weights = ["--weights", str(asked.detector_weights)] if asked.detector_weights else []
-        loop = pipeline_rate(bundle, picture, server_core, seconds, asked.detector_weights)
-        print(
-            f"pipeline in a loop on one core: {loop[0]:.1f} images a second, {loop[1]:.1f} a second of processor time"
-        )
-        os.sched_setaffinity(0, {client_core})
         with Server(bundle, asked.places, server_core, weights) as server:
-            asyncio.run(measure(server, picture.read_bytes(), loop[0], seconds, asked))
+
+            def loop() -> float:
+                return pipeline_rate(bundle, picture, server_core, seconds, asked.detector_weights)
+
+            os.sched_setaffinity(0, {client_core})
+            asyncio.run(measure(server, picture.read_bytes(), loop, seconds, asked))
 
 
-async def measure(server: Server, content: bytes, loop: float, seconds: float, asked: argparse.Namespace) -> None:
-    """All phases against one server."""
+async def measure(
+    server: Server, content: bytes, loop: Callable[[], float], seconds: float, asked: argparse.Namespace
+) -> None:
+    """All phases against one server, in rounds."""
     client = Client(server.port, content)
     await closed(client, 2, 1.0)  # warm
+    closed_phases = {clients: Phase() for clients in ((1, 4, 16, 64) if asked.quick else CLOSED)}
+    open_phases = {factor: Phase() for factor in OPEN}
+    alone: list[float] = []
+    for number in range(asked.rounds):
+        alone.append(await asyncio.to_thread(loop))
+        server.processor()
+        for clients, phase in closed_phases.items():
+            phase.add(await closed(client, clients, seconds), server, asked.places)
+        capacity = max(phase.rate(200) for phase in closed_phases.values())
+        for factor, phase in open_phases.items():
+            phase.add(await opened(client, factor * capacity, seconds), server, asked.places)
+        print(f"round {number + 1} of {asked.rounds}: pipeline in a loop {alone[-1]:.1f} images a second", flush=True)
+    await client.close()
     print(
         f"\n{'phase':<22}{'offered/s':>10}{'200/s':>8}{'429/s':>8}{'other':>7}"
         f"{'p50 ms':>9}{'p99 ms':>9}{'MB':>7}{'200/cpu s':>11}"
     )
-    server.processor()
-    memory = [server.megabytes()]
-    peak = Phase()
-    for clients in (1, 4, 16, 64) if asked.quick else CLOSED:
-        phase = await closed(client, clients, seconds)
-        memory.append(phase.show(f"closed, {clients} clients", server))
-        peak = max(peak, phase, key=lambda one: one.rate(200))
-    capacity = peak.rate(200)
-    phases = []
-    for factor in OPEN:
-        phase = await opened(client, factor * capacity, seconds)
-        memory.append(phase.show(f"open, {factor:g} x capacity", server))
-        phases.append(phase)
-    await client.close()
-    others = sum(one.others for one in [peak, *phases])
-    best = max(capacity, *(one.rate(200) for one in phases))
-    # With all places taken, a request waits for that many services, give or take how much they differ.
-    full = phases[-1]
-    bound = 1000 * asked.places / full.rate(200)
-    print(f"\n{'target':<58}{'measured':>12}")
+    for clients, phase in closed_phases.items():
+        phase.show(f"closed, {clients} clients")
+    for factor, phase in open_phases.items():
+        phase.show(f"open, {factor:g} x capacity")
+    phases = [*closed_phases.values(), *open_phases.values()]
+    others = sum(one.others for one in phases)
+    pipeline = sum(alone) / len(alone)
+    capacity = max(phase.rate(200) for phase in closed_phases.values())
+    best = max(one.rate(200) for one in phases)
+    full = open_phases[OPEN[-1]]
+    wait = float(np.percentile(full.waits, 99))
+    memory = phases[0].megabytes[0], full.megabytes[-1]
+    print(f"\npipeline in a loop on one core: {pipeline:.1f} images a second\n\n{'target':<58}{'measured':>12}")
     for target, measured, met in (
         ("only 200 and 429", f"{others} others", others == 0),
-        ("throughput over the pipeline's: at least 0.8", f"{capacity / loop:.2f}", capacity >= 0.8 * loop),
+        ("throughput over the pipeline's: at least 0.8", f"{capacity / pipeline:.2f}", capacity >= 0.8 * pipeline),
         (
             "goodput at 4 x over the best: at least 0.9",
-            f"{phases[-1].rate(200) / best:.2f}",
-            phases[-1].rate(200) >= 0.9 * best,
+            f"{full.rate(200) / best:.2f}",
+            full.rate(200) >= 0.9 * best,
         ),
         (
-            f"p99 at 4 x over places x service time ({bound:.0f} ms): at most 1.1",
-            f"{full.percentile(99) / bound:.2f}",
-            full.percentile(99) <= 1.1 * bound,
+            "p99 at 4 x over places x service time: at most 1.1",
+            f"{wait:.2f}",
+            wait <= 1.1,
         ),
         (
             "memory after the last phase over that after the first",
-            f"{memory[-1] / memory[1]:.2f}",
-            memory[-1] <= 1.1 * memory[1],
+            f"{memory[1] / memory[0]:.2f}",
+            memory[1] <= 1.1 * memory[0],
         ),
     ):
         print(f"{target:<58}{measured:>12}  {'met' if met else 'MISSED'}")
@@ -113,12 +125,15 @@ async def measure(server: Server, content: bytes, loop: float, seconds: float, a
 
 @dataclass
 class Phase:
-    """What came back in one stretch of time: how often which status, and the seconds that accepted requests took."""
+    """What came back in some stretches of time: how often which status, and the seconds that accepted requests took."""
 
-    seconds: float = 1.0
+    seconds: float = 0.0
     offered: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    processor: float = 0.0
+    megabytes: list[float] = field(default_factory=list)
 
     @property
     def others(self) -> int:
@@ -131,21 +146,29 @@ class Phase:
             self.times.append(spent)
 
     def rate(self, status: int) -> float:
-        return self.statuses[status] / self.seconds
+        return self.statuses[status] / max(self.seconds, 1e-9)
 
     def percentile(self, share: float) -> float:
         """In milliseconds, of accepted requests."""
         return 1000 * float(np.percentile(self.times, share)) if self.times else float("nan")
 
-    def show(self, name: str, server: Server) -> float:
-        memory, used = server.megabytes(), server.processor()
+    def add(self, other: Phase, server: Server, places: int) -> None:
+        """Another stretch, and what the server took for it."""
+        self.seconds += other.seconds
+        self.offered += other.offered
+        self.statuses += other.statuses
+        self.times += other.times
+        # With all places taken, a request waits for that many services of this stretch, give or take how they differ.
+        self.waits += [spent * other.rate(200) / places for spent in other.times]
+        self.processor += server.processor()
+        self.megabytes.append(server.megabytes())
+
+    def show(self, name: str) -> None:
         print(
             f"{name:<22}{self.offered / self.seconds:>10.1f}{self.rate(200):>8.1f}{self.rate(429):>8.1f}{self.others:>7}"
-            f"{self.percentile(50):>9.0f}{self.percentile(99):>9.0f}{memory:>7.0f}"
-            f"{self.statuses[200] / max(used, 0.01):>11.1f}",
-            flush=True,
+            f"{self.percentile(50):>9.0f}{self.percentile(99):>9.0f}{self.megabytes[-1]:>7.0f}"
+            f"{self.statuses[200] / max(self.processor, 0.01):>11.1f}"
         )
-        return memory
 
 
 async def closed(client: Client, clients: int, seconds: float) -> Phase:
@@ -170,7 +193,7 @@ async def closed(client: Client, clients: int, seconds: float) -> Phase:
 
 async def opened(client: Client, rate: float, seconds: float) -> Phase:
     """Requests at random times, `rate` a second on average, whether or not the earlier ones are answered."""
-    phase = Phase(seconds)
+    phase = Phase()
     rng = random.Random(0)
     asked: set[asyncio.Task[None]] = set()
 
@@ -268,8 +291,8 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def pipeline_rate(bundle: Path, picture: Path, core: int, seconds: float, weights: Path | None) -> list[float]:
-    """Images a second, and a second of processor time, of the pipeline alone, in a process on one core."""
+def pipeline_rate(bundle: Path, picture: Path, core: int, seconds: float, weights: Path | None) -> float:
+    """Images a second of the pipeline alone, in a process on one core."""
     program = f"""
 import itertools, os, time
 os.sched_setaffinity(0, {{{core}}})
@@ -281,12 +304,12 @@ pipeline = Pipeline(load_bundle({str(bundle)!r}), threads=1, detector_weights=Pa
 content = Path({str(picture)!r}).read_bytes()
 verdicts = pipeline.judge((Source(str(n), content) for n in itertools.count()), kind="image")
 for _ in range(40): next(verdicts)
-done, begun, used = 0, time.perf_counter(), time.process_time()
+done, begun = 0, time.perf_counter()
 while time.perf_counter() < begun + {seconds}: next(verdicts); done += 1
-print(done / (time.perf_counter() - begun), done / (time.process_time() - used))
+print(done / (time.perf_counter() - begun))
 """
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
-    return [float(rate) for rate in done.stdout.split()]
+    return float(done.stdout)
 
 
 def face() -> bytes:

@@ -29,7 +29,7 @@ from bonaface.verdicts import FrameScore, Label, Status, Verdict, fuse, probabil
 __all__ = ["FacePolicy", "Pipeline", "Prepared", "Sample", "Source", "verdict_of"]
 
 BATCH = 4
-"""Crops that go through the network at once, at most: a tenth to a fifth faster on a processor than one by one or 32 at once."""
+"""Crops that go through the network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
 
 FacePolicy = Literal["largest", "all", "refuse"]
 """What is judged where a frame shows several faces: the largest; all of them, the least bona fide deciding; none."""
