@@ -29,6 +29,8 @@ def test_a_system_is_no_better_than_itself_and_noise_is_worse(tmp_path: Path):
     assert len(told["differences"]) == 3
     page = (tmp_path / "c" / "report.html").read_text()
     assert "Which differences are real" in page
+    assert '<h3 class="name">good</h3>' in page
+    assert "Good" not in page
     assert len(list((tmp_path / "c" / "figures").glob("det*.png"))) == 1
 
 

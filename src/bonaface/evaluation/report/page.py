@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,9 @@ def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, fac
         interval=words.interval,
         reason_of=words.reason_of,
         capital=words.capital,
-        sentence=words.sentence,
+        # Systems that are compared are called as their owners call them; kinds of judging are words of ours.
+        heading=str if data.differences else words.capital,
+        sentence=partial(words.sentence, names=tuple(data.evaluations) if data.differences else ()),
         soft=words.soft,
         point_name=words.point_name,
         column_title=words.column_title,

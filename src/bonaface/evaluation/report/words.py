@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 
 import pandas as pd
 from markupsafe import Markup, escape
@@ -177,14 +178,16 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def sentence(text: str) -> str:
+def sentence(text: str, *, names: Collection[str] = ()) -> str:
     """A note as a sentence: a capital at its start, unless it starts with a name, and a stop at its end.
 
-    >>> sentence("validation was too easy"), sentence("set/clip.mp4: truncated")
-    ('Validation was too easy.', 'set/clip.mp4: truncated.')
+    `names` are those that look like words.
+
+    >>> sentence("validation was too easy"), sentence("set/clip.mp4: truncated"), sentence("peer: saw all", names=["peer"])
+    ('Validation was too easy.', 'set/clip.mp4: truncated.', 'peer: saw all.')
     """
     first = text.split(" ", 1)[0].rstrip(",:;")
-    started = capital(text) if first.isalpha() else text
+    started = capital(text) if first.isalpha() and text.partition(": ")[0] not in names else text
     return started if started.endswith((".", "!", "?")) else f"{started}."
 
 
