@@ -143,9 +143,11 @@ def by_server(bundle: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Sco
     return np.array(found)
 
 
-def pipeline_of(bundle: Bundle, weights: Path | None, **options: object) -> Pipeline:
+def pipeline_of(
+    bundle: Bundle, weights: Path | None, *, backend: str | None = None, threads: int | None = None
+) -> Pipeline:
     """A pipeline that judges the largest face."""
-    return Pipeline(bundle, detector_weights=weights, **options)  # type: ignore[arg-type]
+    return Pipeline(bundle, detector_weights=weights, backend=backend, threads=threads)
 
 
 def sources(jpegs: Sequence[bytes]) -> list[Source]:

@@ -73,6 +73,7 @@ def test_a_protocol_without_validation_takes_it_from_who_trains(tmp_path: Path):
     assert set(official.table["split"]) == {"train", "test"}
     (manifest,) = protocol_folds(tmp_path, layout="msu_mfsd").values()
     assert set(manifest.table["split"]) == {"train", "val", "test"}
+    assert any("test kept, the others drawn by person" in note for note in manifest.notes)
     tested = official.table.loc[official.table["split"] == "test", "path"]
     assert set(manifest.table.loc[manifest.table["split"] == "test", "path"]) == set(tested)
     assert (manifest.table.groupby("subject")["split"].nunique() == 1).all()

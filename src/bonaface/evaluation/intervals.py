@@ -8,15 +8,17 @@ coverage, see benchmarks/intervals.py):
 
 - The variance is scaled by G/(G-1), G being the persons, and t quantiles take the place of normal ones, with
 Satterthwaite degrees of freedom from the persons' influences: an error rate that three persons out of fifty
-make up has the certainty of a handful of observations, not of fifty. - A rate: the variance says how many
-independent presentations the sample is worth (at most as many as there are); Clopper-Pearson bounds for that
-number. Where every person has one presentation these are the plain exact bounds. - No error seen (or nothing
-but errors): the sample is taken to be worth the number of its persons (Kish's, where they have unequally
-many presentations), which is safe whatever the correlation. - A mean of two rates (HTER, ACER): intervals of
-the two combined with the correlation of the rates (MOVER, Zou and Donner 2008), so that a rate without errors
-still counts with what is not known of it. What goes in are Jeffreys bounds for the same number: two exact
-bounds combined would be wide twice over. - An area: t on the logit scale with half the degrees of freedom,
-since near 1 a few persons decide, whom most draws of persons have not met. A loss: t on the log scale.
+make up has the certainty of a handful of observations, not of fifty.
+- A rate: the variance says how many independent presentations the sample is worth (at most as many as there
+are); Clopper-Pearson bounds for that number. Where every person has one presentation these are the plain
+exact bounds.
+- No error seen (or nothing but errors): the sample is taken to be worth the number of its persons (Kish's,
+where they have unequally many presentations), which is safe whatever the correlation.
+- A mean of two rates (HTER, ACER): intervals of the two combined with the correlation of the rates (MOVER, Zou
+and Donner 2008), so that a rate without errors still counts with what is not known of it. What goes in are
+Jeffreys bounds for the same number: two exact bounds combined would be wide twice over.
+- An area: t on the logit scale with half the degrees of freedom, since near 1 a few persons decide, whom most
+draws of persons have not met. A loss: t on the log scale.
 """
 
 from __future__ import annotations

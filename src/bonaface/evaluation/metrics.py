@@ -149,11 +149,6 @@ class _Meter:
     def confidence(self) -> float:
         return self.resampling.confidence if self.resampling else math.nan
 
-    def part(self, hit: Bools, of: Bools) -> Interval:
-        """Bounds of a rate that go into those of a mean."""
-        estimate = self.estimate(hit, of)
-        return estimate.rate_interval(self.confidence, part=True) if estimate else _NO_INTERVAL
-
     def half_total(
         self, hit: Bools, first: Bools, second: Bools, rates: tuple[Rate, Rate], *, bounds: Interval | None = None
     ) -> Figure:
@@ -166,11 +161,8 @@ class _Meter:
         estimates = self.estimate(hit, first), self.estimate(hit, second)
         if estimates[0] is None or estimates[1] is None:
             return Figure(value, persons)
-        parts = bounds or self.part(hit, first), self.part(hit, second)
-        return Figure(value, persons, *mean_interval(estimates[0], estimates[1], parts))
-
-
-_NO_INTERVAL = Interval(math.nan, math.nan, "")
+        own, other = (estimate.rate_interval(self.confidence, part=True) for estimate in estimates if estimate)
+        return Figure(value, persons, *mean_interval(estimates[0], estimates[1], (bounds or own, other)))
 
 
 def _bounded(rate: Rate, interval: Interval) -> Rate:
