@@ -97,7 +97,7 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
     """The network that the settings describe, with the weights that they ask for.
 
     `weights` is `imagenet`, `none` or a .safetensors file: a backbone's, or one of our own networks to go
-    on from. What is not in them starts from torch's seed. `cache` replaces the hub's cache folder.
+    on from. What is not in them starts from torch's seed. `cache` replaces the folder for downloads.
     Raises SettingsError, WeightsError, DownloadError.
     """
     if settings.weights == "none":
@@ -108,8 +108,14 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
             raise WeightsError(
                 f"the hub holds no weights of {settings.name}; set model.weights=none, or to a .safetensors file"
             )
-        return _assemble(settings, fetch_weights(settings.name, repository, cache=cache))
-    return _assemble(settings, read_weights(Path(settings.weights)))
+        sha256 = settings.weights_sha256
+        return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256, cache=cache))
+    weights = read_weights(Path(settings.weights))
+    if settings.weights_sha256 not in {"", weights.sha256}:
+        raise WeightsError(
+            f"{weights.source} has the sha256 {weights.sha256}, not the {settings.weights_sha256} of model.weights_sha256"
+        )
+    return _assemble(settings, weights)
 
 
 def load_network(path: Path, settings: ModelSettings) -> LivenessNet:

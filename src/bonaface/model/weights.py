@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import re
-import socket
-import sys
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from bonaface.data.downloads import Asset, cache_folder, fetch
 from bonaface.errors import DownloadError, WeightsError, few
 
 __all__ = ["METADATA_KEY", "Weights", "fetch_weights", "load_into", "parse_weights", "read_weights"]
 
 HUB_FILE = "model.safetensors"
+PINNED: Mapping[str, tuple[str, str, int]] = {
+    "timm/mobilenetv3_large_100.ra_in1k": (
+        "96f46a1c52932f27492dff66c72378eb99b443a7",
+        "f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85",
+        22_058_321,
+    ),
+    "timm/mobilenetv3_small_100.lamb_in1k": (
+        "1824797e7887cbec1990e4adbd6675960a36c589",
+        "46d2c063b18125884c48937afa4c49e18128869e52e8db96df48bf0a4d7ff697",
+        10_241_912,
+    ),
+}
+"""Revision, sha256 and bytes of HUB_FILE in the repositories whose weights are fetched without being told a sha256."""
 METADATA_KEY = "bonaface"
 """Entry of a safetensors header that describes one of our own networks, as JSON."""
 
@@ -76,35 +82,38 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
     return Weights(_backbone_alone(tensors), source, hashlib.sha256(content).hexdigest(), _about(content))
 
 
-def fetch_weights(architecture: str, repository: str, *, cache: Path | None = None) -> Weights:
-    """ImageNet weights from a repository of the hub, taken from the hub's own cache where they are in it.
+def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache: Path | None = None) -> Weights:
+    """ImageNet weights from a repository of the hub, held against the sha256 that is pinned here or given.
 
-    `$HF_HOME` moves that cache, `$HF_ENDPOINT` names another hub. Raises DownloadError.
+    Taken from Bonaface's own cache or from the hub's where either has them. `$HF_ENDPOINT` names another hub with the
+    same repositories. Raises DownloadError, which names the file, its sha256 and where to put it by hand.
     """
+    asset = _asset(architecture, repository, sha256)
+    found = try_to_load_from_cache(repository, HUB_FILE)
+    if cache is None and isinstance(found, str):
+        weights = read_weights(Path(found))
+        if weights.sha256 == asset.sha256:
+            return weights
+    return read_weights(fetch(asset, cache=(cache or cache_folder()) / "weights"))
+
+
+def _asset(architecture: str, repository: str, sha256: str) -> Asset:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    with suppress(LocalEntryNotFoundError):
-        return _cached(hf_hub_download(repository, HUB_FILE, cache_dir=cache, local_files_only=True))
-    by_hand = (
-        f"fetch {endpoint}/{repository}/resolve/main/{HUB_FILE} by hand, hold it against the sha256 in "
-        f"{endpoint}/{repository}/raw/main/{HUB_FILE}, and set model.weights to that .safetensors file"
+    revision, pinned, size = PINNED.get(repository, ("main", "", 0))
+    if sha256 and sha256 != pinned:
+        revision, pinned, size = "main", sha256, 0
+    if not pinned:
+        raise DownloadError(
+            f"the ImageNet weights of {architecture} ({repository}) have no sha256 pinned in Bonaface; set "
+            f"model.weights_sha256 to the one in {endpoint}/{repository}/raw/main/{HUB_FILE}, or fetch "
+            f"{endpoint}/{repository}/resolve/main/{HUB_FILE} by hand and set model.weights to that file"
+        )
+    return Asset(
+        name=f"{repository.replace('/', '--')}-{pinned[:8]}.safetensors",
+        url=f"{endpoint}/{repository}/resolve/{revision}/{HUB_FILE}",
+        sha256=pinned,
+        size=size,
     )
-    try:
-        _check_reachable(endpoint)
-        with _quiet_hub():
-            path = hf_hub_download(repository, HUB_FILE, cache_dir=cache, endpoint=endpoint)
-    except EntryNotFoundError:
-        raise DownloadError(
-            f"the hub repository {repository} has no {HUB_FILE} for {architecture}; "
-            "set model.weights=none, or to a .safetensors file"
-        ) from None
-    except Exception as error:  # the hub's client raises errors of several HTTP libraries, by its version
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
-        raise DownloadError(
-            f"the ImageNet weights of {architecture} ({repository}, {HUB_FILE}) could not be fetched: "
-            f"{reason}; {by_hand}"
-        ) from None
-    return _cached(path)
 
 
 def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, architecture: str) -> None:
@@ -162,36 +171,3 @@ def _about(content: bytes) -> dict[str, object]:
         if isinstance(about, dict):
             return about
     return {}
-
-
-def _cached(path: str) -> Weights:
-    weights = read_weights(Path(path))
-    # The hub's cache names a large file's blob by its sha256, and its client checks the size alone.
-    blob = Path(path).resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", blob) and blob != weights.sha256:
-        raise WeightsError(f"{path} is damaged (its sha256 is not {blob}); delete it, it is then fetched again")
-    return weights
-
-
-def _check_reachable(endpoint: str) -> None:
-    """Fail at once where the hub's name does not even resolve: the client would try for half a minute."""
-    address = urlsplit(endpoint)
-    if address.scheme in urllib.request.getproxies() or not address.hostname:
-        return
-    socket.getaddrinfo(address.hostname, address.port or 443)
-
-
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """No line for every try; a progress bar for people alone."""
-    logger = logging.getLogger("huggingface_hub")
-    level, had_bars = logger.level, not are_progress_bars_disabled()
-    logger.setLevel(logging.ERROR)
-    if had_bars and not sys.stderr.isatty():
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if had_bars:
-            enable_progress_bars()
