@@ -40,6 +40,9 @@ STILL = ((0.38, 0.60), (0.45, 0.80))
 """Least correlation, and most pixels (of FINE) that 90 % and 97 % of the textured blocks may be away from where a copy has
 them: where both pictures are large enough to be judged finely, and where one is small, so that its copies are coarse."""
 
+RETONED = 0.001
+"""Where undoing other tones makes the correlation larger by this, the map is refined again without them."""
+
 _TONES = 32
 CLIPPED = (4.0, 251.0)
 """Beyond these grey levels a brighter or darker copy has lost what the other shows."""
@@ -98,6 +101,9 @@ def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay
     whole, held = _fitted(first, second, crop, FINE)
     matrix = _rescaled(matrix, rough[0].shape, whole.shape)
     matrix, correlation = _refined(whole, held, matrix, blur=5, steps=25)
+    if correlation >= ALIGNED and _alike(whole, _laid(held, matrix, whole.shape)) < correlation - RETONED:
+        # Other tones have pulled the map aside: once more with these undone.
+        matrix, correlation = _refined(whole, _toned_as(held, matrix, whole), matrix, blur=5, steps=25)
     if correlation < ALIGNED or not _upright(matrix):
         return None
     small = min(max(first.shape), max(second.shape)) < FINE_VIEW
@@ -149,9 +155,13 @@ def _refined(first: Grey, second: Grey, matrix: Matrix, *, blur: int, steps: int
 
 
 def _correlation(first: Grey, second: Grey, matrix: Matrix) -> float:
+    return _alike(first, _toned(_laid(second, matrix, first.shape), first))
+
+
+def _laid(second: Grey, matrix: Matrix, shape: tuple[int, ...]) -> Grey:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpAffine(second, matrix, first.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return _alike(first, _toned(laid, first))
+    laid = cv2.warpAffine(second, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, dtype=np.float32)
 
 
 def _alike(first: Grey, second: Grey) -> float:
@@ -159,15 +169,23 @@ def _alike(first: Grey, second: Grey) -> float:
     return float((one * other).sum() / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
 
 
-def _toned(picture: Grey, like: Grey, inside: NDArray[np.bool_] | None = None) -> Grey:
-    """The picture in the tones of another that it lies on, by one rising curve: undoes brightness, contrast and gamma."""
+def _toned_as(second: Grey, matrix: Matrix, first: Grey) -> Grey:
+    """The second picture in the tones of the first that it is laid over by `matrix`."""
+    return _toned(_laid(second, matrix, first.shape), first, of=second)
+
+
+def _toned(picture: Grey, like: Grey, inside: NDArray[np.bool_] | None = None, *, of: Grey | None = None) -> Grey:
+    """The picture in the tones of another that it lies on, by one rising curve: undoes brightness, contrast and gamma.
+
+    `of` is another picture of the same tones, to be changed in its place.
+    """
     own, other = (picture.ravel(), like.ravel()) if inside is None else (picture[inside], like[inside])
     level = np.clip(own * (_TONES / 256), 0, _TONES - 1).astype(np.intp)
     count = np.bincount(level, minlength=_TONES)
     known = count > 0
     at, mean = (np.bincount(level, weights=grey, minlength=_TONES)[known] / count[known] for grey in (own, other))
     rising = isotonic_regression(mean, weights=count[known]).x
-    return np.interp(picture, at, rising).astype(np.float32)
+    return np.interp(picture if of is None else of, at, rising).astype(np.float32)
 
 
 def _upright(matrix: Matrix) -> bool:
@@ -178,8 +196,8 @@ def _upright(matrix: Matrix) -> bool:
 
 def _judged(first: Grey, second: Grey, matrix: Matrix, *, small: bool) -> Overlay | None:
     height, width = first.shape
+    laid = _laid(second, matrix, first.shape)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpAffine(second, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     held = cv2.warpAffine(np.ones_like(second), matrix, (width, height), flags=flags)
     inside = cv2.erode((held > 0.999).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0
     if inside.mean() < COVERED:
