@@ -65,11 +65,21 @@ def test_bounds_for_a_mean_are_inside_the_exact_ones():
     assert single == (*jeffreys(3, 40), "jeffreys", "")
 
 
-def test_an_area_has_half_the_degrees_of_freedom():
+def test_a_rate_of_persons_with_several_presentations_is_jeffreys_for_what_they_are_worth():
+    estimate = rate([3, 1, 0, 2, 5, 0, 0, 1], 8, each=10)
+    narrower = stats.norm.ppf(0.975) / stats.t.ppf(0.975, 0.7 * estimate.freedom)
+    worth = 0.15 * 0.85 / estimate.variance * narrower**2
+    expected = stats.beta(0.15 * worth + 0.5, 0.85 * worth + 0.5)
+    interval = estimate.rate_interval(0.95)
+    assert interval[:2] == pytest.approx((expected.ppf(0.025), expected.ppf(0.975)), abs=1e-12)
+    assert interval.method == "person bootstrap"
+
+
+def test_an_area_has_a_part_of_the_degrees_of_freedom():
     estimate = rate([8, 7, 9, 8, 6, 9, 9, 8], 8, each=10)
     low, high, *_ = scale_interval(estimate, 0.95, scale="logit")
     spread = estimate.value * (1 - estimate.value)
-    reach = stats.t.ppf(0.975, estimate.freedom / 2) * math.sqrt(estimate.variance) / spread
+    reach = stats.t.ppf(0.975, 0.6 * estimate.freedom) * math.sqrt(estimate.variance) / spread
     centre = math.log(estimate.value / (1 - estimate.value))
     assert (low, high) == pytest.approx((1 / (1 + math.exp(reach - centre)), 1 / (1 + math.exp(-centre - reach))))
 

@@ -10,15 +10,15 @@ coverage, see benchmarks/intervals.py):
 Satterthwaite degrees of freedom from the persons' influences: an error rate that three persons out of fifty
 make up has the certainty of a handful of observations, not of fifty.
 - A rate: the variance says how many independent presentations the sample is worth (at most as many as there
-are); Clopper-Pearson bounds for that number. Where every person has one presentation these are the plain
-exact bounds.
+are); Jeffreys bounds for that number. Where every person has one presentation, the exact bounds
+(Clopper-Pearson) take their place.
 - No error seen (or nothing but errors): the sample is taken to be worth the number of its persons (Kish's,
 where they have unequally many presentations), which is safe whatever the correlation.
 - A mean of two rates (HTER, ACER): intervals of the two combined with the correlation of the rates (MOVER, Zou
-and Donner 2008), so that a rate without errors still counts with what is not known of it. What goes in are
-Jeffreys bounds for the same number: two exact bounds combined would be wide twice over.
-- An area: t on the logit scale with half the degrees of freedom, since near 1 a few persons decide, whom most
-draws of persons have not met. A loss: t on the log scale.
+and Donner 2008), so that a rate without errors still counts with what is not known of it.
+- An area: t on the logit scale. A loss: t on the log scale.
+- A rate and an area take a part of the degrees of freedom alone: a few persons make most errors, and most draws of
+persons have not met them. The parts are those with which 95 % intervals hold the truth 95 times in 100.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 ONE_PERSON = "one person alone says nothing about others"
+
+RATE_FREEDOM, AREA_FREEDOM = 0.7, 0.6
+"""Part of Satterthwaite's degrees of freedom that the interval of a rate and that of an area take."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,10 @@ class Estimate(NamedTuple):
         """Bounds of a rate.
 
         `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
-        go into those of a mean of rates, Jeffreys' in place of the exact ones.
+        go into those of a mean of rates: two that are each on the safe side would make it wide twice over.
         """
-        bounds = jeffreys if part else clopper_pearson
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
+            bounds = jeffreys if part else clopper_pearson
             return Interval(*bounds(self.value * self.total, self.total, confidence), _NAMES[bounds])
         if not self.persons:
             return Interval(math.nan, math.nan, "", ONE_PERSON)
@@ -113,11 +116,12 @@ class Estimate(NamedTuple):
             low, high = clopper_pearson(self.value * self.worth, self.worth, confidence)
             return Interval(low, high, "clopper-pearson over persons")
         tail = (1 + confidence) / 2
-        shrink = float(ndtri(tail) / stdtrit(self.freedom, tail)) ** 2
+        freedom = self.freedom if part else max(RATE_FREEDOM * self.freedom, 1.0)
+        shrink = float(ndtri(tail) / stdtrit(freedom, tail)) ** 2
         # Never worth more than the presentations counted: a design effect below one is chance.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, 1.0)
-        low, high = bounds(self.value * worth, worth, confidence)
+        low, high = jeffreys(self.value * worth, worth, confidence)
         return Interval(low, high, "person bootstrap")
 
 
@@ -252,7 +256,7 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         # Persons paired off, one's bona fide with another's attack, are independent trials.
         low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
         return Interval(low, high, "clopper-pearson over persons")
-    freedom = max(estimate.freedom / 2, 2.0) if scale == "logit" else estimate.freedom
+    freedom = max(AREA_FREEDOM * estimate.freedom, 2.0) if scale == "logit" else estimate.freedom
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(estimate.variance)
     if scale == "logit":
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))

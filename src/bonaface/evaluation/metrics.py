@@ -240,9 +240,10 @@ def _worst(
         estimate = meter.estimate(accepted, judged & species)
         assert estimate is not None
         estimates[name] = estimate
-    # The worst was picked after looking: the lower bounds of all that may really be the worst must hold at once.
+    # The worst was picked after looking: the lower bounds of all that may really be the worst must hold at once. Where there
+    # are several, the truth is hardly ever above the upper bound of the worst: what that saves goes to the lower side.
     rivals = [name for name in known if known[name].high >= rate.value]
-    confidence = 1 - (1 - meter.confidence) / max(len(rivals), 1)
+    confidence = 1 - (1 - meter.confidence) * min(2 / max(len(rivals), 1), 1)
     parts = [estimates[name].rate_interval(confidence, part=True) for name in rivals]
     low = min(max((part.low for part in parts), default=0.0), rate.value)
     whole = estimates[worst].rate_interval(meter.confidence, part=True)
