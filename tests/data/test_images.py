@@ -118,3 +118,10 @@ def test_damage_beside_the_picture_does_not_lose_it(picture):
     place = several.index(b"MPF\0") + 12
     several[place : place + 28] = b"\xff" * 28
     assert [read_image(bytes(content)).shape for content in (tags, several)] == [picture.shape] * 2
+
+
+def test_a_tall_picture_keeps_every_row():
+    rows = np.random.default_rng(0).integers(0, 256, (333, 7, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(rows).save(file, "PNG")
+    assert np.array_equal(read_image(file.getvalue()), rows)

@@ -35,6 +35,8 @@ _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _END, _SCAN, _BARE = {0xC0, 0xC1}, 0xD9, 0xDA, {0x01, 0xD8}
 
+_BAND = 64  # rows
+
 # warnings.catch_warnings changes the whole process: threads must not interleave in it.
 _HEADER_LOCK = threading.Lock()
 
@@ -186,7 +188,16 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         if np.asarray(image.getchannel("A")).min() < 255:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB image, band by band: Pillow's copy of a large one in a piece takes twice as long."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND):
+        pixels[top : top + _BAND] = np.asarray(image.crop((0, top, width, min(top + _BAND, height))))
+    return pixels
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -55,8 +55,8 @@ class OnnxBackend:
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Idle threads that spin take the cores from decoding and from the face detector.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads spin while they wait for each other, but not between runs: decoding and the face detector need the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session = ort.InferenceSession(
                 bundle.contents["model.onnx"], options, providers=["CPUExecutionProvider"]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.data.crops.square import Square, crop_face, cut, face_square
+from bonaface.data.crops.square import Square, crop_face, cut, face_square, shrink
 from bonaface.verdicts import Box
 
 
@@ -56,3 +57,16 @@ def test_a_crop_has_the_size_asked_for_and_no_pixel_from_elsewhere():
     assert crop.shape == (64, 64, 3)
     assert (crop == 200).all()
     assert cut(image, Square(40, 30, 20)).base is image
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "most"), [(1600, 1200, 3), (1604, 1203, 20), (900, 4000, 3), (640, 480, 0), (4000, 900, 3)]
+)
+def test_halving_first_gives_the_picture_that_averaging_at_once_gives(width: int, height: int, most: int):
+    waves = np.sin(np.arange(width) / 31)[None, :, None] * np.cos(np.arange(height) / 17)[:, None, None]
+    picture = (127 + 100 * waves * np.array([1, 0.5, -1])).astype(np.uint8)
+    small = shrink(picture, 200, 150)
+    once = cv2.resize(picture, (200, 150), interpolation=cv2.INTER_AREA)
+    assert small.shape == (150, 200, 3)
+    # An odd row is left out of 1203, and then one of 601: at the far end, a third of a pixel of these.
+    assert np.abs(small.astype(int) - once).max() <= most

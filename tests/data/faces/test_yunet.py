@@ -81,6 +81,36 @@ def test_other_networks_are_refused(tmp_path: Path):
         YuNet(tmp_path / "b.onnx")
 
 
+class Looks:
+    """In place of the network: what it finds at each long side, and the sizes it was shown."""
+
+    def __init__(self, found):
+        self.found, self.shown = found, []
+
+    def faces(self, image):
+        self.shown.append(image.shape[:2])
+        return [(np.array(box, np.float32), 0.9) for box in self.found.get(max(image.shape[:2]), [])]
+
+
+@pytest.mark.parametrize(
+    ("size", "found", "shown", "boxes"),
+    [
+        # (height, width), boxes by long side, what is looked at, boxes in pixels of the picture
+        ((480, 640), {320: [(10, 20, 40, 30)]}, [(240, 320)], [(20, 40, 80, 60)]),
+        ((480, 640), {320: [(10, 20, 39, 30)], 640: [(21, 41, 78, 61)]}, [(240, 320), (480, 640)], [(21, 41, 78, 61)]),
+        ((480, 640), {}, [(240, 320), (480, 640)], []),
+        ((1280, 960), {320: [(10, 20, 30, 60)]}, [(320, 240)], [(40, 80, 120, 240)]),
+        ((200, 320), {320: [(10, 20, 12, 15)]}, [(200, 320)], [(10, 20, 12, 15)]),
+        ((100, 80), {}, [(100, 80)], []),
+    ],
+)
+def test_a_large_face_is_found_at_half_the_size_and_others_at_full(tmp_path: Path, size, found, shown, boxes):
+    detector = YuNet(write_network(tmp_path / "yunet.onnx"))
+    looks = detector._network = Looks(found)  # type: ignore[assignment]
+    assert [tuple(face.box) for face in detector.detect(np.zeros((*size, 3), np.uint8))] == boxes
+    assert looks.shown == shown
+
+
 def test_what_it_finds_is_in_pixels_of_the_whole_picture(tmp_path: Path):
     detector = YuNet(write_network(tmp_path / "yunet.onnx"))
     small = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)

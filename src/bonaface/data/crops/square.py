@@ -11,7 +11,7 @@ from PIL import Image
 
 from bonaface.verdicts import Box
 
-__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize", "resize_frame"]
+__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize", "resize_frame", "shrink"]
 
 
 MINIMUM_FACE = 20
@@ -49,8 +49,21 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """A square picture at `size` x `size` pixels: by area where it shrinks, bicubic where it grows."""
     if image.shape[0] == size:
         return np.ascontiguousarray(image)
-    method = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
+    if image.shape[0] > size:
+        return shrink(image, size, size)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture at a smaller size, by area; one at least four times as large is halved first, which is much the faster way.
+
+    Halving leaves out the last row or column of an odd number.
+    """
+    while image.shape[1] >= 4 * width and image.shape[0] >= 4 * height:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        even = image[: 2 * half[1], : 2 * half[0]]
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def resize_frame(image: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:

@@ -46,7 +46,7 @@ from bonaface.verdicts import Box, Status
 
 __all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
 
-VERSION = 1
+VERSION = 2
 """Goes up whenever the same file and settings would give other pixels."""
 
 KEEP_EVERY = 20.0
