@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from bonaface.errors import ScoreTableError, SettingsError, few
 from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.distributions import student_cdf, student_quantile
 from bonaface.evaluation.intervals import DEFAULT_INTERVALS, ONE_PERSON, IntervalSettings, Resampling
 from bonaface.evaluation.metrics import Evaluation, Policy, evaluate
 from bonaface.evaluation.pairs import auc_estimate
@@ -257,8 +257,8 @@ def _difference(
         p = 1.0 if value == 0 else nan
         return Difference(measure, *pair, value, value, value, p, nan, False, "", reason)
     error = math.sqrt(estimate.variance)
-    reach = float(stdtrit(estimate.freedom, (1 + resampling.confidence) / 2)) * error
-    p = 2 * float(stdtr(estimate.freedom, -abs(value) / error))
+    reach = student_quantile(estimate.freedom, (1 + resampling.confidence) / 2) * error
+    p = 2 * student_cdf(estimate.freedom, -abs(value) / error)
     return Difference(measure, *pair, value, max(value - reach, -1.0), min(value + reach, 1.0), p, nan, False, "")
 
 

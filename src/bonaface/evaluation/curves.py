@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from bonaface.evaluation.distributions import normal_quantile
 from bonaface.evaluation.sample import Sample
 from bonaface.evaluation.sweep import Sweep, sweep
 
@@ -161,7 +161,7 @@ def _scale(errors: Sweep) -> Scale:
 def _deviate(share: Floats, total: int) -> Floats:
     """The normal deviate of a share, as a DET axis has it; none and all stand half a presentation off the
     edge."""
-    return np.asarray(ndtri(np.clip(share, 0.5 / total, 1 - 0.5 / total)))
+    return normal_quantile(np.clip(share, 0.5 / total, 1 - 0.5 / total))
 
 
 def _travel(curve: Floats) -> Floats:

@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri, stdtrit
+
+from bonaface.evaluation.distributions import beta_quantile, normal_quantile, student_quantile
 
 __all__ = [
     "DEFAULT_INTERVALS",
@@ -117,7 +118,7 @@ class Estimate(NamedTuple):
             return Interval(low, high, "clopper-pearson over persons")
         tail = (1 + confidence) / 2
         freedom = self.freedom if part else max(RATE_FREEDOM * self.freedom, 1.0)
-        shrink = float(ndtri(tail) / stdtrit(freedom, tail)) ** 2
+        shrink = (normal_quantile(tail) / student_quantile(freedom, tail)) ** 2
         # Never worth more than the presentations counted: a design effect below one is chance.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, 1.0)
@@ -202,8 +203,8 @@ def clopper_pearson(errors: float, total: float, confidence: float = 0.95) -> tu
     """
     tail = (1 - confidence) / 2
     right = total - errors
-    low = float(betaincinv(errors, right + 1, tail)) if errors > 1e-12 else 0.0
-    high = float(betaincinv(errors + 1, right, 1 - tail)) if right > 1e-12 else 1.0
+    low = beta_quantile(errors, right + 1, tail) if errors > 1e-12 else 0.0
+    high = beta_quantile(errors + 1, right, 1 - tail) if right > 1e-12 else 1.0
     return low, high
 
 
@@ -219,8 +220,8 @@ def jeffreys(errors: float, total: float, confidence: float = 0.95) -> tuple[flo
     """
     tail = (1 - confidence) / 2
     right = total - errors
-    low = float(betaincinv(errors + 0.5, right + 0.5, tail)) if errors > 1e-12 else 0.0
-    high = float(betaincinv(errors + 0.5, right + 0.5, 1 - tail)) if right > 1e-12 else 1.0
+    low = beta_quantile(errors + 0.5, right + 0.5, tail) if errors > 1e-12 else 0.0
+    high = beta_quantile(errors + 0.5, right + 0.5, 1 - tail) if right > 1e-12 else 1.0
     return low, high
 
 
@@ -257,7 +258,7 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
         return Interval(low, high, "clopper-pearson over persons")
     freedom = max(AREA_FREEDOM * estimate.freedom, 2.0) if scale == "logit" else estimate.freedom
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(estimate.variance)
+    reach = student_quantile(freedom, (1 + confidence) / 2) * math.sqrt(estimate.variance)
     if scale == "logit":
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
         low, high = (_logistic(centre - reach), _logistic(centre + reach))

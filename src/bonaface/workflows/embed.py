@@ -79,7 +79,7 @@ def map_of(scored: Scored, *, seed: int = 0) -> pd.DataFrame:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise
-        raise MissingExtraError("train", needed_for="the map of embeddings") from None
+        raise MissingExtraError("map", needed_for="the map of embeddings") from None
     coordinates, kept = tsne(scored.embeddings, seed=seed)
     points = pd.DataFrame(
         {"presentation": [scored.embedded[int(i)] for i in kept], "x": coordinates[:, 0], "y": coordinates[:, 1]}

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from bonaface.data.audit.hashing import Crop
 
@@ -184,8 +183,21 @@ def _toned(picture: Grey, like: Grey, inside: NDArray[np.bool_] | None = None, *
     count = np.bincount(level, minlength=_TONES)
     known = count > 0
     at, mean = (np.bincount(level, weights=grey, minlength=_TONES)[known] / count[known] for grey in (own, other))
-    rising = isotonic_regression(mean, weights=count[known]).x
+    rising = _rising(mean, count[known])
     return np.interp(picture if of is None else of, at, rising).astype(np.float32)
+
+
+def _rising(means: NDArray[np.float64], weights: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The nearest values that never fall: neighbours that do are pooled, as often as there are such."""
+    pools: list[tuple[float, int, int]] = []  # mean, weight, how many
+    for mean, weight in zip(means.tolist(), weights.tolist(), strict=True):
+        pool = (mean, weight, 1)
+        while pools and pools[-1][0] >= pool[0]:
+            before = pools.pop()
+            both = before[1] + pool[1]
+            pool = ((before[0] * before[1] + pool[0] * pool[1]) / both, both, before[2] + pool[2])
+        pools.append(pool)
+    return np.repeat([mean for mean, _, _ in pools], [size for _, _, size in pools])
 
 
 def _upright(matrix: Matrix) -> bool:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 
 from bonaface.verdicts import Label
 
@@ -165,7 +163,16 @@ def _area(score: Floats, attack: NDArray[np.bool_]) -> float:
     there = np.isfinite(score)
     if not attack[there].any() or attack[there].all():
         return math.nan
-    return float(roc_auc_score(~attack[there], score[there]))
+    # Wilcoxon's rank sum: how many of the pairs of an attack and a bona fide stand in order.
+    bona_fide = ~attack[there]
+    count = int(bona_fide.sum())
+    above = _ranks(score[there])[bona_fide].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(bona_fide) - count)))
+
+
+def _ranks(values: Floats) -> Floats:
+    """From 1 on; equal values share the mean of theirs."""
+    return np.asarray(pd.Series(values).rank(), dtype=np.float64)
 
 
 def _out_of_fold(values: NDArray[np.object_], attack: NDArray[np.bool_], persons: NDArray[np.intp]) -> Floats:
@@ -185,7 +192,7 @@ def _out_of_fold(values: NDArray[np.object_], attack: NDArray[np.bool_], persons
         attacks = np.bincount(codes[rest], weights=attack[rest], minlength=codes.max() + 1)
         prior = float(attack[rest].mean())
         rate = (attacks + _SMOOTHING * prior) / (counts + _SMOOTHING)
-        score[own] = rankdata(-rate[codes[own]]) / (np.count_nonzero(own) + 1)
+        score[own] = _ranks(-rate[codes[own]]) / (np.count_nonzero(own) + 1)
     return score
 
 
