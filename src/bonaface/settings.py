@@ -75,8 +75,8 @@ class ModelSettings(Settings):
     weights: str = Field("imagenet", description="`imagenet` (from the hub), `none`, or a .safetensors file")
     weights_sha256: str = Field(
         "",
-        pattern="^([0-9a-f]{64})?$",
-        description="sha256 that `imagenet` weights or the file must have; Bonaface knows those of the usual networks",
+        pattern="^([0-9A-Fa-f]{64})?$",
+        description="sha256 that the weights must have; known of mobilenetv3_large_100 and mobilenetv3_small_100",
     )
     input_size: int = Field(224, ge=32, le=1024, description="side of the network's input in pixels")
     crop_scale: float = Field(1.5, gt=0, le=8, description="side of the input square over the longer side of the box")

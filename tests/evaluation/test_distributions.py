@@ -49,6 +49,15 @@ def test_normal_quantiles_are_scipy_s():
     assert np.isnan(normal_quantile(np.array([np.nan]))).all()
 
 
+def test_both_ways_to_a_share_meet():
+    """Where the fraction is asked for from the other end, rounding must not send it back and forth."""
+    a, b, x = 8621.436730771016, 0.5233810839539084, 0.9998233548086731
+    assert beta_cdf(a, b, x) == pytest.approx(float(special.betainc(a, b, x)), rel=1e-8)
+    assert student_cdf(4.056282245046051, -1.417495396986034) == pytest.approx(
+        float(special.stdtr(4.056282245046051, -1.417495396986034)), rel=1e-8
+    )
+
+
 def test_the_ends_are_the_ends():
     assert (beta_quantile(2, 3, 0.0), beta_quantile(2, 3, 1.0)) == (0.0, 1.0)
     assert (beta_cdf(2, 3, 0.0), beta_cdf(2, 3, 1.0)) == (0.0, 1.0)

@@ -57,6 +57,14 @@ def test_jeffreys_bounds_are_those_of_the_posterior(errors):
     assert exact[0] < jeffreys(errors, 30)[0] < jeffreys(errors, 30)[1] < exact[1]
 
 
+def test_an_area_that_one_person_decides_keeps_two_degrees_of_freedom():
+    estimate = rate([9] + [10] * 19, 20, each=10)
+    assert 0.6 * estimate.freedom < 2
+    low, *_ = scale_interval(estimate, 0.95, scale="logit")
+    reach = stats.t.ppf(0.975, 2) * math.sqrt(estimate.variance) / (estimate.value * (1 - estimate.value))
+    assert low == pytest.approx(1 / (1 + math.exp(reach - math.log(estimate.value / (1 - estimate.value)))))
+
+
 def test_bounds_for_a_mean_are_inside_the_exact_ones():
     for estimate in (rate([1] * 3 + [0] * 37, 40, each=1), rate([3, 1, 0, 2, 5, 0, 0, 1], 8, each=10)):
         exact, part = estimate.rate_interval(0.95), estimate.rate_interval(0.95, part=True)
@@ -88,6 +96,25 @@ def test_one_presentation_a_person_is_plain_clopper_pearson():
     estimate = rate([1] * 3 + [0] * 37, 40, each=1)
     interval = estimate.rate_interval(0.95)
     assert interval == (*clopper_pearson(3, 40), "clopper-pearson", "")
+
+
+def test_a_threshold_chosen_on_the_same_scores_adds_variance():
+    """Its own errors move the threshold, so the count is not binomial; without an error nothing has moved it."""
+    chosen = rate([1] * 3 + [0] * 37, 40, each=1).rate_interval(0.95, chosen=True)
+    assert chosen.method == "person bootstrap"
+    assert chosen[:2] != pytest.approx(clopper_pearson(3, 40))
+    assert rate([0] * 40, 40, each=1).rate_interval(0.95, chosen=True) == (
+        *clopper_pearson(0, 40),
+        "clopper-pearson",
+        "",
+    )
+
+
+def test_persons_are_worth_at_least_their_number():
+    """One person who is always wrong says much of the spread and little of its certainty: not less than one try each."""
+    one, two, none = (rate([10] * wrong + [0] * (50 - wrong), 50, each=10).rate_interval(0.95) for wrong in (1, 2, 0))
+    assert one[:2] == pytest.approx(jeffreys(1, 50))
+    assert none.high < one.high < two.high
 
 
 def test_without_an_error_persons_count_not_presentations():

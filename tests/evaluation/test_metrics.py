@@ -147,13 +147,15 @@ def test_the_worst_species_lower_bound_pays_for_the_choice_among_rivals_alone():
         return attacks + [("bona_fide", 1.0, f"p{p}") for p in range(20)]
 
     sure = evaluate(table(rows(bad=18, good=0, fair=1)), [fixed_point(0.5)]).at[0]
-    assert sure.apcer_max.low == pytest.approx(jeffreys(18, 20)[0])
+    assert sure.apcer_max == sure.apcer["bad"]
+    assert (sure.apcer_max.low, sure.apcer_max.high) == pytest.approx(clopper_pearson(18, 20))
     doubtful = evaluate(table(rows(bad=6, worse=7, good=0)), [fixed_point(0.5)]).at[0]
     assert doubtful.worst_species == "worse"
     # `good` ends at 16.8 %, below the 35 % of the worst: two rivals, which share the 5 % that are on the lower side alone.
-    assert doubtful.apcer_max.low == pytest.approx(jeffreys(7, 20, 0.95)[0])
+    assert doubtful.apcer_max == doubtful.apcer["worse"]
     open_race = evaluate(table(rows(bad=6, worse=7, as_bad=6, good=0)), [fixed_point(0.5)]).at[0]
-    assert open_race.apcer_max.low == pytest.approx(jeffreys(7, 20, 1 - 0.05 * 2 / 3)[0])
+    assert open_race.apcer_max.low == pytest.approx(clopper_pearson(7, 20, 1 - 0.05 * 2 / 3)[0])
+    assert open_race.apcer_max.high == open_race.apcer["worse"].high
     assert doubtful.acer_max.low < doubtful.acer_max.value < doubtful.acer_max.high
 
 

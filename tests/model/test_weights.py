@@ -85,15 +85,30 @@ def test_weights_come_from_the_hub_once_and_then_from_the_cache(monkeypatch: pyt
     assert again.sha256 == fetched.sha256
 
 
+def in_hubs_cache(folder: Path, content: bytes, *, main: str = "b" * 40) -> Path:
+    """What the hub's own client leaves behind; `main` is the revision that it last saw there."""
+    home = folder / "hub" / "models--known--model"
+    snapshot = home / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(content)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(main)
+    return snapshot / "model.safetensors"
+
+
 @pytest.mark.usefixtures("pinned")
 def test_a_file_that_the_hubs_own_client_has_fetched_is_not_fetched_again(tmp_path: Path):
-    snapshot = tmp_path / "hub" / "models--known--model" / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (snapshot / "model.safetensors").write_bytes(CONTENT)
-    references = tmp_path / "hub" / "models--known--model" / "refs"
-    references.mkdir()
-    (references / "main").write_text(COMMIT)
-    assert fetch_weights("tiny", "known/model").source == str(snapshot / "model.safetensors")
+    file = in_hubs_cache(tmp_path, CONTENT)
+    assert fetch_weights("tiny", "known/model").source == str(file)
+
+
+@pytest.mark.usefixtures("pinned")
+@pytest.mark.parametrize("content", [save({"conv.weight": torch.ones(2, 3)}), CONTENT[:30]], ids=["other", "damaged"])
+def test_other_content_in_the_hubs_cache_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes):
+    in_hubs_cache(tmp_path, content)
+    with hub() as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        assert fetch_weights("tiny", "known/model").sha256 == SHA256
 
 
 def test_other_content_than_what_is_pinned_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -30,7 +30,10 @@ def predict_command(
     ] = None,
     faces: Annotated[
         str,
-        typer.Option(help="Of several faces judge the `largest`, `all` (the least bona fide decides), or `refuse`."),
+        typer.Option(
+            help="Of several faces judge the `largest`, `all` (the least bona fide decides), or `refuse`; much smaller ones "
+            "than the largest do not count."
+        ),
     ] = "largest",
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video; by default the bundle's.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop a camera after so long.")] = None,

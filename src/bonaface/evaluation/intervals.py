@@ -10,15 +10,15 @@ coverage, see benchmarks/intervals.py):
 Satterthwaite degrees of freedom from the persons' influences: an error rate that three persons out of fifty
 make up has the certainty of a handful of observations, not of fifty.
 - A rate: the variance says how many independent presentations the sample is worth (at most as many as there
-are); Jeffreys bounds for that number. Where every person has one presentation, the exact bounds
-(Clopper-Pearson) take their place.
+are, at least as many as persons); Jeffreys bounds for that number. Where every person has one presentation, the exact
+bounds (Clopper-Pearson) take their place.
 - No error seen (or nothing but errors): the sample is taken to be worth the number of its persons (Kish's,
 where they have unequally many presentations), which is safe whatever the correlation.
-- A mean of two rates (HTER, ACER): intervals of the two combined with the correlation of the rates (MOVER, Zou
-and Donner 2008), so that a rate without errors still counts with what is not known of it.
+- A mean of two rates (HTER, ACER): Jeffreys bounds of the two, combined with the correlation of the rates (MOVER,
+Zou and Donner 2008), so that a rate without errors still counts with what is not known of it.
 - An area: t on the logit scale. A loss: t on the log scale.
-- A rate and an area take a part of the degrees of freedom alone: a few persons make most errors, and most draws of
-persons have not met them. The parts are those with which 95 % intervals hold the truth 95 times in 100.
+- A rate by itself and an area take a part of the degrees of freedom alone: a few persons make most errors, and most
+draws of persons have not met them. The parts are those with which 95 % intervals hold the truth 95 times in 100.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Estimate(NamedTuple):
         """Bounds of a rate.
 
         `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
-        go into those of a mean of rates: two that are each on the safe side would make it wide twice over.
+        go into those of a mean of rates: Jeffreys' even where exact ones are at hand, with all degrees of freedom, since two
+        that are each on the safe side would make it wide twice over.
         """
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
             bounds = jeffreys if part else clopper_pearson
@@ -117,11 +118,11 @@ class Estimate(NamedTuple):
             low, high = clopper_pearson(self.value * self.worth, self.worth, confidence)
             return Interval(low, high, "clopper-pearson over persons")
         tail = (1 + confidence) / 2
-        freedom = self.freedom if part else max(RATE_FREEDOM * self.freedom, 1.0)
+        freedom = self.freedom if part else RATE_FREEDOM * self.freedom
         shrink = (normal_quantile(tail) / student_quantile(freedom, tail)) ** 2
-        # Never worth more than the presentations counted: a design effect below one is chance.
+        # Never worth more than the presentations counted (a design effect below one is chance), nor less than the persons.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
-        worth = max(worth, 1.0)
+        worth = max(worth, min(self.worth, self.total))
         low, high = jeffreys(self.value * worth, worth, confidence)
         return Interval(low, high, "person bootstrap")
 

@@ -244,10 +244,13 @@ def _worst(
     # are several, the truth is hardly ever above the upper bound of the worst: what that saves goes to the lower side.
     rivals = [name for name in known if known[name].high >= rate.value]
     confidence = 1 - (1 - meter.confidence) * min(2 / max(len(rivals), 1), 1)
-    parts = [estimates[name].rate_interval(confidence, part=True) for name in rivals]
-    low = min(max((part.low for part in parts), default=0.0), rate.value)
+
+    def lower(*, part: bool) -> float:
+        return max((estimates[name].rate_interval(confidence, part=part).low for name in rivals), default=0.0)
+
     whole = estimates[worst].rate_interval(meter.confidence, part=True)
-    bounds = Interval(low, whole.high, whole.method, whole.reason)
+    bounds = Interval(min(lower(part=True), rate.value), whole.high, whole.method, whole.reason)
+    low = min(lower(part=False), rate.low)
     return Rate(rate.errors, rate.total, rate.persons, low, rate.high, rate.method), worst, bounds
 
 

@@ -111,7 +111,7 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
         sha256 = settings.weights_sha256
         return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256, cache=cache))
     weights = read_weights(Path(settings.weights))
-    if settings.weights_sha256 not in {"", weights.sha256}:
+    if settings.weights_sha256.lower() not in {"", weights.sha256}:
         raise WeightsError(
             f"{weights.source} has the sha256 {weights.sha256}, not the {settings.weights_sha256} of model.weights_sha256"
         )

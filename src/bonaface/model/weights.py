@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from bonaface.data.downloads import Asset, cache_folder, fetch
+from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
 from bonaface.errors import DownloadError, WeightsError, few
 
 __all__ = ["METADATA_KEY", "Weights", "fetch_weights", "load_into", "parse_weights", "read_weights"]
@@ -85,19 +85,22 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
 def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache: Path | None = None) -> Weights:
     """ImageNet weights from a repository of the hub, held against the sha256 that is pinned here or given.
 
-    Taken from Bonaface's own cache or from the hub's where either has them. `$HF_ENDPOINT` names another hub with the
-    same repositories. Raises DownloadError, which names the file, its sha256 and where to put it by hand.
+    Taken from Bonaface's own cache, or from that of the hub's client (`$HF_HOME`), where either has them. `$HF_ENDPOINT`
+    names another hub with the same repositories. Raises DownloadError, which names the file, its sha256 and where to put
+    it by hand.
     """
-    asset = _asset(architecture, repository, sha256)
-    found = try_to_load_from_cache(repository, HUB_FILE)
-    if cache is None and isinstance(found, str):
-        weights = read_weights(Path(found))
-        if weights.sha256 == asset.sha256:
-            return weights
-    return read_weights(fetch(asset, cache=(cache or cache_folder()) / "weights"))
+    revision, asset = _asset(architecture, repository, sha256.lower())
+    folder = (cache or cache_folder()) / "weights"
+    if not (folder / asset.name).is_file() and cache is None:
+        found = try_to_load_from_cache(repository, HUB_FILE, revision=revision)
+        # What another program has fetched is not parsed before it is known to be the same.
+        if isinstance(found, str) and sha256_of(Path(found)) == asset.sha256:
+            return read_weights(Path(found))
+    return read_weights(fetch(asset, cache=folder))
 
 
-def _asset(architecture: str, repository: str, sha256: str) -> Asset:
+def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]:
+    """The repository's revision, and its file there."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     revision, pinned, size = PINNED.get(repository, ("main", "", 0))
     if sha256 and sha256 != pinned:
@@ -108,7 +111,7 @@ def _asset(architecture: str, repository: str, sha256: str) -> Asset:
             f"model.weights_sha256 to the one in {endpoint}/{repository}/raw/main/{HUB_FILE}, or fetch "
             f"{endpoint}/{repository}/resolve/main/{HUB_FILE} by hand and set model.weights to that file"
         )
-    return Asset(
+    return revision, Asset(
         name=f"{repository.replace('/', '--')}-{pinned[:8]}.safetensors",
         url=f"{endpoint}/{repository}/resolve/{revision}/{HUB_FILE}",
         sha256=pinned,

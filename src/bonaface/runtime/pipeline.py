@@ -156,7 +156,8 @@ class Pipeline:
             if self._other_detector is None and detector.identity != card.identity:
                 raise BundleError(
                     f"the bundle was made with the face detector {card.identity}, but the one at hand is "
-                    f"{detector.identity}; scores would not be those that were measured"
+                    f"{detector.identity}; scores would not be those that were measured: make the bundle anew with this "
+                    "one (train, pull or from-onnx), or name a detector on purpose where that is possible (--detector)"
                 )
             self._local.detector = detector
         return detector

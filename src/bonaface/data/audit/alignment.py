@@ -102,7 +102,8 @@ def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay
     matrix, correlation = _refined(whole, held, matrix, blur=5, steps=25)
     if correlation >= ALIGNED and _alike(whole, _laid(held, matrix, whole.shape)) < correlation - RETONED:
         # Other tones have pulled the map aside: once more with these undone.
-        matrix, correlation = _refined(whole, _toned_as(held, matrix, whole), matrix, blur=5, steps=25)
+        again = _refined(whole, _toned_as(held, matrix, whole), matrix, blur=5, steps=25)
+        matrix, correlation = max((matrix, correlation), again, key=lambda fitted: fitted[1])
     if correlation < ALIGNED or not _upright(matrix):
         return None
     small = min(max(first.shape), max(second.shape)) < FINE_VIEW

@@ -42,8 +42,9 @@ STARTS, ATTEMPTS = 2, 3
 CROWD = 200
 """So many frames, at most, that look like one view are laid over it, the likeliest: before one wall all takes look alike."""
 
-SURE = 0.7
-"""Share of the motion allowed in copies that a frame may have which was chosen among many to meet a picture."""
+SURE, SURE_OF_ONE = 0.7, 0.4
+"""Share of the motion allowed in copies that a frame may have which was chosen among many to meet a picture: of another
+person's, and of the same one's, who comes back to the same place now and then."""
 
 NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _AT_ONCE = 20_000_000
@@ -88,12 +89,14 @@ Candidates = Mapping[tuple[int, int], list[_Attempt]]
 def find_copies(
     films: Sequence[Film],
     *,
+    persons: Sequence[str] | None = None,
     workers: int | None = None,
     notes: list[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Copy]:
     """Every pair of presentations that share a picture, ordered by position; one without views has no copies.
 
+    `persons` says who each is said to be: of one person, a picture and a frame of a video must agree more closely.
     The first view of each is sought in all views of all others. Takes time with the square of the presentations for a
     matrix product, and about a millisecond for each pair whose hashes are alike. Where more than CROWD frames look like one
     view, the likeliest are looked at, and `notes` gets a sentence that says so.
@@ -104,7 +107,7 @@ def find_copies(
             f"{crowded} presentations look like so many others (one background, or one face in all pictures) that only their "
             f"{CROWD} likeliest frames were compared: a copy that was cropped by much may be missed among them"
         )
-    jobs = list(_jobs(candidates, films))
+    jobs = list(_jobs(candidates, films, persons))
     found: list[Copy] = []
     done = 0
     workers = min(workers or os.cpu_count() or 1, len(jobs))
@@ -199,13 +202,15 @@ class _Job:
 
     candidates: list[tuple[tuple[int, int], list[_Attempt]]]
     films: dict[int, Film]
+    of_one: frozenset[tuple[int, int]]
 
 
-def _jobs(candidates: Candidates, films: Sequence[Film]) -> Iterator[_Job]:
+def _jobs(candidates: Candidates, films: Sequence[Film], persons: Sequence[str] | None) -> Iterator[_Job]:
     pairs = list(candidates.items())
     for begin in range(0, len(pairs), _PAIRS_A_JOB):
         some = pairs[begin : begin + _PAIRS_A_JOB]
-        yield _Job(some, {position: films[position] for pair, _ in some for position in pair})
+        of_one = {pair for pair, _ in some if persons is not None and persons[pair[0]] == persons[pair[1]]}
+        yield _Job(some, {position: films[position] for pair, _ in some for position in pair}, frozenset(of_one))
 
 
 def _work(jobs: list[_Job], workers: int) -> Iterable[list[Copy]]:
@@ -222,7 +227,7 @@ def _verified(job: _Job) -> list[Copy]:
             laid = None
             if attempt.part[1] in {view.frame for view in job.films[attempt.part[0]].views}:
                 laid = table.overlay(attempt, attempt.part[1], attempt.whole[1], attempt.crop)
-            meeting = _meeting(attempt, laid, table)
+            meeting = _meeting(attempt, laid, table, of_one=pair in job.of_one)
             if meeting is not None:
                 found.append(_copy(pair, attempt, meeting))
                 break
@@ -275,7 +280,7 @@ class _Meeting:
     laid: Overlay
 
 
-def _meeting(attempt: _Attempt, laid: Overlay | None, table: _Table) -> _Meeting | None:
+def _meeting(attempt: _Attempt, laid: Overlay | None, table: _Table, *, of_one: bool) -> _Meeting | None:
     """Where two presentations meet, if they are copies; `laid` is how the attempt's own frames lie over each other.
 
     Two pictures have to match, and of a picture and a video one frame. Of two videos, all views have to match one by one,
@@ -285,7 +290,9 @@ def _meeting(attempt: _Attempt, laid: Overlay | None, table: _Table) -> _Meeting
     part, whole = (table.films[place[0]] for place in (attempt.part, attempt.whole))
     own = _Meeting(attempt.part[1], attempt.whole[1], laid) if laid is not None and laid.same else None
     frames = min(len(part.tiny), len(whole.tiny))
-    if max(len(part.tiny), len(whole.tiny)) <= 1 or (frames <= 1 and own):
+    # Of a picture and a video: how sure it must be of the frame at hand, and of one that was chosen among many.
+    at_hand, chosen = (SURE_OF_ONE, SURE_OF_ONE) if of_one else (1.0, SURE)
+    if max(len(part.tiny), len(whole.tiny)) <= 1 or (frames <= 1 and own and own.laid.within(at_hand)):
         return own
     crop = attempt.crop
     if laid is not None:
@@ -305,7 +312,7 @@ def _meeting(attempt: _Attempt, laid: Overlay | None, table: _Table) -> _Meeting
     table.load(attempt.whole[0], {second for _, around in proposed for second in around})
     found: list[_Meeting] = []
     for place, (first, around) in enumerate(proposed):
-        met = next(filter(None, (match(first, second, 1.0 if frames > 1 else SURE) for second in around)), None)
+        met = next(filter(None, (match(first, second, 1.0 if frames > 1 else chosen) for second in around)), None)
         if met is not None and frames <= 1:
             return met
         found += [met] if met is not None else []

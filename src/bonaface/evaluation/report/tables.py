@@ -19,6 +19,7 @@ MOST_ROWS = 60
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _METHODS = {
     "person bootstrap": "a bootstrap over persons with a small-sample correction",
+    "jeffreys": "Jeffreys bounds, where they are part of a mean of two rates (HTER, ACER)",
     "clopper-pearson": "exact bounds (Clopper-Pearson) where each person has one presentation",
     "clopper-pearson over persons": "exact bounds for the number of persons where no error was seen",
 }
@@ -116,7 +117,7 @@ def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
     for evaluation in evaluations.values():
         measured: list[Rate | Figure] = [evaluation.ranking.auc]
         for at in evaluation.at:
-            measured += [at.far, at.frr, at.accuracy, at.bpcer, *at.apcer.values()]
+            measured += [at.far, at.frr, at.accuracy, at.bpcer, at.hter, at.acer_max, *at.apcer.values()]
         for measure in measured:
             for method in measure.method.split(" + "):
                 if method:
