@@ -1,7 +1,7 @@
 """Do 95 % intervals hold the truth 95 times in 100? Simulated datasets whose truth is known, persons drawn
 at random.
 
-    python benchmarks/intervals.py [--datasets 4000] [--others 1000] [--seed 0] [--jobs 2]
+    python benchmarks/intervals.py [--datasets 2000] [--others 1000] [--seed 0] [--jobs 2]
 
 A presentation's logit is its class's mean, plus the person's effect (partly shared by both classes: some
 faces look more bona fide than others), plus noise; persons bring unequal numbers of presentations. The first
@@ -67,7 +67,7 @@ SCENARIOS = (
 def main() -> None:
     """Simulate, and print how often each interval held the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", type=int, default=4000, help="for each row of the first table")
+    parser.add_argument("--datasets", type=int, default=2000, help="for each row of the first table")
     parser.add_argument("--others", type=int, default=1000, help="for each row of the second")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
