@@ -118,3 +118,18 @@ def test_being_stopped_is_said_in_one_line(monkeypatch, capsys):
 def test_every_public_name_can_be_used():
     assert all(getattr(bonaface, name) is not None for name in bonaface.__all__)
     assert set(bonaface.__all__) <= set(dir(bonaface))
+
+
+def test_evaluate_takes_another_detector_on_purpose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    asked: dict[str, object] = {}
+
+    class Done:
+        def summary(self) -> str:
+            return "measured"
+
+    monkeypatch.setattr(bonaface, "evaluate", lambda *_, **given: asked.update(given) or Done(), raising=False)
+    monkeypatch.setattr(sys, "argv", ["bonaface", "evaluate", "b", "m.csv", "-o", "o", "--detector", "whole_frame"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert asked["detector"] == "whole_frame"

@@ -25,6 +25,10 @@ def evaluate_command(
     no_faces: NoFaces = False,
     variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
     backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino, in f32.")] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Another face detector than the bundle's, on purpose: whole_frame for ready crops."),
+    ] = None,
     weights: Weights = None,
     threads: Threads = None,
     root: Root = None,
@@ -39,6 +43,7 @@ def evaluate_command(
             faces=not no_faces,
             variant=variant,
             backend=backend,
+            detector=detector,
             detector_weights=weights,
             threads=threads,
             root=root,
