@@ -4,7 +4,9 @@ Persons are drawn, each in several takes, two of them in one place under one lig
 copies. Leaks are then planted in another split: a take of the same person, the same bytes, and copies under another
 person's name, coded anew, resized, cropped or mirrored; of pictures and of videos.
 
-python benchmarks/audit.py [--persons 240] [--leaks 100] [--folder DIR]
+python benchmarks/audit.py [--persons 240] [--first 0] [--leaks 100] [--folder DIR]
+
+Another `--first` draws other persons in other places: figures for data on which nothing was chosen.
 """
 
 from __future__ import annotations
@@ -60,17 +62,18 @@ def main() -> None:
     """Draw, plant, audit, and print a table: found and planted by kind, then false alarms."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--persons", type=int, default=240)
+    parser.add_argument("--first", type=int, default=0, help="number of the first person: others for other numbers")
     parser.add_argument("--leaks", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=None, help="where to write the files; by default the system's")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
         folder = Path(place)
         start = time.perf_counter()
-        shots = plan(folder, asked.persons)
+        shots = plan(folder, range(asked.first, asked.first + asked.persons))
         with ProcessPoolExecutor(WORKERS) as pool:
             list(pool.map(draw, shots, chunksize=8))
         rows = [row(shot.path, shot.person, shot.split) for shot in shots]
-        planted = plant(shots, rows, folder, asked.leaks)
+        planted = plant(shots, rows, folder, asked.leaks, seed=asked.first)
         drawn = time.perf_counter() - start
         start = time.perf_counter()
         found = audit(make_manifest(pd.DataFrame(rows), folder), detector="whole_frame", workers=WORKERS)
@@ -95,10 +98,10 @@ def main() -> None:
             print("  ", *pair)
 
 
-def plan(folder: Path, persons: int) -> list[Shot]:
+def plan(folder: Path, persons: range) -> list[Shot]:
     """Takes in places of their own, and the first place again some moments later; a video of it for every third person."""
     shots = []
-    for person in range(persons):
+    for person in persons:
         shots += [
             Shot(f"p{person}/{take}.jpg", person, person * 100 + take, 0.0, False, folder) for take in range(TAKES)
         ]
@@ -122,9 +125,11 @@ def draw(shot: Shot) -> None:
     write(shot.folder / shot.path, pictures, quality=92)
 
 
-def plant(shots: list[Shot], rows: list[dict[str, str]], folder: Path, leaks: int) -> list[tuple[str, str, list[str]]]:
+def plant(
+    shots: list[Shot], rows: list[dict[str, str]], folder: Path, leaks: int, *, seed: int
+) -> list[tuple[str, str, list[str]]]:
     """Write the leaks, add their rows, and tell of each its kind, its person and the two paths."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     planted = []
     videos = [shot for shot in shots if shot.path.endswith("/video.mp4")]
     stills = [shot for shot in shots if shot.path.endswith(("/1.jpg", "/2.jpg"))]

@@ -20,6 +20,7 @@ COPIES = {
     "cropped evenly": lambda picture: coded(cropped(picture, 0.1, 0.1, 0.1, 0.1)),
     "cropped at two sides": lambda picture: coded(cropped(picture, 0.15, 0.0, 0.0, 0.15)),
     "cropped most": lambda picture: coded(cropped(picture, 0.15, 0.15, 0.15, 0.15)),
+    "cropped by a quarter and more": lambda picture: coded(cropped(picture, 0.24, 0.22, 0.2, 0.21)),
     "cropped most at one side": lambda picture: coded(cropped(picture, 0.24, 0.0, 0.0, 0.05)),
     "brighter tones": lambda picture: coded(gamma(picture, 0.75), 85),
     "darker tones": lambda picture: coded(gamma(picture, 1.3), 85),
@@ -38,6 +39,18 @@ def letterboxed(picture, share):
     return np.pad(picture, ((bar, bar), (0, 0), (0, 0)))
 
 
+def grained(picture):
+    """The picture hardly lit: as much noise as anything else in it."""
+    noise = np.random.default_rng(0).normal(0, 6, (480, 640, 3))
+    return np.clip(128 + 0.25 * (resized(picture, 2.0) - 128.0) + noise, 0, 255).astype(np.uint8)
+
+
+def evened(picture):
+    """The picture made nearly its own mirror image."""
+    mirrored = picture[:, ::-1].astype(np.float32)
+    return (0.475 * (picture + mirrored) + 0.05 * picture).astype(np.uint8)
+
+
 def pairs(films):
     return [(copy.first, copy.second) for copy in find_copies(films, workers=1)]
 
@@ -48,6 +61,30 @@ def test_a_copy_is_found_whichever_comes_first(how):
     copy = film(COPIES[how](scene(4)))
     assert pairs([*films, copy]) == [(4, 6)]
     assert pairs([copy, *films]) == [(0, 5)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_crop_is_found_though_resampling_changes_the_grain_of_a_dim_picture(seed):
+    dim = grained(scene(seed))
+    cut = np.random.default_rng(seed).uniform(0.02, 0.15, 4)
+    assert pairs([film(dim), film(coded(cropped(dim, *cut), 80))]) == [(0, 1)]
+
+
+@pytest.mark.parametrize("seed", [22, 27])
+def test_a_crop_is_found_though_its_mirror_image_is_likelier(seed):
+    even = evened(scene(seed))
+    cut = np.random.default_rng(seed).uniform(0.02, 0.15, 4)
+    (copy,) = find_copies([film(even), film(coded(cropped(even, *cut)))], workers=1)
+    assert not copy.mirrored
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4, 8, 9])
+def test_a_picture_cropped_out_of_a_video_is_found_though_no_other_frame_shows_how(seed):
+    video = film(*(scene(seed, moved=moved) for moved in (0, 30, -25, 10, -12)))
+    cut = np.random.default_rng(seed).uniform(0.02, 0.15, 4)
+    (copy,) = find_copies([video, film(coded(cropped(scene(seed, moved=-12), *cut)))], workers=1)
+    assert copy.frames == (4, 0)
+    assert sorted(copy.crop) == pytest.approx(sorted(cut), abs=0.01)
 
 
 def test_in_a_crowd_the_likeliest_are_compared_and_a_note_says_so(monkeypatch):
@@ -102,6 +139,10 @@ def test_videos_must_agree_more_than_once():
     assert pairs([take(0, 10, 20), take(0, 14, 30)]) == []
     # A shortened copy shares its first frame and one of the later.
     assert pairs([take(0, 10, 20), take(0, 5, 10)]) == [(0, 1)]
+    # Codecs leave later frames less sharp: where one view is the same the others may be off by a little more.
+    assert pairs([take(0, 10, 20), take(0, 11.4, 21.4)]) == [(0, 1)]
+    assert pairs([take(0, 10, 20), take(1.4, 11.4, 21.4)]) == []
+    assert pairs([take(0, 10), take(0, 11.4)]) == []
     # Who sits still at the end of one take and through the next shares pictures, but not a movement.
     assert pairs([take(0, 10, 10), take(10, 10, 10)]) == []
 
@@ -111,14 +152,13 @@ def test_a_picture_taken_out_of_a_video_is_found():
     assert pairs([video, film(coded(scene(5, moved=9.0)))]) == [(0, 1)]
 
 
-def test_of_one_person_a_picture_and_a_frame_must_agree_more_closely():
-    """Who sits still comes back to within a quarter of a pixel now and then; under another's name the same is a copy."""
-    moments = (0.0, 9.0, 18.0)
-    films = [film(*(scene(5, moved=moved) for moved in moments)), film(coded(scene(5, moved=9.5)))]
-    assert [(copy.first, copy.second) for copy in find_copies(films, persons=["a", "b"], workers=1)] == [(0, 1)]
-    assert find_copies(films, persons=["a", "a"], workers=1) == []
-    films[1] = film(coded(scene(5, moved=9.0), 90))
-    assert [(copy.first, copy.second) for copy in find_copies(films, persons=["a", "a"], workers=1)] == [(0, 1)]
+@pytest.mark.parametrize("moved", [8.4, 9.6])
+def test_who_sits_still_and_comes_back_to_nearly_the_same_place_is_no_copy(moved):
+    """A third of a pixel of 160 is what codecs do in places, but not to all edges of a face."""
+    video = film(*(scene(5, moved=moment) for moment in (0.0, 9.0, 18.0)))
+    assert pairs([video, film(coded(scene(5, moved=moved)))]) == []
+    assert pairs([film(scene(5, moved=9.0)), film(coded(scene(5, moved=moved)))]) == []
+    assert pairs([video, film(coded(scene(5, moved=9.0)))]) == [(0, 1)]
 
 
 def test_processes_change_nothing():

@@ -10,6 +10,7 @@ take it is a pixel and more wherever something lives.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.audit.hashing import Crop
 
-__all__ = ["Overlay", "overlay"]
+__all__ = ["Overlay", "closer", "overlay"]
 
 Grey = NDArray[np.float32]
 Matrix = NDArray[np.float32]
@@ -39,6 +40,10 @@ STILL = ((0.38, 0.60), (0.45, 0.80))
 """Least correlation, and most pixels (of FINE) that 90 % and 97 % of the textured blocks may be away from where a copy has
 them: where both pictures are large enough to be judged finely, and where one is small, so that its copies are coarse."""
 
+SLACK, FIRM = 0.3, 9.0
+"""Added to each block's mean squared gradient: a little, since across an edge's own direction nothing can be seen; and so
+much that strong edges alone tell, which neither codecs nor noise move."""
+
 RETONED = 0.001
 """Where undoing other tones makes the correlation larger by this, the map is refined again without them."""
 
@@ -55,17 +60,20 @@ COVERED = 0.9
 class Overlay:
     """How the second picture lies over the first.
 
-    `moved` are the 90 % and 97 % quantiles of the blocks' remaining motion, in pixels at a long side of 160. `crop` is
-    what of the second lies outside the first: shares of its width and height at the left, top, right and bottom, after
-    mirroring. `textured` is the share of blocks that could be judged, `small` whether one of
-    the pictures is a small one.
+    `moved` are the 90 % and 97 % quantiles of the blocks' remaining motion, in pixels at a long side of 160, and `edges`
+    is the 97 % quantile by the strong edges alone. `crop` is what of the second lies outside the first: shares of its width
+    and height at the left, top, right and bottom, after mirroring. `textured` is the share of blocks that could be judged,
+    `small` whether one of the pictures is a small one, `retoned` whether another tone curve lies between them: more than the
+    gain by which a camera follows the light.
     """
 
     moved: tuple[float, float]
+    edges: float
     correlation: float
     textured: float
     crop: Crop
     small: bool
+    retoned: bool
 
     def within(self, share: float) -> bool:
         """Whether the two are copies of one picture, with no more than this share of the motion that copies may have."""
@@ -97,15 +105,28 @@ def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay
         matrix, correlation = start, _correlation(*rough, start)
     if correlation < COARSE_CORRELATION:
         return None
+    return _overlaid(first, second, crop, matrix, rough[0].shape, (FINE,))
+
+
+def closer(first: Grey, second: Grey, crop: Crop, *, mirrored: bool, side: int) -> Overlay | None:
+    """The same at a long side of `side` pixels, FINE or more, where the crop is well known."""
+    if mirrored:
+        second = np.ascontiguousarray(second[:, ::-1])
     whole, held = _fitted(first, second, crop, FINE)
-    matrix = _rescaled(matrix, rough[0].shape, whole.shape)
-    matrix, correlation = _refined(whole, held, matrix, blur=5, steps=25)
-    if correlation >= ALIGNED and _alike(whole, _laid(held, matrix, whole.shape)) < correlation - RETONED:
-        # Other tones have pulled the map aside: once more with these undone.
-        again = _refined(whole, _toned_as(held, matrix, whole), matrix, blur=5, steps=25)
-        matrix, correlation = max((matrix, correlation), again, key=lambda fitted: fitted[1])
-    if correlation < ALIGNED or not _upright(matrix):
-        return None
+    sides = (FINE, side) if side > FINE else (FINE,)
+    return _overlaid(first, second, crop, _start(held, crop), whole.shape, sides)
+
+
+def _overlaid(
+    first: Grey, second: Grey, crop: Crop, matrix: Matrix, shape: tuple[int, ...], sides: tuple[int, ...]
+) -> Overlay | None:
+    """The map refined at one size after another, and judged at the last; `shape` is the size at which it is known."""
+    for side in sides:
+        whole, held = _fitted(first, second, crop, side)
+        matrix, correlation = _refined_in_tone(whole, held, _rescaled(matrix, shape, whole.shape))
+        if correlation < ALIGNED or not _upright(matrix):
+            return None
+        shape = whole.shape
     small = min(max(first.shape), max(second.shape)) < FINE_VIEW
     return _judged(whole, held, matrix, small=small)
 
@@ -142,16 +163,36 @@ def _rescaled(matrix: Matrix, before: tuple[int, ...], after: tuple[int, ...]) -
 
 
 def _refined(first: Grey, second: Grey, matrix: Matrix, *, blur: int, steps: int) -> tuple[Matrix, float]:
-    """The affine map with the highest correlation near `matrix`; a correlation of -1 where there is none."""
+    """The affine map with the highest correlation near `matrix`; a correlation of -1 where there is none.
+
+    `blur` is the side of the Gaussian that both are blurred by, in pixels. Within half of it from its edges the blurred
+    first picture lacks what the second goes on with, which would pull a crop's map aside: these pixels are left out.
+    """
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-4)
+    edge = blur // 2
+    inner, outer = (cv2.GaussianBlur(picture, (blur, blur), 0) for picture in (first, second))
+    inner = np.ascontiguousarray(inner[edge:-edge, edge:-edge])
+    mask = np.full(second.shape, 255, np.uint8)
     try:
-        _, found = cv2.findTransformECC(
-            first, second, matrix.copy(), cv2.MOTION_AFFINE, until, np.full(second.shape, 255, np.uint8), blur
-        )
+        _, found = cv2.findTransformECC(inner, outer, _shifted(matrix, edge), cv2.MOTION_AFFINE, until, mask, 1)
     except cv2.error:
         return matrix, -1.0
-    found = np.asarray(found, dtype=np.float32)
+    found = _shifted(np.asarray(found, dtype=np.float32), -edge)
     return found, _correlation(first, second, found)
+
+
+def _refined_in_tone(first: Grey, second: Grey, matrix: Matrix) -> tuple[Matrix, float]:
+    """The same at a fine size; and where other tones have pulled the map aside, once more with these undone."""
+    matrix, correlation = _refined(first, second, matrix, blur=5, steps=25)
+    if correlation < ALIGNED or _alike(first, _laid(second, matrix, first.shape)) >= correlation - RETONED:
+        return matrix, correlation
+    again = _refined(first, _toned_as(second, matrix, first), matrix, blur=5, steps=25)
+    return max((matrix, correlation), again, key=lambda fitted: fitted[1])
+
+
+def _shifted(matrix: Matrix, by: int) -> Matrix:
+    """The map of a first picture that begins so many pixels further right and down."""
+    return np.column_stack([matrix[:, :2], matrix @ np.array([by, by, 1])]).astype(np.float32)
 
 
 def _correlation(first: Grey, second: Grey, matrix: Matrix) -> float:
@@ -220,57 +261,66 @@ def _judged(first: Grey, second: Grey, matrix: Matrix, *, small: bool) -> Overla
     inside &= cv2.dilate(clipped.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
     if not inside.any():
         return None
-    toned = _toned(laid, first, inside)
-    correlation = _alike(first[inside], toned[inside])
-    blurred, faintest, toned = (_blurred(picture) for picture in (first, laid, toned))
-    blocks = _motion(blurred, toned, inside, faintest=faintest)
-    if len(blocks[0]) < LEAST_BLOCKS or blocks[1] < LEAST_TEXTURED:
+    scale = max(first.shape) / FINE
+    pictures = (first, laid, _toned(laid, first, inside))
+    blurred, faintest, toned = (_blurred(picture, BLUR * math.sqrt(scale)) for picture in pictures)
+    correlation = _alike(blurred[inside], toned[inside])
+    retoned = _alike(blurred[inside], faintest[inside]) < correlation - RETONED
+    moved, firm, textured = _motion(blurred, toned, inside, faintest=faintest, scale=scale)
+    if len(moved) < LEAST_BLOCKS or textured < LEAST_TEXTURED:
         return None
-    near, far = np.quantile(blocks[0], (0.90, 0.97))
-    return Overlay((float(near), float(far)), correlation, blocks[1], _outside(first, second, matrix), small)
+    near, far = np.quantile(moved, (0.90, 0.97))
+    outside = _outside(first, second, matrix)
+    edges = float(np.quantile(firm, 0.97))
+    return Overlay((float(near), float(far)), edges, correlation, textured, outside, small, retoned)
 
 
 def _motion(
-    first: Grey, second: Grey, inside: NDArray[np.bool_], *, faintest: Grey
-) -> tuple[NDArray[np.float64], float]:
-    """How far the content of each textured block is from where the second has it, in pixels; and the share of those.
+    first: Grey, second: Grey, inside: NDArray[np.bool_], *, faintest: Grey, scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """How far the content of each textured block is from where the second has it, in pixels; the same by strong edges alone;
+    and the share of those blocks.
 
-    `faintest` is the second before its tones were changed: what was hardly to be seen in it has become noise.
+    `faintest` is the second before its tones were changed: what was hardly to be seen in it has become noise. The pictures
+    are `scale` times larger than FINE, but pixels of FINE are meant.
     """
     deviation = float(second[inside].std())
     gain = float(first[inside].std()) / deviation if deviation > 1e-3 else 0.0
     second = (second - second[inside].mean()) * gain + first[inside].mean()
     weight = inside.astype(np.float32)
-    right, down = _gradient(np.asarray((first + second) / 2, dtype=np.float32))
-    across, upright = _gradient(faintest)
+    right, down = _gradient(np.asarray((first + second) / 2, dtype=np.float32), scale)
+    across, upright = _gradient(faintest, scale)
     apart = first - second
+    block = round(BLOCK * scale)
 
     def summed(values: Grey) -> NDArray[np.float64]:
-        side = 2 * BLOCK
+        side = 2 * block
         total = cv2.boxFilter(
             values * weight, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
         )
-        return np.asarray(total[BLOCK // 2 :: BLOCK, BLOCK // 2 :: BLOCK], dtype=np.float64)
+        return np.asarray(total[block // 2 :: block, block // 2 :: block], dtype=np.float64)
 
     area = summed(np.ones_like(first))
     xx, yy, xy = summed(right * right), summed(down * down), summed(right * down)
     x, y = summed(right * apart), summed(down * apart)
-    seen = (area > BLOCK * BLOCK) & (xx + yy > TEXTURE * area)
+    seen = (area > block * block) & (xx + yy > TEXTURE * area)
     seen &= summed(across * across) + summed(upright * upright) > FAINT * area
-    # A little is added to each gradient's energy: across an edge's own direction nothing can be seen.
-    xx, yy = xx + 0.3 * area, yy + 0.3 * area
-    determinant = np.maximum(xx * yy - xy * xy, 1e-9)
-    moved = np.hypot((yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant)
-    return moved[seen], float(seen.mean())
+
+    def shift(slack: float) -> NDArray[np.float64]:
+        across, down = xx + slack * area, yy + slack * area
+        determinant = np.maximum(across * down - xy * xy, 1e-9)
+        return np.hypot((down * x - xy * y) / determinant, (across * y - xy * x) / determinant)[seen]
+
+    return shift(SLACK), shift(FIRM), float(seen.mean())
 
 
-def _blurred(picture: Grey) -> Grey:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), BLUR), dtype=np.float32)
+def _blurred(picture: Grey, deviation: float) -> Grey:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), deviation), dtype=np.float32)
 
 
-def _gradient(picture: Grey) -> tuple[Grey, Grey]:
-    right = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+def _gradient(picture: Grey, scale: float) -> tuple[Grey, Grey]:
+    right = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3, scale=scale / 8)
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=3, scale=scale / 8)
     return np.asarray(right, dtype=np.float32), np.asarray(down, dtype=np.float32)
 
 

@@ -67,11 +67,19 @@ class Film:
         """These frames as a view has them, by index; those that cannot be read are missing."""
         found = {view.frame: view.grey() for view in self.views if view.frame in frames}
         missing = frames - set(found)
-        if missing and self.file is not None:
-            for index, picture in pictures_of(self.file, missing, flip=self.flip):
-                grey = cv2.cvtColor(shrunk(picture, LONG_SIDE), cv2.COLOR_RGB2GRAY)
-                found[index] = view_of(index, grey, self.margins).grey()
+        found |= {index: view_of(index, grey, self.margins).grey() for index, grey in self._read(missing)}
         return found
+
+    def large(self, frame: int) -> Grey | None:
+        """A frame at a long side of 640 at most, as between 0 and 255; as a view has it where there is no file."""
+        for _, grey in self._read({frame}):
+            return _without(grey, self.margins).astype(np.float32)
+        return self.greys({frame}).get(frame)
+
+    def _read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
+        if frames and self.file is not None:
+            for index, picture in pictures_of(self.file, frames, flip=self.flip):
+                yield index, np.asarray(cv2.cvtColor(shrunk(picture, LONG_SIDE), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def pictures_of(file: Path, frames: set[int], *, flip: str = "") -> Iterator[tuple[int, Picture]]:

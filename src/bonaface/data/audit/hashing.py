@@ -16,10 +16,10 @@ Crop = tuple[float, float, float, float]
 
 CELLS = 8
 CUTS = (0.0, 0.08, 0.16, 0.24)
-MOST_CUT = 0.33
+MOST_CUT = 0.5
 _PAIRS = tuple((low, high) for low in CUTS for high in CUTS if low + high < MOST_CUT)
 CROPS: tuple[Crop, ...] = tuple((left, top, right, bottom) for top, bottom in _PAIRS for left, right in _PAIRS)
-"""The cuts that are tried: up to a quarter off a side, and a third off both together, the picture as it is first."""
+"""The cuts that are tried: up to a quarter off each side, the picture as it is first."""
 
 FLAT = 3.0
 """A picture whose cells spread less than this many grey levels says nothing."""
@@ -34,7 +34,7 @@ def hash_of(grey: Floats) -> Floats | None:
 
 
 def hash_of_crops(grey: Floats) -> Floats | None:
-    """The hash of a picture after each of CROPS, `(169, 64)`, the first being the picture's own; None where it is flat."""
+    """The hash of a picture after each of CROPS, `(256, 64)`, the first being the picture's own; None where it is flat."""
     return _hashes(grey, _PAIRS, _PAIRS)
 
 

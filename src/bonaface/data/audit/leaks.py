@@ -90,9 +90,7 @@ def find_shared(
     films = [facts[position].film for position in first]
     judge = _Judge(manifest)
     found = [judge.same_file(pair) for members in groups.values() for pair in judge.pairs(members)]
-    subjects = manifest.table["subject"].tolist()
-    persons = [subjects[position] for position in first]
-    for copy in find_copies(films, persons=persons, workers=workers, notes=notes, progress=progress):
+    for copy in find_copies(films, workers=workers, notes=notes, progress=progress):
         mine, other = (groups[facts[first[position]].sha256] for position in (copy.first, copy.second))
         pairs = itertools.product(judge.various(mine), judge.various(other))
         found += [judge.copy(pair, copy) for pair in pairs]

@@ -59,7 +59,11 @@ def _of_picture(first: Floats, second: Floats, part: Film, whole: Film) -> list[
     rows, columns = np.unravel_index(order, distance.shape)
     near = distance[rows, columns] <= NEAR * math.sqrt(first.shape[1])
     rows, columns = rows[near], columns[near]
-    return [(int(row) * part.step, _around(int(column), whole)) for row, column in zip(rows, columns, strict=True)]
+    return [
+        (first, _around(int(column), whole))
+        for row, column in zip(rows, columns, strict=True)
+        for first in _around(int(row), part)
+    ]
 
 
 def _around(index: int, film: Film) -> tuple[int, ...]:

@@ -1,0 +1,212 @@
+"""Whether two presentations that look alike are copies: where their frames, laid over each other, show no motion.
+
+Two pictures meet or do not. Of a picture and a video one frame has to meet, of two videos more than one: two living takes
+may meet once, but not all along. Where the frames that are at hand do not meet, the videos are laid over each other in time
+as well (`timing`): a copy may begin later, end earlier, or have fewer frames a second.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.audit.alignment import Overlay, closer, overlay
+from bonaface.data.audit.film import Film
+from bonaface.data.audit.hashing import Crop
+from bonaface.data.audit.timing import meetings
+from bonaface.data.frames import evenly_spaced
+
+__all__ = ["SOUGHT", "Attempt", "Meeting", "Pictures", "meeting_of"]
+
+Floats = NDArray[np.float32]
+
+SOUGHT = 8
+"""So many frames of a video, beside its views, stand for all of it where any of them may be the one."""
+
+LOOKED_AT = 1.25
+"""A picture and another, or a frame, that are moved by this share of what copies may be are looked at again, larger."""
+
+DETAIL = 480
+"""Longer side at which one picture is judged that has to speak for all, where there is as much in both."""
+
+NEAR, NEAR_RETONED = 0.11, 0.2
+"""How far, in pixels of 160, its strong edges may be from where a copy has them: who sits still hardly ever comes back as
+near. A copy whose colours were changed has edges of another kind, but no camera changes its tones from take to take."""
+
+BEST = 2
+"""So many of the frames that may be a picture are looked at again, at most, in a round."""
+
+AGAIN = 1.6
+"""The views of two videos may be moved by this share where three or more meet one by one, one of them by what copies may
+be: codecs leave later frames less sharp."""
+
+ROUNDS = 3
+"""So often, at most, a picture's crop is sought anew among the frames of a video."""
+
+LIKELY = 0.9
+"""Where a picture lies on no frame that is near to it, others are tried if the hashes are as alike as this."""
+
+NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way in which two presentations may be one: frame `part[1]` of presentation `part[0]` is cut from `whole`.
+
+    `crop` is what is cut off, after mirroring.
+    """
+
+    alike: float
+    part: tuple[int, int]
+    whole: tuple[int, int]
+    crop: Crop
+    mirrored: bool
+
+
+class Pictures:
+    """Grey pictures of some films, decoded once, and what they look like laid over each other."""
+
+    def __init__(self, films: Mapping[int, Film]) -> None:
+        self.films = films
+        self._greys: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
+
+    def grey(self, presentation: int, frame: int) -> Floats | None:
+        """A frame of a film; None where it cannot be read."""
+        if (presentation, frame) not in self._greys:
+            self.load(presentation, {frame})
+        grey = self._greys[presentation, frame]
+        return None if grey is None else grey.astype(np.float32)
+
+    def load(self, presentation: int, frames: set[int]) -> None:
+        """Read these frames, in one go."""
+        missing = {frame for frame in frames if (presentation, frame) not in self._greys}
+        greys = self.films[presentation].greys(missing)
+        for frame in missing:
+            self._greys[presentation, frame] = greys[frame].astype(np.uint8) if frame in greys else None
+
+    def load_all(self, attempt: Attempt, proposed: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+        """Read all frames of two presentations that may meet."""
+        self.load(attempt.part[0], {first for first, _ in proposed})
+        self.load(attempt.whole[0], {second for _, around in proposed for second in around})
+
+    def overlay(self, attempt: Attempt, part: int, whole: int, crop: Crop) -> Overlay | None:
+        """Two frames laid over each other."""
+        first, second = self.grey(attempt.part[0], part), self.grey(attempt.whole[0], whole)
+        if first is None or second is None:
+            return None
+        return overlay(first, second, crop, mirrored=attempt.mirrored)
+
+    def confirmed(self, attempt: Attempt, part: int, whole: int, laid: Overlay) -> bool:
+        """Whether two frames, laid over each other so, are one picture when looked at larger."""
+        first, second = (
+            self.films[place[0]].large(frame) for place, frame in ((attempt.part, part), (attempt.whole, whole))
+        )
+        if first is None or second is None:
+            return False
+        crop = _inner(laid.crop)
+        height, width = second.shape
+        held = max(width * (1 - crop[0] - crop[2]), height * (1 - crop[1] - crop[3]))
+        side = min(DETAIL, max(first.shape), round(held))
+        again = closer(first, second, crop, mirrored=attempt.mirrored, side=side)
+        return again is not None and again.edges <= (NEAR_RETONED if again.retoned else NEAR)
+
+    def still(self, presentation: int, first: int, second: int) -> bool:
+        """Whether nothing moves from one frame to another."""
+        one, other = self.grey(presentation, first), self.grey(presentation, second)
+        laid = None if one is None or other is None else overlay(one, other, NO_CROP, mirrored=False)
+        return laid is not None and laid.same
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A frame of `part` and one of `whole` that are one picture."""
+
+    part: int
+    whole: int
+    laid: Overlay
+
+
+def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures) -> Meeting | None:
+    """Where two presentations meet, if they are copies; `laid` is how the attempt's own frames lie over each other.
+
+    Two pictures have to match, and of a picture and a video one frame, and again when looked at larger. Of two videos, all
+    views have to match one by one, as in a whole copy; or most of the frames that may be the same, as in a shortened one, and
+    two at least in their order while in both videos something has moved from the one to the other: somebody who sits still in
+    two takes proves nothing.
+    """
+    part, whole = (pictures.films[place[0]] for place in (attempt.part, attempt.whole))
+    crop = attempt.crop if laid is None else _inner(laid.crop)
+    if min(len(part.tiny), len(whole.tiny)) <= 1:
+        own = (attempt.part[1], attempt.whole[1])
+        if laid is not None and laid.within(LOOKED_AT) and pictures.confirmed(attempt, *own, laid):
+            return Meeting(*own, laid)
+        return _in_film(attempt, crop, pictures) if max(len(part.tiny), len(whole.tiny)) > 1 else None
+
+    def match(first: int, second: int, share: float = 1.0) -> Meeting | None:
+        again = pictures.overlay(attempt, first, second, crop)
+        return Meeting(first, second, again) if again is not None and again.within(share) else None
+
+    if laid is not None:
+        pairs = [(one.frame, other.frame) for one, other in zip(part.views, whole.views, strict=False)]
+        share = AGAIN if len(pairs) > 2 else 1.0
+        every = [met for met in itertools.takewhile(bool, (match(*pair, share) for pair in pairs)) if met]
+        if len(every) == len(pairs) and any(met.laid.same for met in every):
+            return every[0]
+    proposed = meetings(part, whole, crop=crop, mirrored=attempt.mirrored)
+    pictures.load_all(attempt, proposed)
+    found: list[Meeting] = []
+    for place, (first, around) in enumerate(proposed):
+        met = next(filter(None, (match(first, second) for second in around)), None)
+        found += [met] if met is not None else []
+        if 2 * (len(found) + len(proposed) - place - 1) <= len(proposed):
+            return None
+    return found[0] if _in_order(attempt, found, pictures) else None
+
+
+def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures) -> Meeting | None:
+    """A picture and the frame of a video that it is.
+
+    A frame at which the sitter was elsewhere says only roughly how the picture was cut: the frame that lies best under it
+    says better, and with that others may be nearer.
+    """
+    part, whole = (pictures.films[place[0]] for place in (attempt.part, attempt.whole))
+    spread = [[index * film.step for index in evenly_spaced(len(film.tiny), SOUGHT)] for film in (part, whole)]
+    tried: set[tuple[int, int]] = set()
+    best: Overlay | None = None
+    for attempted in range(ROUNDS):
+        proposed = meetings(part, whole, crop=crop, mirrored=attempt.mirrored)
+        if attempted and best is None:
+            if attempt.alike < LIKELY:
+                break
+            proposed = [(first, tuple(spread[1])) for first in spread[0]]
+        pictures.load_all(attempt, proposed)
+        pairs = {(first, second) for first, around in proposed for second in around} - tried
+        tried |= pairs
+        laid = {pair: over for pair in sorted(pairs) if (over := pictures.overlay(attempt, *pair, crop)) is not None}
+        for pair, over in sorted(laid.items(), key=lambda one: one[1].moved)[:BEST]:
+            if over.within(LOOKED_AT) and pictures.confirmed(attempt, *pair, over):
+                return Meeting(*pair, over)
+        best = min((*laid.values(), *([best] if best else [])), key=lambda over: over.moved, default=None)
+        crop = crop if best is None else _inner(best.crop)
+    return None
+
+
+def _inner(crop: Crop) -> Crop:
+    """The crop, with what would lie outside the picture or leave too little of it taken back."""
+    left, top, right, bottom = (min(max(share, 0.0), 0.35) for share in crop)
+    return (left, top, right, bottom)
+
+
+def _in_order(attempt: Attempt, found: Sequence[Meeting], pictures: Pictures) -> bool:
+    """Whether two of the meetings follow each other in both videos, with something moving in between."""
+    ordered = sorted(found, key=lambda met: (met.part, met.whole))
+    return any(
+        earlier.whole < later.whole
+        and not pictures.still(attempt.part[0], earlier.part, later.part)
+        and not pictures.still(attempt.whole[0], earlier.whole, later.whole)
+        for earlier, later in itertools.combinations(ordered, 2)
+    )
