@@ -23,8 +23,8 @@ def test_what_a_crop_cuts_through_does_not_pull_the_map_aside(seed: int):
     picture = scene(seed) // 3
     picture[:, 290:300] = 250  # a bright post, of which the crop keeps half
     picture = cv2.GaussianBlur(picture, (0, 0), 2)
-    part = coded(cropped(picture, 0.03, 0.04, 0.08, 0.1), 90)
-    part, whole = (shrunk(some[..., 0], 192).astype(np.float32) for some in (part, picture))
+    pictures = (coded(cropped(picture, 0.03, 0.04, 0.08, 0.1), 90), picture)
+    part, whole = (shrunk(some[..., 0], 192).astype(np.float32) for some in pictures)
     laid = alignment.overlay(part, whole, (0.0, 0.08, 0.08, 0.08), mirrored=False)
     assert laid is not None
     assert laid.crop == pytest.approx((0.03, 0.04, 0.08, 0.1), abs=0.005)
