@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.audit.hashing import Crop
 
-__all__ = ["Overlay", "closer", "overlay"]
+__all__ = ["FINE", "Overlay", "closer", "overlay"]
 
 Grey = NDArray[np.float32]
 Matrix = NDArray[np.float32]
@@ -109,7 +109,7 @@ def overlay(first: Grey, second: Grey, crop: Crop, *, mirrored: bool) -> Overlay
 
 
 def closer(first: Grey, second: Grey, crop: Crop, *, mirrored: bool, side: int) -> Overlay | None:
-    """The same at a long side of `side` pixels, FINE or more, where the crop is well known."""
+    """The same at a long side of `side` pixels, or FINE if that is more, where the crop is well known."""
     if mirrored:
         second = np.ascontiguousarray(second[:, ::-1])
     whole, held = _fitted(first, second, crop, FINE)
@@ -311,7 +311,7 @@ def _motion(
         determinant = np.maximum(across * down - xy * xy, 1e-9)
         return np.hypot((down * x - xy * y) / determinant, (across * y - xy * x) / determinant)[seen]
 
-    return shift(SLACK), shift(FIRM), float(seen.mean())
+    return shift(SLACK), shift(FIRM), float(seen.mean()) if seen.size else 0.0
 
 
 def _blurred(picture: Grey, deviation: float) -> Grey:

@@ -33,7 +33,7 @@ SAME = 0.97
 """Frames of a video are sought in others beside its views; less those whose hash is that of one before."""
 
 STARTS, ATTEMPTS = 2, 3
-"""So many crops of one hash, and ways in all, at most, to lay two presentations over each other."""
+"""So many crops of one hash at most, and so many likeliest ways to lay two presentations over each other."""
 
 CROWD = 200
 """So many frames, at most, that look like one view are laid over it, the likeliest: before one wall all takes look alike."""
@@ -73,7 +73,7 @@ def find_copies(
     """Every pair of presentations that share a picture, ordered by position; one without views has no copies.
 
     The views of each, cropped in every way, are sought in all others. Takes time with the square of the presentations for a
-    matrix product, and about a millisecond for each pair whose hashes are alike. Where more than CROWD frames look like one
+    matrix product, and some milliseconds for each pair whose hashes are alike. Where more than CROWD frames look like one
     view, the likeliest are looked at, and `notes` gets a sentence that says so.
     """
     candidates, crowded = _candidates(films)
@@ -198,7 +198,7 @@ def _verified(job: _Job) -> list[Copy]:
             laid = None
             if attempt.part[1] in {view.frame for view in job.films[attempt.part[0]].views}:
                 laid = pictures.overlay(attempt, attempt.part[1], attempt.whole[1], attempt.crop)
-            meeting = meeting_of(attempt, laid, pictures)
+            meeting = meeting_of(attempt, laid, pictures, thorough=attempt is attempts[0])
             if meeting is not None:
                 found.append(_copy(pair, attempt, meeting))
                 break

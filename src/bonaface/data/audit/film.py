@@ -71,7 +71,7 @@ class Film:
         return found
 
     def large(self, frame: int) -> Grey | None:
-        """A frame at a long side of 640 at most, as between 0 and 255; as a view has it where there is no file."""
+        """A frame between 0 and 255, at a long side of 640 at most; as a view has it where the file cannot be read."""
         for _, grey in self._read({frame}):
             return _without(grey, self.margins).astype(np.float32)
         return self.greys({frame}).get(frame)

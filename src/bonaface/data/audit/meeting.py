@@ -8,13 +8,14 @@ as well (`timing`): a copy may begin later, end earlier, or have fewer frames a 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.audit.alignment import Overlay, closer, overlay
+from bonaface.data.audit.alignment import FINE, Overlay, closer, overlay
 from bonaface.data.audit.film import Film
 from bonaface.data.audit.hashing import Crop
 from bonaface.data.audit.timing import meetings
@@ -34,11 +35,21 @@ DETAIL = 480
 """Longer side at which one picture is judged that has to speak for all, where there is as much in both."""
 
 NEAR, NEAR_RETONED = 0.11, 0.2
-"""How far, in pixels of 160, its strong edges may be from where a copy has them: who sits still hardly ever comes back as
-near. A copy whose colours were changed has edges of another kind, but no camera changes its tones from take to take."""
+"""How far, in pixels of 160, its strong edges may be from where a copy has them (as `Overlay.edges` has it): who sits still
+hardly ever comes back as near. A copy whose colours were changed has edges of another kind, but no camera changes its tones
+from take to take."""
+
+OWN = 0.2
+"""The same in pixels of a picture so small that these are larger: what a codec does to an edge, it does to a pixel."""
 
 BEST = 2
 """So many of the frames that may be a picture are looked at again, at most, in a round."""
+
+AT_HAND = 128
+"""So many pictures are held at full size, for who is looked at again is often compared with many."""
+
+DENSE = 8
+"""Of the frames between two that are kept of a video, so many are tried at once; then those around the best of these."""
 
 AGAIN = 1.6
 """The views of two videos may be moved by this share where three or more meet one by one, one of them by what copies may
@@ -47,8 +58,8 @@ be: codecs leave later frames less sharp."""
 ROUNDS = 3
 """So often, at most, a picture's crop is sought anew among the frames of a video."""
 
-LIKELY = 0.9
-"""Where a picture lies on no frame that is near to it, others are tried if the hashes are as alike as this."""
+MOST_CUT = 0.35
+"""No copy is sought that was cropped by more at one side."""
 
 NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 
@@ -68,11 +79,13 @@ class Attempt:
 
 
 class Pictures:
-    """Grey pictures of some films, decoded once, and what they look like laid over each other."""
+    """Grey pictures of some films, small ones decoded once, and what they look like laid over each other."""
 
     def __init__(self, films: Mapping[int, Film]) -> None:
         self.films = films
         self._greys: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
+        self._large: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
+        self._verdicts: dict[tuple[tuple[int, int], tuple[int, int], bool], bool] = {}
 
     def grey(self, presentation: int, frame: int) -> Floats | None:
         """A frame of a film; None where it cannot be read."""
@@ -101,18 +114,24 @@ class Pictures:
         return overlay(first, second, crop, mirrored=attempt.mirrored)
 
     def confirmed(self, attempt: Attempt, part: int, whole: int, laid: Overlay) -> bool:
-        """Whether two frames, laid over each other so, are one picture when looked at larger."""
-        first, second = (
-            self.films[place[0]].large(frame) for place, frame in ((attempt.part, part), (attempt.whole, whole))
-        )
-        if first is None or second is None:
-            return False
-        crop = _inner(laid.crop)
-        height, width = second.shape
-        held = max(width * (1 - crop[0] - crop[2]), height * (1 - crop[1] - crop[3]))
-        side = min(DETAIL, max(first.shape), round(held))
-        again = closer(first, second, crop, mirrored=attempt.mirrored, side=side)
-        return again is not None and again.edges <= (NEAR_RETONED if again.retoned else NEAR)
+        """Whether two frames, laid over each other so, are one picture when looked at larger; asked twice, the answer stays."""
+        frames = ((attempt.part[0], part), (attempt.whole[0], whole))
+        asked = (*frames, attempt.mirrored)
+        if asked not in self._verdicts:
+            first, second = (self._at_full_size(frame) for frame in frames)
+            self._verdicts[asked] = False
+            if first is not None and second is not None:
+                self._verdicts[asked] = _is_one(first, second, _inner(laid.crop), mirrored=attempt.mirrored)
+        return self._verdicts[asked]
+
+    def _at_full_size(self, frame: tuple[int, int]) -> Floats | None:
+        if frame not in self._large:
+            while len(self._large) >= AT_HAND:
+                del self._large[next(iter(self._large))]
+            grey = self.films[frame[0]].large(frame[1])
+            self._large[frame] = None if grey is None else grey.astype(np.uint8)
+        kept = self._large[frame]
+        return None if kept is None else kept.astype(np.float32)
 
     def still(self, presentation: int, first: int, second: int) -> bool:
         """Whether nothing moves from one frame to another."""
@@ -130,13 +149,13 @@ class Meeting:
     laid: Overlay
 
 
-def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures) -> Meeting | None:
+def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, thorough: bool = True) -> Meeting | None:
     """Where two presentations meet, if they are copies; `laid` is how the attempt's own frames lie over each other.
 
     Two pictures have to match, and of a picture and a video one frame, and again when looked at larger. Of two videos, all
-    views have to match one by one, as in a whole copy; or most of the frames that may be the same, as in a shortened one, and
-    two at least in their order while in both videos something has moved from the one to the other: somebody who sits still in
-    two takes proves nothing.
+    views have to match one by one, as in a whole copy, of three or more the others nearly if one does; or most of the frames
+    that may be the same, as in a shortened one, and two at least in their order while in both videos something has moved from
+    the one to the other: somebody who sits still in two takes proves nothing.
     """
     part, whole = (pictures.films[place[0]] for place in (attempt.part, attempt.whole))
     crop = attempt.crop if laid is None else _inner(laid.crop)
@@ -144,7 +163,9 @@ def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures) -> Me
         own = (attempt.part[1], attempt.whole[1])
         if laid is not None and laid.within(LOOKED_AT) and pictures.confirmed(attempt, *own, laid):
             return Meeting(*own, laid)
-        return _in_film(attempt, crop, pictures) if max(len(part.tiny), len(whole.tiny)) > 1 else None
+        return (
+            _in_film(attempt, crop, pictures, thorough=thorough) if max(len(part.tiny), len(whole.tiny)) > 1 else None
+        )
 
     def match(first: int, second: int, share: float = 1.0) -> Meeting | None:
         again = pictures.overlay(attempt, first, second, crop)
@@ -167,37 +188,81 @@ def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures) -> Me
     return found[0] if _in_order(attempt, found, pictures) else None
 
 
-def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures) -> Meeting | None:
+def _is_one(first: Floats, second: Floats, crop: Crop, *, mirrored: bool) -> bool:
+    """Whether two pictures are one, judged as large as what they share is in both."""
+    height, width = second.shape
+    left, top, right, bottom = crop
+    shared = min(max(first.shape), round(max(width * (1 - left - right), height * (1 - top - bottom))))
+    again = closer(first, second, crop, mirrored=mirrored, side=min(DETAIL, shared))
+    if again is None:
+        return False
+    return bool(again.edges <= max(NEAR_RETONED if again.retoned else NEAR, OWN * FINE / shared))
+
+
+def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool) -> Meeting | None:
     """A picture and the frame of a video that it is.
 
     A frame at which the sitter was elsewhere says only roughly how the picture was cut: the frame that lies best under it
-    says better, and with that others may be nearer.
+    says better, and with that others may be nearer. Where it lies on none of those that look like it, a `thorough` search
+    tries frames all over the video.
     """
     part, whole = (pictures.films[place[0]] for place in (attempt.part, attempt.whole))
-    spread = [[index * film.step for index in evenly_spaced(len(film.tiny), SOUGHT)] for film in (part, whole)]
-    tried: set[tuple[int, int]] = set()
-    best: Overlay | None = None
+    laid: dict[tuple[int, int], Overlay | None] = {}
+
+    def nearest(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those that lie over each other, the best first."""
+        new = [pair for pair in pairs if pair not in laid]
+        pictures.load(attempt.part[0], {first for first, _ in new})
+        pictures.load(attempt.whole[0], {second for _, second in new})
+        laid.update({pair: pictures.overlay(attempt, *pair, crop) for pair in new})
+        found = [(over.moved, pair) for pair in pairs if (over := laid[pair]) is not None]
+        return [pair for _, pair in sorted(found)]
+
+    best: tuple[int, int] | None = None
     for attempted in range(ROUNDS):
         proposed = meetings(part, whole, crop=crop, mirrored=attempt.mirrored)
+        pairs = [(first, second) for first, seconds in proposed for second in seconds]
         if attempted and best is None:
-            if attempt.alike < LIKELY:
+            if not thorough:
                 break
-            proposed = [(first, tuple(spread[1])) for first in spread[0]]
-        pictures.load_all(attempt, proposed)
-        pairs = {(first, second) for first, around in proposed for second in around} - tried
-        tried |= pairs
-        laid = {pair: over for pair in sorted(pairs) if (over := pictures.overlay(attempt, *pair, crop)) is not None}
-        for pair, over in sorted(laid.items(), key=lambda one: one[1].moved)[:BEST]:
-            if over.within(LOOKED_AT) and pictures.confirmed(attempt, *pair, over):
+            some = [[index * film.step for index in evenly_spaced(len(film.tiny), SOUGHT)] for film in (part, whole)]
+            pairs = [(first, second) for first in some[0] for second in some[1]]
+        good = nearest(pairs)
+        span = max(part.step, whole.step)
+        while good and span > 1:
+            stride = math.ceil(span / DENSE)
+            beside = [near for pair in good[:BEST] for near in _beside(pair, span, stride, part, whole)]
+            good = nearest([*good[:BEST], *beside])
+            span = stride
+        for pair in good[:BEST]:
+            over = laid[pair]
+            if over is not None and over.within(LOOKED_AT) and pictures.confirmed(attempt, *pair, over):
                 return Meeting(*pair, over)
-        best = min((*laid.values(), *([best] if best else [])), key=lambda over: over.moved, default=None)
-        crop = crop if best is None else _inner(best.crop)
+        known = [*good, *([best] if best else [])]
+        before, best = best, min(known, key=lambda pair: _moved(laid[pair]), default=None)
+        over = laid[best] if best else None
+        if attempted and over is not None and best == before:
+            break
+        crop = crop if over is None else _inner(over.crop)
     return None
+
+
+def _moved(laid: Overlay | None) -> tuple[float, float]:
+    return (math.inf, math.inf) if laid is None else laid.moved
+
+
+def _beside(pair: tuple[int, int], span: int, stride: int, part: Film, whole: Film) -> list[tuple[int, int]]:
+    """Frames of the video before and after one, less than `span` away, beside the same picture."""
+    offsets = [offset for offset in range(-span + stride, span, stride) if offset]
+    first, second = pair
+    if len(part.tiny) > 1:
+        return [(first + offset, second) for offset in offsets if first + offset >= 0]
+    return [(first, second + offset) for offset in offsets if second + offset >= 0]
 
 
 def _inner(crop: Crop) -> Crop:
     """The crop, with what would lie outside the picture or leave too little of it taken back."""
-    left, top, right, bottom = (min(max(share, 0.0), 0.35) for share in crop)
+    left, top, right, bottom = (min(max(share, 0.0), MOST_CUT) for share in crop)
     return (left, top, right, bottom)
 
 

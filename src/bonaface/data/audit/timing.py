@@ -53,17 +53,13 @@ def meetings(part: Film, whole: Film, *, crop: Crop, mirrored: bool) -> list[tup
 
 
 def _of_picture(first: Floats, second: Floats, part: Film, whole: Film) -> list[tuple[int, tuple[int, ...]]]:
-    """A picture and the frames of a video that are nearest to it."""
+    """A picture and the kept frames of a video that are nearest to it."""
     distance = _distances(first, second)
     order = np.argsort(distance, axis=None, kind="stable")[:MEETINGS]
     rows, columns = np.unravel_index(order, distance.shape)
     near = distance[rows, columns] <= NEAR * math.sqrt(first.shape[1])
     rows, columns = rows[near], columns[near]
-    return [
-        (first, _around(int(column), whole))
-        for row, column in zip(rows, columns, strict=True)
-        for first in _around(int(row), part)
-    ]
+    return [(int(row) * part.step, (int(column) * whole.step,)) for row, column in zip(rows, columns, strict=True)]
 
 
 def _around(index: int, film: Film) -> tuple[int, ...]:
