@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.audit.hashing import Crop
 
-__all__ = ["FINE", "Overlay", "closer", "overlay"]
+__all__ = ["Overlay", "closer", "overlay"]
 
 Grey = NDArray[np.float32]
 Matrix = NDArray[np.float32]
@@ -75,14 +75,15 @@ class Overlay:
     small: bool
     retoned: bool
 
+    @property
+    def share(self) -> float:
+        """How far they are moved, as a share of what copies may be."""
+        near, far = STILL[self.small]
+        return max(self.moved[0] / near, self.moved[1] / far)
+
     def within(self, share: float) -> bool:
         """Whether the two are copies of one picture, with no more than this share of the motion that copies may have."""
-        near, far = STILL[self.small]
-        return (
-            self.moved[0] <= share * near
-            and self.moved[1] <= share * far
-            and self.correlation >= CORRELATION[self.small]
-        )
+        return self.share <= share and self.correlation >= CORRELATION[self.small]
 
     @property
     def same(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.audit.alignment import FINE, Overlay, closer, overlay
+from bonaface.data.audit.alignment import Overlay, closer, overlay
 from bonaface.data.audit.film import Film
 from bonaface.data.audit.hashing import Crop
 from bonaface.data.audit.timing import meetings
@@ -34,13 +34,17 @@ LOOKED_AT = 1.25
 DETAIL = 480
 """Longer side at which one picture is judged that has to speak for all, where there is as much in both."""
 
-NEAR, NEAR_RETONED = 0.11, 0.2
+NEAR = 0.11
 """How far, in pixels of 160, its strong edges may be from where a copy has them (as `Overlay.edges` has it): who sits still
-hardly ever comes back as near. A copy whose colours were changed has edges of another kind, but no camera changes its tones
-from take to take."""
+hardly ever comes back as near."""
 
-OWN = 0.2
-"""The same in pixels of a picture so small that these are larger: what a codec does to an edge, it does to a pixel."""
+MOVED, BOTH = 0.55, 1.75
+"""A copy is moved by about this share of what copies may be at most; and hardly ever its edges and all of it so far at once:
+most that the two together may be, in these units."""
+
+RETONED, OWN = 1.8, 290
+"""What copies may be is larger by this where their tones were changed (which moves edges, and no camera does from take to
+take), and in pictures with fewer pixels than this at their longer side by as much as their pixels are."""
 
 BEST = 2
 """So many of the frames that may be a picture are looked at again, at most, in a round."""
@@ -196,7 +200,9 @@ def _is_one(first: Floats, second: Floats, crop: Crop, *, mirrored: bool) -> boo
     again = closer(first, second, crop, mirrored=mirrored, side=min(DETAIL, shared))
     if again is None:
         return False
-    return bool(again.edges <= max(NEAR_RETONED if again.retoned else NEAR, OWN * FINE / shared))
+    coarse = max(RETONED if again.retoned else 1.0, OWN / shared)
+    edges, moved = again.edges / (coarse * NEAR), again.share / (coarse * MOVED)
+    return bool(edges <= 1 and edges + moved <= BOTH)
 
 
 def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool) -> Meeting | None:
