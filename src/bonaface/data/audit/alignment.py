@@ -329,4 +329,5 @@ def _outside(first: Grey, second: Grey, matrix: Matrix) -> Crop:
     (height, width), (whole_height, whole_width) = first.shape, second.shape
     corners = np.array([[-0.5, -0.5, 1], [width - 0.5, height - 0.5, 1]]) @ matrix.T + 0.5
     (left, top), (right, bottom) = corners / (whole_width, whole_height)
-    return tuple(round(float(value), 3) + 0.0 for value in (left, top, 1 - right, 1 - bottom))  # type: ignore[return-value]
+    shares = (round(float(value), 3) + 0.0 for value in (left, top, 1 - right, 1 - bottom))
+    return next(shares), next(shares), next(shares), next(shares)

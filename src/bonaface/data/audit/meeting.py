@@ -42,7 +42,7 @@ MOVED, BOTH = 0.55, 1.75
 """A copy is moved by about this share of what copies may be at most; and hardly ever its edges and all of it so far at once:
 most that the two together may be, in these units."""
 
-RETONED, OWN = 1.8, 290
+RETONED, OWN = 1.8, 190
 """What copies may be is larger by this where their tones were changed (which moves edges, and no camera does from take to
 take), and in pictures with fewer pixels than this at their longer side by as much as their pixels are."""
 
@@ -153,13 +153,13 @@ class Meeting:
     laid: Overlay
 
 
-def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, thorough: bool = True) -> Meeting | None:
+def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, thorough: bool) -> Meeting | None:
     """Where two presentations meet, if they are copies; `laid` is how the attempt's own frames lie over each other.
 
     Two pictures have to match, and of a picture and a video one frame, and again when looked at larger. Of two videos, all
     views have to match one by one, as in a whole copy, of three or more the others nearly if one does; or most of the frames
-    that may be the same, as in a shortened one, and two at least in their order while in both videos something has moved from
-    the one to the other: somebody who sits still in two takes proves nothing.
+    that may be the same, as in a shortened one, one of them also when looked at larger, and two at least in their order while
+    in both videos something has moved from the one to the other: somebody who sits still in two takes proves nothing.
     """
     part, whole = (pictures.films[place[0]] for place in (attempt.part, attempt.whole))
     crop = attempt.crop if laid is None else _inner(laid.crop)
@@ -189,7 +189,9 @@ def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, th
         found += [met] if met is not None else []
         if 2 * (len(found) + len(proposed) - place - 1) <= len(proposed):
             return None
-    return found[0] if _in_order(attempt, found, pictures) else None
+    if not _in_order(attempt, found, pictures):
+        return None
+    return next((met for met in found if pictures.confirmed(attempt, met.part, met.whole, met.laid)), None)
 
 
 def _is_one(first: Floats, second: Floats, crop: Crop, *, mirrored: bool) -> bool:
