@@ -59,7 +59,7 @@ def test_jeffreys_bounds_are_those_of_the_posterior(errors):
 
 def test_an_area_that_one_person_decides_keeps_two_degrees_of_freedom():
     estimate = rate([9] + [10] * 19, 20, each=10)
-    assert 0.6 * estimate.freedom < 2
+    assert 2 < estimate.freedom < 2 + 3
     low, *_ = scale_interval(estimate, 0.95, scale="logit")
     reach = stats.t.ppf(0.975, 2) * math.sqrt(estimate.variance) / (estimate.value * (1 - estimate.value))
     assert low == pytest.approx(1 / (1 + math.exp(reach - math.log(estimate.value / (1 - estimate.value)))))
@@ -73,21 +73,24 @@ def test_bounds_for_a_mean_are_inside_the_exact_ones():
     assert single == (*jeffreys(3, 40), "jeffreys", "")
 
 
-def test_a_rate_of_persons_with_several_presentations_is_jeffreys_for_what_they_are_worth():
+@pytest.mark.parametrize(("part", "unseen"), [(False, 1), (True, 0)])
+def test_a_rate_of_persons_with_several_presentations_has_bounds_for_what_they_are_worth(part, unseen):
+    """A uniform prior for the number of independent presentations that would vary as much."""
     estimate = rate([3, 1, 0, 2, 5, 0, 0, 1], 8, each=10)
-    narrower = stats.norm.ppf(0.975) / stats.t.ppf(0.975, 0.7 * estimate.freedom)
+    assert estimate.freedom > 2 + unseen
+    narrower = stats.norm.ppf(0.975) / stats.t.ppf(0.975, estimate.freedom - unseen)
     worth = 0.15 * 0.85 / estimate.variance * narrower**2
-    expected = stats.beta(0.15 * worth + 0.5, 0.85 * worth + 0.5)
-    interval = estimate.rate_interval(0.95)
+    expected = stats.beta(0.15 * worth + 1, 0.85 * worth + 1)
+    interval = estimate.rate_interval(0.95, part=part)
     assert interval[:2] == pytest.approx((expected.ppf(0.025), expected.ppf(0.975)), abs=1e-12)
     assert interval.method == "person bootstrap"
 
 
-def test_an_area_has_a_part_of_the_degrees_of_freedom():
+def test_an_area_has_three_degrees_of_freedom_less():
     estimate = rate([8, 7, 9, 8, 6, 9, 9, 8], 8, each=10)
     low, high, *_ = scale_interval(estimate, 0.95, scale="logit")
     spread = estimate.value * (1 - estimate.value)
-    reach = stats.t.ppf(0.975, 0.6 * estimate.freedom) * math.sqrt(estimate.variance) / spread
+    reach = stats.t.ppf(0.975, estimate.freedom - 3) * math.sqrt(estimate.variance) / spread
     centre = math.log(estimate.value / (1 - estimate.value))
     assert (low, high) == pytest.approx((1 / (1 + math.exp(reach - centre)), 1 / (1 + math.exp(-centre - reach))))
 
@@ -113,8 +116,17 @@ def test_a_threshold_chosen_on_the_same_scores_adds_variance():
 def test_persons_are_worth_at_least_their_number():
     """One person who is always wrong says much of the spread and little of its certainty: not less than one try each."""
     one, two, none = (rate([10] * wrong + [0] * (50 - wrong), 50, each=10).rate_interval(0.95) for wrong in (1, 2, 0))
-    assert one[:2] == pytest.approx(jeffreys(1, 50))
+    expected = stats.beta(1 + 1, 49 + 1)
+    assert one[:2] == pytest.approx((expected.ppf(0.025), expected.ppf(0.975)))
     assert none.high < one.high < two.high
+
+
+@pytest.mark.parametrize("errors", [[1, 0], [250, 249], [1, 0, 0], [0, 3, 250]])
+def test_what_two_or_three_persons_show_is_inside_the_bounds(errors):
+    estimate = rate(errors, len(errors), each=250)
+    for part in (False, True):
+        interval = estimate.rate_interval(0.95, part=part)
+        assert interval.low <= estimate.value <= interval.high
 
 
 def test_without_an_error_persons_count_not_presentations():

@@ -10,15 +10,17 @@ coverage, see benchmarks/intervals.py):
 Satterthwaite degrees of freedom from the persons' influences: an error rate that three persons out of fifty
 make up has the certainty of a handful of observations, not of fifty.
 - A rate: the variance says how many independent presentations the sample is worth (at most as many as there
-are, at least as many as persons); Jeffreys bounds for that number. Where every person has one presentation, the exact
-bounds (Clopper-Pearson) take their place.
+are, at least as many as persons); its bounds are those of a share of that number, by a uniform prior. Jeffreys' would do
+for a known number, but this one is found from the same errors, too large where few happened to be seen: with the uniform
+prior the truth is above the bounds about as often as below. Where every person has one presentation, the exact bounds
+(Clopper-Pearson) take their place.
 - No error seen (or nothing but errors): the sample is taken to be worth the number of its persons (Kish's,
 where they have unequally many presentations), which is safe whatever the correlation.
-- A mean of two rates (HTER, ACER): Jeffreys bounds of the two, combined with the correlation of the rates (MOVER,
-Zou and Donner 2008), so that a rate without errors still counts with what is not known of it.
+- A mean of two rates (HTER, ACER): the bounds of the two, combined with the correlation of the rates (MOVER, Zou and
+Donner 2008), so that a rate without errors still counts with what is not known of it.
 - An area: t on the logit scale. A loss: t on the log scale.
-- A rate by itself and an area take a part of the degrees of freedom alone: a few persons make most errors, and most
-draws of persons have not met them. The parts are those with which 95 % intervals hold the truth 95 times in 100.
+- A rate by itself and an area give up some degrees of freedom: a few persons make most errors, and most draws of persons
+have not met them. So many that 95 % intervals hold the truth 95 times in 100.
 """
 
 from __future__ import annotations
@@ -49,8 +51,11 @@ Floats = NDArray[np.float64]
 
 ONE_PERSON = "one person alone says nothing about others"
 
-RATE_FREEDOM, AREA_FREEDOM = 0.7, 0.6
-"""Part of Satterthwaite's degrees of freedom that the interval of a rate and that of an area take."""
+RATE_UNSEEN, AREA_UNSEEN = 1.0, 3.0
+"""Degrees of freedom that the interval of a rate and that of an area give up, as long as two are left."""
+
+JEFFREYS, UNIFORM = 0.5, 1.0
+"""What a prior adds to the errors, and to the rest."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Estimate(NamedTuple):
         """Bounds of a rate.
 
         `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
-        go into those of a mean of rates: Jeffreys' even where exact ones are at hand, with all degrees of freedom, since two
+        go into those of a mean of rates: Jeffreys' where exact ones are at hand, and no degree of freedom given up, since two
         that are each on the safe side would make it wide twice over.
         """
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
@@ -118,13 +123,14 @@ class Estimate(NamedTuple):
             low, high = clopper_pearson(self.value * self.worth, self.worth, confidence)
             return Interval(low, high, "clopper-pearson over persons")
         tail = (1 + confidence) / 2
-        freedom = self.freedom if part else RATE_FREEDOM * self.freedom
+        freedom = self.freedom if part else _less(self.freedom, RATE_UNSEEN)
         shrink = (normal_quantile(tail) / student_quantile(freedom, tail)) ** 2
         # Never worth more than the presentations counted (a design effect below one is chance), nor less than the persons.
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, min(self.worth, self.total))
-        low, high = jeffreys(self.value * worth, worth, confidence)
-        return Interval(low, high, "person bootstrap")
+        low, high = _posterior(self.value * worth, worth, confidence, UNIFORM)
+        # Of two or three persons a prior can outweigh what was seen; the rate itself is never left out.
+        return Interval(min(low, self.value), max(high, self.value), "person bootstrap")
 
 
 class Resampling:
@@ -219,10 +225,14 @@ def jeffreys(errors: float, total: float, confidence: float = 0.95) -> tuple[flo
     >>> round(low, 4), round(high, 4)
     (0.0193, 0.1061)
     """
+    return _posterior(errors, total, confidence, JEFFREYS)
+
+
+def _posterior(errors: float, total: float, confidence: float, prior: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     right = total - errors
-    low = beta_quantile(errors + 0.5, right + 0.5, tail) if errors > 1e-12 else 0.0
-    high = beta_quantile(errors + 0.5, right + 0.5, 1 - tail) if right > 1e-12 else 1.0
+    low = beta_quantile(errors + prior, right + prior, tail) if errors > 1e-12 else 0.0
+    high = beta_quantile(errors + prior, right + prior, 1 - tail) if right > 1e-12 else 1.0
     return low, high
 
 
@@ -258,7 +268,7 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         # Persons paired off, one's bona fide with another's attack, are independent trials.
         low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
         return Interval(low, high, "clopper-pearson over persons")
-    freedom = max(AREA_FREEDOM * estimate.freedom, 2.0) if scale == "logit" else estimate.freedom
+    freedom = _less(estimate.freedom, AREA_UNSEEN) if scale == "logit" else estimate.freedom
     reach = student_quantile(freedom, (1 + confidence) / 2) * math.sqrt(estimate.variance)
     if scale == "logit":
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
@@ -267,6 +277,10 @@ def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Inte
         factor = math.exp(min(reach / value, 700.0)) if value > 0 else 1.0
         low, high = value / factor, value * factor
     return Interval(low, high, "person bootstrap")
+
+
+def _less(freedom: float, unseen: float) -> float:
+    return max(freedom - unseen, min(freedom, 2.0))
 
 
 def _logistic(x: float) -> float:
