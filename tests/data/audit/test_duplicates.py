@@ -246,11 +246,26 @@ WALK = [round(6 * np.sin(index / 2.3) + index, 2) for index in range(12)]
 
 def footage(place, name, positions, seed=3):
     """A video file of the disc at these positions, and what the audit keeps of it."""
-    pictures = [np.ascontiguousarray(scene(seed, moved=moved)[:, :, ::-1]) for moved in positions]
-    write_video(place / name, pictures, fps=10, quality=26)
+    return filmed(place, name, [scene(seed, moved=moved) for moved in positions])
+
+
+def filmed(place, name, pictures):
+    write_video(place / name, [np.ascontiguousarray(picture[:, :, ::-1]) for picture in pictures], fps=10, quality=26)
     table = pd.DataFrame({"path": [name], "label": ["bona_fide"], "subject": ["p"]})
     (fact,) = read_files(make_manifest(table, place), detector="whole_frame", workers=1)
     return fact.film
+
+
+@pytest.mark.parametrize("frame", [1, 5, 10])
+def test_a_picture_cropped_out_of_a_video_is_found_though_no_view_looks_like_it(frame, tmp_path):
+    scenes = [resized(scene(40 + number), 2.0) for number in range(14)]
+    video = filmed(tmp_path, "lively.mp4", scenes)
+    assert frame not in {view.frame for view in video.views}
+    (picture,) = stills(tmp_path, cropped(scenes[frame], 0.11, 0.04, 0.13, 0.09)[:, ::-1])
+    for films in ([video, picture], [picture, video]):
+        (copy,) = find_copies(films, workers=1)
+        assert copy.frames[films.index(video)] == frame
+        assert copy.mirrored
 
 
 @pytest.mark.parametrize(

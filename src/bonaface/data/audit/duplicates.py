@@ -8,6 +8,7 @@ when the pictures themselves, laid over each other, show no motion (`meeting`).
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ ALIKE = 0.86
 SAME = 0.97
 """Frames of a video are sought in others beside its views; less those whose hash is that of one before."""
 
+CUT = 16
+"""So many frames of a video, beside its views, are cropped in every way and sought among the pictures."""
+
 STARTS, ATTEMPTS = 2, 3
 """So many crops of one hash at most, and so many likeliest ways to lay two presentations over each other."""
 
 CROWD = 200
 """So many frames, at most, that look like one view are laid over it, the likeliest: before one wall all takes look alike."""
 
-_AT_ONCE = 20_000_000
+_AT_ONCE, _MOST_AT_ONCE = 20_000_000, 500
 _PAIRS_A_JOB = 400
 
 
@@ -59,6 +63,7 @@ class Copy:
     moved: float
 
 
+_Sought = tuple[tuple[int, int], Floats]
 _Asked = tuple[tuple[int, int], Floats]
 Candidates = Mapping[tuple[int, int], list[Attempt]]
 
@@ -72,9 +77,9 @@ def find_copies(
 ) -> list[Copy]:
     """Every pair of presentations that share a picture, ordered by position; one without views has no copies.
 
-    The views of each, cropped in every way, are sought in all others. Takes time with the square of the presentations for a
-    matrix product, and some milliseconds for each pair whose hashes are alike. Where more than CROWD frames look like one
-    view, the likeliest are looked at, and `notes` gets a sentence that says so.
+    The views of each, cropped in every way, are sought in all others, and pictures in more frames of the videos. Takes time
+    with the square of the presentations for a matrix product, and some milliseconds for each pair whose hashes are alike.
+    Where more than CROWD frames look like one view, the likeliest are looked at, and `notes` gets a sentence that says so.
     """
     candidates, crowded = _candidates(films)
     if crowded and notes is not None:
@@ -96,17 +101,30 @@ def find_copies(
 
 def _candidates(films: Sequence[Film]) -> tuple[Candidates, int]:
     """Attempts for each pair of presentations whose pictures may be one, the likeliest first; how many are in a crowd."""
-    sought, asked = _sought(films), _asked(films)
-    if not sought or len({place[0] for place, _ in asked}) < 2:
-        return {}, 0
+    attempts: dict[tuple[int, int], list[Attempt]] = {}
+    crowded: set[int] = set()
+    sought = _sought(films)
+    pictures = [(place, hashed) for place, hashed in sought if len(films[place[0]].tiny) <= 1]
+    # A picture may be cut out of any frame of a video; of two videos the views say enough.
+    for asked, others in ((_asked(films, beside=False), sought), (_asked(films, beside=True), pictures)):
+        _attempt(asked, others, attempts, crowded)
+    return {pair: _likeliest(tried) for pair, tried in sorted(attempts.items())}, len(crowded)
+
+
+def _attempt(
+    asked: Iterator[_Asked],
+    sought: Sequence[_Sought],
+    attempts: dict[tuple[int, int], list[Attempt]],
+    crowded: set[int],
+) -> None:
+    """Add where a crop of what is asked looks like what is sought, and who among them looks like too many."""
+    if not sought:
+        return
     places = [place for place, _ in sought]
     known = np.stack([some for _, hashed in sought for some in (hashed, mirror(hashed))]).T
     owner = np.array([position for position, _ in places]).repeat(2)  # a frame's hash and its mirror image
-    attempts: dict[tuple[int, int], list[Attempt]] = {}
-    crowded: set[int] = set()
-    at_once = max(_AT_ONCE // (known.shape[1] * len(CROPS)), 1)
-    for start in range(0, len(asked), at_once):
-        some = asked[start : start + at_once]
+    at_once = min(max(_AT_ONCE // (known.shape[1] * len(CROPS)), 1), _MOST_AT_ONCE)
+    while some := list(itertools.islice(asked, at_once)):
         product = np.concatenate([family for _, family in some]) @ known
         begin = 0
         for whole, family in some:
@@ -125,7 +143,6 @@ def _candidates(films: Sequence[Film]) -> tuple[Candidates, int]:
                     left, top, right, bottom = CROPS[cut]
                     crop = (right, top, left, bottom) if mirrored else CROPS[cut]
                     tried.append(Attempt(float(own[cut, column]), part, whole, crop, mirrored))
-    return {pair: _likeliest(tried) for pair, tried in sorted(attempts.items())}, len(crowded)
 
 
 def _likeliest(tried: Sequence[Attempt]) -> list[Attempt]:
@@ -138,32 +155,45 @@ def _likeliest(tried: Sequence[Attempt]) -> list[Attempt]:
     return sorted(kept, key=lambda attempt: (attempt.part[1] != attempt.whole[1], -attempt.alike))
 
 
-def _sought(films: Sequence[Film]) -> list[tuple[tuple[int, int], Floats]]:
+def _sought(films: Sequence[Film]) -> list[_Sought]:
     """The place and the hash of each film's views, and of as many of its other frames as look another way."""
-    found = []
+    found: list[_Sought] = []
     for position, film in enumerate(films):
         kept: list[Floats] = []
-        frames = [(view.frame, hash_of(view.grey())) for view in film.views]
-        spread = evenly_spaced(len(film.tiny), SOUGHT) if len(film.tiny) > 1 else []
-        frames += [(index * film.step, hash_of(film.tiny[index].astype(np.float32))) for index in spread]
-        for frame, hashed in frames:
-            if hashed is not None and all(float(hashed @ other) < SAME for other in kept):
+        for frame, grey in itertools.chain(_views(film), _beside(film, SOUGHT)):
+            hashed = hash_of(grey)
+            if hashed is not None and _differs(hashed, kept):
                 kept.append(hashed)
                 found.append(((position, frame), hashed))
     return found
 
 
-def _asked(films: Sequence[Film]) -> list[_Asked]:
-    """The place and the hashes after all crops of each film's views, less those that look like one before."""
-    found: list[_Asked] = []
+def _asked(films: Sequence[Film], *, beside: bool) -> Iterator[_Asked]:
+    """The place and the hashes after all crops of each film's views, less those that look like one before.
+
+    With `beside`, of as many other frames of the videos as look unlike the views.
+    """
     for position, film in enumerate(films):
-        kept: list[Floats] = []
-        for view in film.views:
-            family = hash_of_crops(view.grey())
-            if family is not None and all(float(family[0] @ other) < SAME for other in kept):
+        kept = [hashed for _, grey in _views(film) if (hashed := hash_of(grey)) is not None] if beside else []
+        for frame, grey in _beside(film, CUT) if beside else _views(film):
+            family = hash_of_crops(grey)
+            if family is not None and _differs(family[0], kept):
                 kept.append(family[0])
-                found.append(((position, view.frame), family))
-    return found
+                yield (position, frame), family
+
+
+def _views(film: Film) -> Iterator[tuple[int, Floats]]:
+    return ((view.frame, view.grey()) for view in film.views)
+
+
+def _beside(film: Film, count: int) -> Iterator[tuple[int, Floats]]:
+    """So many frames from all over a video, very small."""
+    spread = evenly_spaced(len(film.tiny), count) if len(film.tiny) > 1 else []
+    return ((index * film.step, film.tiny[index].astype(np.float32)) for index in spread)
+
+
+def _differs(hashed: Floats, kept: Sequence[Floats]) -> bool:
+    return all(float(hashed @ other) < SAME for other in kept)
 
 
 @dataclass(frozen=True)
@@ -196,7 +226,9 @@ def _verified(job: _Job) -> list[Copy]:
             if attempt.mirrored in moved:
                 continue  # this way round they were well laid over each other, and something had moved
             laid = None
-            if attempt.part[1] in {view.frame for view in job.films[attempt.part[0]].views}:
+            if all(
+                frame in {view.frame for view in job.films[of].views} for of, frame in (attempt.part, attempt.whole)
+            ):
                 laid = pictures.overlay(attempt, attempt.part[1], attempt.whole[1], attempt.crop)
             meeting = meeting_of(attempt, laid, pictures, thorough=attempt is attempts[0])
             if meeting is not None:

@@ -230,6 +230,7 @@ def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool
     for attempted in range(ROUNDS):
         proposed = meetings(part, whole, crop=crop, mirrored=attempt.mirrored)
         pairs = [(first, second) for first, seconds in proposed for second in seconds]
+        pairs += [] if attempted else [(attempt.part[1], attempt.whole[1])]
         if attempted and best is None:
             if not thorough:
                 break
