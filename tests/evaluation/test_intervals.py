@@ -121,9 +121,13 @@ def test_persons_are_worth_at_least_their_number():
     assert none.high < one.high < two.high
 
 
-@pytest.mark.parametrize("errors", [[1, 0], [250, 249], [1, 0, 0], [0, 3, 250]])
-def test_what_two_or_three_persons_show_is_inside_the_bounds(errors):
-    estimate = rate(errors, len(errors), each=250)
+@pytest.mark.parametrize(
+    ("errors", "of"), [([1, 0], [250, 250]), ([250, 249], [250, 250]), ([0, 6, 0], [396, 28, 262])]
+)
+def test_what_a_few_persons_show_is_inside_their_bounds(errors, of):
+    drawn = resampling(np.repeat(np.arange(len(of)), of))
+    wrong = np.concatenate([np.arange(count) < own for own, count in zip(errors, of, strict=True)])
+    estimate = drawn.ratio(wrong, np.ones(len(wrong), dtype=bool))
     for part in (False, True):
         interval = estimate.rate_interval(0.95, part=part)
         assert interval.low <= estimate.value <= interval.high

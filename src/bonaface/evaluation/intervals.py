@@ -111,8 +111,8 @@ class Estimate(NamedTuple):
         """Bounds of a rate.
 
         `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
-        go into those of a mean of rates: Jeffreys' where exact ones are at hand, and no degree of freedom given up, since two
-        that are each on the safe side would make it wide twice over.
+        go into those of a mean of rates: Jeffreys' where exact ones are at hand, and no degree of freedom given up, since
+        caution in each of the two would make it wide twice over.
         """
         if self.independent and (not chosen or self.value in (0.0, 1.0)):
             bounds = jeffreys if part else clopper_pearson
@@ -129,7 +129,7 @@ class Estimate(NamedTuple):
         worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
         worth = max(worth, min(self.worth, self.total))
         low, high = _posterior(self.value * worth, worth, confidence, UNIFORM)
-        # Of two or three persons a prior can outweigh what was seen; the rate itself is never left out.
+        # Of few persons a prior can outweigh what was seen; the rate itself is never left out.
         return Interval(min(low, self.value), max(high, self.value), "person bootstrap")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -200,7 +202,7 @@ def test_copies_of_small_pictures_are_found(longest, seed, tmp_path):
 
 @pytest.mark.parametrize(("longest", "moved"), [(128, 0.7), (192, 0.5)])
 @pytest.mark.parametrize("seed", range(4))
-def test_small_pictures_are_told_apart_by_a_third_of_their_pixels(longest, moved, seed, tmp_path):
+def test_small_pictures_are_told_apart_by_a_third_of_a_pixel(longest, moved, seed, tmp_path):
     one, other = (resized(scene(seed, moved=at), longest / 320) for at in (0.0, moved))
     assert pairs(stills(tmp_path, one, other)) == []
 
@@ -268,6 +270,28 @@ def test_a_picture_cropped_out_of_a_video_is_found_though_no_view_looks_like_it(
         assert copy.mirrored
 
 
+@pytest.mark.parametrize(("seed", "frame"), [(300, 7), (300, 22), (304, 7), (304, 22)])
+def test_a_picture_cropped_out_of_a_video_before_one_wall_is_found_though_whole_frames_look_alike(
+    seed, frame, tmp_path
+):
+    swing = [40 * math.sin(0.8 * moment) for moment in range(40)]
+    video = footage(tmp_path, "swing.mp4", swing, seed=seed)
+    (picture,) = stills(tmp_path, cropped(scene(seed, moved=swing[frame]), 0.05, 0.16, 0.14, 0.08))
+    (copy,) = find_copies([video, picture], workers=1)
+    assert copy.frames == (frame, 0)
+
+
+def test_frames_beside_the_views_are_asked_for_once(tmp_path):
+    scenes = [scene(number // 20) for number in range(260)]
+    video = filmed(tmp_path, "long.mp4", scenes)
+    assert video.step == 2
+    places = [place for place, _ in duplicates._asked([film(scene(1)), video], beside=True)]
+    views = {view.frame // 20 for view in video.views}
+    shown = [frame // 20 for film, frame in places if film == 1]
+    assert len(shown) == len(places)
+    assert shown == sorted(set(range(13)) - views)
+
+
 @pytest.mark.parametrize(
     "part",
     {
@@ -283,6 +307,19 @@ def test_a_part_of_a_video_is_found_though_no_view_is_shared(part, tmp_path):
     (found,) = find_copies([whole, copy], workers=1)
     first, second = found.frames
     assert WALK[first] == pytest.approx(part[1][second], abs=0.5)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_who_moves_in_the_same_way_again_is_no_part_of_a_video(seed, tmp_path):
+    """Small, their frames agree; large, they are a third of a pixel of 160 apart."""
+    walk = [-40, -33, -27, -18, -12, -3, 3, 12, 18, 27, 33, 42]
+
+    def taken(name, positions):
+        return filmed(tmp_path, name, [resized(scene(seed, moved=moved), 2.0) for moved in positions])
+
+    whole = taken("whole.mp4", walk)
+    assert pairs([whole, taken("again.mp4", [moved + 0.6 for moved in walk[3:]])]) == []
+    assert pairs([whole, taken("part.mp4", walk[3:])]) == [(0, 1)]
 
 
 def test_another_take_is_no_part_of_a_video(tmp_path):

@@ -31,10 +31,14 @@ ALIKE = 0.86
 """Candidates have a hash product of at least this. Copies cropped by up to a quarter a side keep nearly always more."""
 
 SAME = 0.97
-"""Frames of a video are sought in others beside its views; less those whose hash is that of one before."""
+"""Frames of a video are sought in others beside its views; less those whose hash is that of one before by this."""
 
-CUT = 16
-"""So many frames of a video, beside its views, are cropped in every way and sought among the pictures."""
+DIFFERS = 0.999
+"""Of frames that are cropped, those whose hash is that of one before by this are left out: before one wall frames look alike
+whose crops, a head here and a head there, do not."""
+
+ASKED = 16
+"""Of a video, up to so many frames beside its views are cropped and sought among the pictures."""
 
 STARTS, ATTEMPTS = 2, 3
 """So many crops of one hash at most, and so many likeliest ways to lay two presentations over each other."""
@@ -43,6 +47,7 @@ CROWD = 200
 """So many frames, at most, that look like one view are laid over it, the likeliest: before one wall all takes look alike."""
 
 _AT_ONCE, _MOST_AT_ONCE = 20_000_000, 500
+_MOST_ATTEMPTS = 32
 _PAIRS_A_JOB = 400
 
 
@@ -63,8 +68,7 @@ class Copy:
     moved: float
 
 
-_Sought = tuple[tuple[int, int], Floats]
-_Asked = tuple[tuple[int, int], Floats]
+_Hashed = tuple[tuple[int, int], Floats]
 Candidates = Mapping[tuple[int, int], list[Attempt]]
 
 
@@ -78,7 +82,8 @@ def find_copies(
     """Every pair of presentations that share a picture, ordered by position; one without views has no copies.
 
     The views of each, cropped in every way, are sought in all others, and pictures in more frames of the videos. Takes time
-    with the square of the presentations for a matrix product, and some milliseconds for each pair whose hashes are alike.
+    with the square of the presentations for a matrix product, and some milliseconds for each pair whose hashes are alike, up
+    to a tenth of a second for a picture and a video.
     Where more than CROWD frames look like one view, the likeliest are looked at, and `notes` gets a sentence that says so.
     """
     candidates, crowded = _candidates(films)
@@ -112,8 +117,8 @@ def _candidates(films: Sequence[Film]) -> tuple[Candidates, int]:
 
 
 def _attempt(
-    asked: Iterator[_Asked],
-    sought: Sequence[_Sought],
+    asked: Iterator[_Hashed],
+    sought: Sequence[_Hashed],
     attempts: dict[tuple[int, int], list[Attempt]],
     crowded: set[int],
 ) -> None:
@@ -143,6 +148,8 @@ def _attempt(
                     left, top, right, bottom = CROPS[cut]
                     crop = (right, top, left, bottom) if mirrored else CROPS[cut]
                     tried.append(Attempt(float(own[cut, column]), part, whole, crop, mirrored))
+                if len(tried) > _MOST_ATTEMPTS:
+                    tried[:] = _likeliest(tried)
 
 
 def _likeliest(tried: Sequence[Attempt]) -> list[Attempt]:
@@ -155,29 +162,29 @@ def _likeliest(tried: Sequence[Attempt]) -> list[Attempt]:
     return sorted(kept, key=lambda attempt: (attempt.part[1] != attempt.whole[1], -attempt.alike))
 
 
-def _sought(films: Sequence[Film]) -> list[_Sought]:
+def _sought(films: Sequence[Film]) -> list[_Hashed]:
     """The place and the hash of each film's views, and of as many of its other frames as look another way."""
-    found: list[_Sought] = []
+    found: list[_Hashed] = []
     for position, film in enumerate(films):
         kept: list[Floats] = []
         for frame, grey in itertools.chain(_views(film), _beside(film, SOUGHT)):
             hashed = hash_of(grey)
-            if hashed is not None and _differs(hashed, kept):
+            if hashed is not None and _differs(hashed, kept, SAME):
                 kept.append(hashed)
                 found.append(((position, frame), hashed))
     return found
 
 
-def _asked(films: Sequence[Film], *, beside: bool) -> Iterator[_Asked]:
-    """The place and the hashes after all crops of each film's views, less those that look like one before.
+def _asked(films: Sequence[Film], *, beside: bool) -> Iterator[_Hashed]:
+    """The place and the hashes after all crops of each film's views; with `beside`, of up to ASKED other frames of a video.
 
-    With `beside`, of as many other frames of the videos as look unlike the views.
+    Frames that look like one before are left out.
     """
     for position, film in enumerate(films):
         kept = [hashed for _, grey in _views(film) if (hashed := hash_of(grey)) is not None] if beside else []
-        for frame, grey in _beside(film, CUT) if beside else _views(film):
+        for frame, grey in _beside(film, ASKED) if beside else _views(film):
             family = hash_of_crops(grey)
-            if family is not None and _differs(family[0], kept):
+            if family is not None and _differs(family[0], kept, DIFFERS):
                 kept.append(family[0])
                 yield (position, frame), family
 
@@ -192,8 +199,8 @@ def _beside(film: Film, count: int) -> Iterator[tuple[int, Floats]]:
     return ((index * film.step, film.tiny[index].astype(np.float32)) for index in spread)
 
 
-def _differs(hashed: Floats, kept: Sequence[Floats]) -> bool:
-    return all(float(hashed @ other) < SAME for other in kept)
+def _differs(hashed: Floats, kept: Sequence[Floats], most: float) -> bool:
+    return all(float(hashed @ other) < most for other in kept)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ AGAIN = 1.6
 """The views of two videos may be moved by this share where three or more meet one by one, one of them by what copies may
 be: codecs leave later frames less sharp."""
 
+SHORTENED = 1.35
+"""And where frames of two videos meet in their order, one may be so far apart when looked at larger, of what copies may be."""
+
 ROUNDS = 3
 """So often, at most, a picture's crop is sought anew among the frames of a video."""
 
@@ -89,7 +92,7 @@ class Pictures:
         self.films = films
         self._greys: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
         self._large: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
-        self._verdicts: dict[tuple[tuple[int, int], tuple[int, int], bool], bool] = {}
+        self._apart: dict[tuple[tuple[int, int], tuple[int, int], bool], float] = {}
 
     def grey(self, presentation: int, frame: int) -> Floats | None:
         """A frame of a film; None where it cannot be read."""
@@ -117,16 +120,19 @@ class Pictures:
             return None
         return overlay(first, second, crop, mirrored=attempt.mirrored)
 
-    def confirmed(self, attempt: Attempt, part: int, whole: int, laid: Overlay) -> bool:
-        """Whether two frames, laid over each other so, are one picture when looked at larger; asked twice, the answer stays."""
+    def confirmed(self, attempt: Attempt, part: int, whole: int, laid: Overlay, share: float) -> bool:
+        """Whether two frames, laid over each other so, are one picture when looked at larger; looked at once, and kept.
+
+        `share` is how far apart they may be, of what copies are.
+        """
         frames = ((attempt.part[0], part), (attempt.whole[0], whole))
         asked = (*frames, attempt.mirrored)
-        if asked not in self._verdicts:
+        if asked not in self._apart:
             first, second = (self._at_full_size(frame) for frame in frames)
-            self._verdicts[asked] = False
+            self._apart[asked] = math.inf
             if first is not None and second is not None:
-                self._verdicts[asked] = _is_one(first, second, _inner(laid.crop), mirrored=attempt.mirrored)
-        return self._verdicts[asked]
+                self._apart[asked] = _apart(first, second, _inner(laid.crop), mirrored=attempt.mirrored)
+        return self._apart[asked] <= share
 
     def _at_full_size(self, frame: tuple[int, int]) -> Floats | None:
         if frame not in self._large:
@@ -165,7 +171,7 @@ def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, th
     crop = attempt.crop if laid is None else _inner(laid.crop)
     if min(len(part.tiny), len(whole.tiny)) <= 1:
         own = (attempt.part[1], attempt.whole[1])
-        if laid is not None and laid.within(LOOKED_AT) and pictures.confirmed(attempt, *own, laid):
+        if laid is not None and laid.within(LOOKED_AT) and pictures.confirmed(attempt, *own, laid, 1.0):
             return Meeting(*own, laid)
         return (
             _in_film(attempt, crop, pictures, thorough=thorough) if max(len(part.tiny), len(whole.tiny)) > 1 else None
@@ -191,20 +197,20 @@ def meeting_of(attempt: Attempt, laid: Overlay | None, pictures: Pictures, *, th
             return None
     if not _in_order(attempt, found, pictures):
         return None
-    return next((met for met in found if pictures.confirmed(attempt, met.part, met.whole, met.laid)), None)
+    return next((met for met in found if pictures.confirmed(attempt, met.part, met.whole, met.laid, SHORTENED)), None)
 
 
-def _is_one(first: Floats, second: Floats, crop: Crop, *, mirrored: bool) -> bool:
-    """Whether two pictures are one, judged as large as what they share is in both."""
+def _apart(first: Floats, second: Floats, crop: Crop, *, mirrored: bool) -> float:
+    """How far apart two pictures are, as a share of what copies may be, judged as large as what they share is in both."""
     height, width = second.shape
     left, top, right, bottom = crop
     shared = min(max(first.shape), round(max(width * (1 - left - right), height * (1 - top - bottom))))
     again = closer(first, second, crop, mirrored=mirrored, side=min(DETAIL, shared))
     if again is None:
-        return False
+        return math.inf
     coarse = max(RETONED if again.retoned else 1.0, OWN / shared)
     edges, moved = again.edges / (coarse * NEAR), again.share / (coarse * MOVED)
-    return bool(edges <= 1 and edges + moved <= BOTH)
+    return float(max(edges, (edges + moved) / BOTH))
 
 
 def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool) -> Meeting | None:
@@ -219,6 +225,7 @@ def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool
 
     def nearest(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those that lie over each other, the best first."""
+        pairs = list(dict.fromkeys(pairs))
         new = [pair for pair in pairs if pair not in laid]
         pictures.load(attempt.part[0], {first for first, _ in new})
         pictures.load(attempt.whole[0], {second for _, second in new})
@@ -245,7 +252,7 @@ def _in_film(attempt: Attempt, crop: Crop, pictures: Pictures, *, thorough: bool
             span = stride
         for pair in good[:BEST]:
             over = laid[pair]
-            if over is not None and over.within(LOOKED_AT) and pictures.confirmed(attempt, *pair, over):
+            if over is not None and over.within(LOOKED_AT) and pictures.confirmed(attempt, *pair, over, 1.0):
                 return Meeting(*pair, over)
         known = [*good, *([best] if best else [])]
         before, best = best, min(known, key=lambda pair: _moved(laid[pair]), default=None)
