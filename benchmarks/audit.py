@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.drawing.dataset import write_video
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import Take
+from bonaface.data.attack_simulation.camera import Camera, capture
 from bonaface.data.images import read_image
 from bonaface.data.manifest import make_manifest
-from bonaface.data.simulation.camera import Camera, capture
+from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take
 from bonaface.data.video import VideoReader
 from bonaface.workflows.audit import audit
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import cv2
 
 import bonaface
-from bonaface.data.crops.store import fill_store
-from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.config import CropSettings
+from bonaface.data.crop_store import fill_store
 from bonaface.data.faces.detector import Detector, load_detector
 from bonaface.data.manifest import Manifest
+from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.data.video import VideoReader
-from bonaface.settings import CropSettings
 
 TARGET = 0.8
 

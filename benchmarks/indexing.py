@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bonaface.data.datasets.index import index
+from bonaface.data.datasets.registry import index
 from bonaface.data.manifest import read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
 

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bonaface.evaluation.arrays import Sample
+from bonaface.evaluation.auc import auc_estimate
 from bonaface.evaluation.compare import differ
 from bonaface.evaluation.intervals import IntervalSettings, Resampling, clopper_pearson
-from bonaface.evaluation.metrics import measure
-from bonaface.evaluation.pairs import auc_estimate
-from bonaface.evaluation.ranking import auc
-from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.iso30107 import measure
+from bonaface.evaluation.threshold_free import auc
 from bonaface.evaluation.thresholds import OperatingPoint
 
 Pair = tuple[float, float]

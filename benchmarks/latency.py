@@ -26,18 +26,16 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import crop_face
-from bonaface.data.drawing.dataset import write_video
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import Take, bona_fide_frames
+from bonaface.config import ModelSettings
+from bonaface.data.cropping import crop_face
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
-from bonaface.model.export import export_onnx
-from bonaface.model.network import LivenessNet, build_network, network_bytes, network_from_bytes
-from bonaface.model.variants import openvino_files, search_int8
-from bonaface.runtime.backends import as_network_input, computes_bf16, load_backend
-from bonaface.runtime.bundle import (
+from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take, bona_fide_frames
+from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
+from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
     DetectorCard,
@@ -49,9 +47,11 @@ from bonaface.runtime.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.runtime.pipeline import Pipeline, Source, verdict_of
-from bonaface.settings import ModelSettings
-from bonaface.verdicts import Verdict
+from bonaface.inference.pipeline import Pipeline, Source, verdict_of
+from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
+from bonaface.models.onnx_export import export_onnx
+from bonaface.models.openvino_export import openvino_files, search_int8
+from bonaface.types import Verdict
 
 PARTS = 1.25
 """A photo to verdict may cost this times decoding, detecting and the network alone."""

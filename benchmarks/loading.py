@@ -22,10 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 import bonaface
-from bonaface.data.crops.store import fill_store
-from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.config import AugmentSettings, CropSettings, ModelSettings, Recipe, load_recipe
+from bonaface.data.crop_store import fill_store
 from bonaface.data.manifest import Manifest
-from bonaface.model.loading import (
+from bonaface.data.synthetic.dataset import write_demo_dataset
+from bonaface.models.network import build_network
+from bonaface.training.loader import (
     EpochSampler,
     Key,
     StoredFrames,
@@ -33,8 +35,6 @@ from bonaface.model.loading import (
     frames_for_training,
     training_loader,
 )
-from bonaface.model.network import build_network
-from bonaface.settings import AugmentSettings, CropSettings, ModelSettings, Recipe, load_recipe
 
 TARGET = 10.0
 BATCH = 32

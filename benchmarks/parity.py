@@ -23,13 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import Take, bona_fide_frames, presented_frames
+from bonaface.config import ModelSettings
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.images import encode_jpeg
-from bonaface.model.export import export_onnx
-from bonaface.model.network import LivenessNet, build_network, network_bytes, network_from_bytes
-from bonaface.runtime.bundle import (
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
+from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
     DetectorCard,
@@ -39,9 +38,10 @@ from bonaface.runtime.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.runtime.pipeline import Pipeline, Sample, Source
-from bonaface.settings import ModelSettings
-from bonaface.verdicts import logit
+from bonaface.inference.pipeline import Pipeline, Sample, Source
+from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
+from bonaface.models.onnx_export import export_onnx
+from bonaface.types import logit
 
 Scores = NDArray[np.float64]
 

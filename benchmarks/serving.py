@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import Take, bona_fide_frames
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take, bona_fide_frames
 
 CLOSED = (1, 2, 4, 8, 16, 32, 64)
 OPEN = (0.5, 1.0, 2.0, 4.0)
@@ -297,8 +297,8 @@ def pipeline_rate(bundle: Path, picture: Path, core: int, seconds: float, weight
 import itertools, os, time
 os.sched_setaffinity(0, {{{core}}})
 from pathlib import Path
-from bonaface.runtime.bundle import load_bundle
-from bonaface.runtime.pipeline import Pipeline, Source
+from bonaface.inference.bundle import load_bundle
+from bonaface.inference.pipeline import Pipeline, Source
 weights = {str(weights) if weights else None!r}
 pipeline = Pipeline(load_bundle({str(bundle)!r}), threads=1, detector_weights=Path(weights) if weights else None)
 content = Path({str(picture)!r}).read_bytes()
@@ -322,11 +322,11 @@ def face() -> bytes:
 
 def random_bundle(path: Path) -> Path:
     """A bundle with a MobileNetV3-Large of random weights and the Haar detector."""
+    from bonaface.config import ModelSettings
     from bonaface.data.faces.detector import load_detector
-    from bonaface.model.export import export_onnx
-    from bonaface.model.network import build_network
-    from bonaface.runtime.bundle import BundleCard, DetectorCard, InputCard, OutputCard, make_bundle, write_bundle
-    from bonaface.settings import ModelSettings
+    from bonaface.inference.bundle import BundleCard, DetectorCard, InputCard, OutputCard, make_bundle, write_bundle
+    from bonaface.models.network import build_network
+    from bonaface.models.onnx_export import export_onnx
 
     settings = ModelSettings(weights="none")
     network = build_network(settings)

@@ -16,15 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import bonaface
-from bonaface.data.crops.square import crop_face
-from bonaface.data.crops.store import fill_store, load_crop
-from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.config import CropSettings, ModelSettings
+from bonaface.data.crop_store import fill_store, load_crop
+from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest
-from bonaface.runtime.bundle import Bundle
-from bonaface.runtime.pipeline import Pipeline
-from bonaface.runtime.scoring import score_manifest
-from bonaface.settings import CropSettings, ModelSettings
-from bonaface.verdicts import Box, probability
+from bonaface.data.synthetic.dataset import write_demo_dataset
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.scoring import score_manifest
+from bonaface.types import Box, probability
 
 
 def main() -> None:

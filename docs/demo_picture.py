@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import SPECIES, Take, bona_fide_frames, presented_frames
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
 
 PERSONS = (0, 1, 8, 6)
 SIZE = (320, 240)

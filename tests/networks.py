@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bonaface.model.export import export_onnx
-from bonaface.model.network import LivenessNet, build_network, network_bytes
-from bonaface.runtime.bundle import Bundle, BundleCard, DetectorCard, InputCard, OperatingPoint, OutputCard, make_bundle
-from bonaface.settings import ModelSettings
-from bonaface.verdicts import FusionRule, probability
+from bonaface.config import ModelSettings
+from bonaface.inference.bundle import (
+    Bundle,
+    BundleCard,
+    DetectorCard,
+    InputCard,
+    OperatingPoint,
+    OutputCard,
+    make_bundle,
+)
+from bonaface.models.network import LivenessNet, build_network, network_bytes
+from bonaface.models.onnx_export import export_onnx
+from bonaface.types import FusionRule, probability
 
 SIZE = 64
 SETTINGS = ModelSettings(name="mobilenetv3_small_050", weights="none", input_size=SIZE)

@@ -15,34 +15,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bonaface.data.datasets.index import layouts as layouts
+    from bonaface.config import Recipe as Recipe
+    from bonaface.config import load_recipe as load_recipe
+    from bonaface.data.datasets.registry import layouts as layouts
     from bonaface.data.manifest import Manifest as Manifest
     from bonaface.data.manifest import read_manifest as read_manifest
     from bonaface.data.manifest import write_manifest as write_manifest
     from bonaface.errors import BonafaceError as BonafaceError
     from bonaface.evaluation.scores import read_scores as read_scores
-    from bonaface.runtime.bundle import Bundle as Bundle
-    from bonaface.runtime.bundle import load_bundle as load_bundle
-    from bonaface.settings import Recipe as Recipe
-    from bonaface.settings import load_recipe as load_recipe
-    from bonaface.verdicts import Verdict as Verdict
+    from bonaface.inference.bundle import Bundle as Bundle
+    from bonaface.inference.bundle import load_bundle as load_bundle
+    from bonaface.types import Verdict as Verdict
     from bonaface.workflows.audit import audit as audit
     from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
     from bonaface.workflows.bundle import calibrate_bundle as calibrate_bundle
     from bonaface.workflows.bundle import pull_bundle as pull_bundle
     from bonaface.workflows.bundle import show_bundle as show_bundle
     from bonaface.workflows.compare import compare as compare
-    from bonaface.workflows.dataset import crop as crop
-    from bonaface.workflows.dataset import index as index
-    from bonaface.workflows.dataset import split as split
+    from bonaface.workflows.cross_validate import folds as folds
     from bonaface.workflows.demo import demo as demo
+    from bonaface.workflows.drift import log as log
     from bonaface.workflows.embed import embed as embed
     from bonaface.workflows.evaluate import evaluate as evaluate
     from bonaface.workflows.explain import explain as explain
     from bonaface.workflows.export import export as export
-    from bonaface.workflows.folds import folds as folds
-    from bonaface.workflows.log import log as log
     from bonaface.workflows.predict import predict as predict
+    from bonaface.workflows.prepare import crop as crop
+    from bonaface.workflows.prepare import index as index
+    from bonaface.workflows.prepare import split as split
     from bonaface.workflows.report import report as report
     from bonaface.workflows.train import train as train
 
@@ -53,33 +53,33 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "BonafaceError": "errors",
-    "Bundle": "runtime.bundle",
+    "Bundle": "inference.bundle",
     "Manifest": "data.manifest",
-    "Recipe": "settings",
-    "Verdict": "verdicts",
+    "Recipe": "config",
+    "Verdict": "types",
     "audit": "workflows.audit",
     "bundle_from_onnx": "workflows.bundle",
     "calibrate_bundle": "workflows.bundle",
-    "crop": "workflows.dataset",
+    "crop": "workflows.prepare",
     "demo": "workflows.demo",
     "embed": "workflows.embed",
     "evaluate": "workflows.evaluate",
     "explain": "workflows.explain",
     "export": "workflows.export",
-    "index": "workflows.dataset",
-    "layouts": "data.datasets.index",
-    "load_bundle": "runtime.bundle",
-    "load_recipe": "settings",
-    "log": "workflows.log",
+    "index": "workflows.prepare",
+    "layouts": "data.datasets.registry",
+    "load_bundle": "inference.bundle",
+    "load_recipe": "config",
+    "log": "workflows.drift",
     "pull_bundle": "workflows.bundle",
     "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
     "show_bundle": "workflows.bundle",
-    "split": "workflows.dataset",
+    "split": "workflows.prepare",
     "report": "workflows.report",
     "compare": "workflows.compare",
-    "folds": "workflows.folds",
+    "folds": "workflows.cross_validate",
     "train": "workflows.train",
     "write_manifest": "data.manifest",
 }

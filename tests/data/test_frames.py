@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.data.drawing.dataset import write_video
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames
+from bonaface.data.synthetic.dataset import write_video
 from bonaface.errors import MediaError
 
 

@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
+from bonaface.config import CropSettings
 from bonaface.data.audit.film import pictures_of
-from bonaface.data.crops.store import fill_store, load_crop
-from bonaface.data.datasets.index import index
+from bonaface.data.crop_store import fill_store, load_crop
+from bonaface.data.datasets.registry import index
 from bonaface.data.frames import kind_of, open_frames
 from bonaface.errors import MediaError, MissingExtraError
-from bonaface.settings import CropSettings
 
 
 def recording(path: Path, *, channels_first: bool = True, frames: int = 10) -> Path:

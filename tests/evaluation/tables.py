@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bonaface.evaluation.scores import check_scores
-from bonaface.verdicts import probability
+from bonaface.types import probability
 
 
 def table(rows, *, foreign=False):

@@ -8,7 +8,7 @@ import pytest
 
 from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.scores import check_scores, presentations
-from bonaface.verdicts import FUSION_RULES, fuse, probability
+from bonaface.types import FUSION_RULES, fuse, probability
 
 
 def frames(*rows, logits=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
 from bonaface.evaluation import scores
 from bonaface.evaluation.scores import check_scores, digest, join_manifest, read_scores, write_scores
-from bonaface.verdicts import Label, Status, probability
+from bonaface.types import Label, Status, probability
 from tests.evaluation.tables import drawn, table
 
 GOOD = {

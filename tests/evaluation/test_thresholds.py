@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.errors import ScoreTableError, SettingsError
-from bonaface.evaluation.metrics import evaluate
-from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.arrays import Sample
+from bonaface.evaluation.iso30107 import evaluate
 from bonaface.evaluation.scores import read_scores, write_scores
 from bonaface.evaluation.thresholds import (
     OperatingPoint,
@@ -22,7 +22,7 @@ from bonaface.evaluation.thresholds import (
     fixed_point,
     given_point,
 )
-from bonaface.verdicts import probability
+from bonaface.types import probability
 from tests.evaluation.tables import drawn, table
 
 # Attacks at 0 ... 9, ten of one species; bona fide at 5.5, 6.5 ... 14.5, ten.

@@ -17,8 +17,8 @@ import pytest
 import bonaface
 from bonaface.data.downloads import sha256_of
 from bonaface.errors import BundleError, DownloadError, InputError, SettingsError
-from bonaface.runtime.open_models import OPEN_MODELS
-from bonaface.runtime.pipeline import Pipeline
+from bonaface.inference.model_zoo import OPEN_MODELS
+from bonaface.inference.pipeline import Pipeline
 from bonaface.workflows import bundle as commands
 from tests.networks import pictures
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import bonaface
-from bonaface.data.drawing.dataset import write_demo_dataset
+from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BundleError, InputError
-from bonaface.model.network import network_bytes
-from bonaface.model.variants import layer_groups, search_int8
-from bonaface.runtime.backends import computes_bf16
-from bonaface.runtime.bundle import Bundle, VariantCard, change_bundle, load_bundle, write_bundle
+from bonaface.inference.backends import computes_bf16
+from bonaface.inference.bundle import Bundle, VariantCard, change_bundle, load_bundle, write_bundle
+from bonaface.models.network import network_bytes
+from bonaface.models.openvino_export import layer_groups, search_int8
 from bonaface.workflows.variants import Frames, VariantName, make_variants
 from tests.networks import pictures, point, points, tiny_bundle, tiny_network
 
@@ -82,8 +82,8 @@ def test_a_network_that_gives_other_scores_is_not_written(run: Path, tmp_path: P
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     bundle = load_bundle(copy)
-    from bonaface.model.network import network_from_bytes
-    from bonaface.settings import ModelSettings
+    from bonaface.config import ModelSettings
+    from bonaface.models.network import network_from_bytes
 
     network = network_from_bytes(
         bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)

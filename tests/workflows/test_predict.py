@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import bonaface
 from bonaface.cli import app
 from bonaface.errors import InputError, OutputError
-from bonaface.runtime.pipeline import Pipeline, Source
+from bonaface.inference.pipeline import Pipeline, Source
 from tests.workflows.test_bundle_commands import network
 
 RED, GREEN = (220, 30, 30), (30, 220, 30)

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 import bonaface
-from bonaface.data.drawing.dataset import write_demo_dataset
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
+from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
-from bonaface.runtime.pipeline import Pipeline, Source
+from bonaface.inference.pipeline import Pipeline, Source
 
 SMALL = (
     "model.name=mobilenetv3_small_050",
@@ -133,7 +133,7 @@ def test_a_network_without_a_map_of_features_is_reported_without_pictures_of_it(
     def without(*_):
         raise InputError("transformer has no map of features")
 
-    monkeypatch.setattr("bonaface.model.explain._channel_axis", without)
+    monkeypatch.setattr("bonaface.models.grad_cam._channel_axis", without)
     found = bonaface.evaluate(run.bundle, run.path / "manifest.csv", output=tmp_path / "out")
     assert "No Grad-CAM: transformer has no map of features" in found.report.read_text()
     with pytest.raises(InputError, match="no map of features"):

@@ -1,5 +1,5 @@
 """The command line: every command parses, calls one workflow, prints. Heavy imports wait until a command runs."""
 
-from bonaface.cli.door import app, main
+from bonaface.cli.app import app, main
 
 __all__ = ["app", "main"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.tables import as_text, read_table, remove_file, write_bytes, write_table
 from bonaface.errors import ManifestError, did_you_mean, few
-from bonaface.verdicts import CATEGORIES, Label
+from bonaface.types import CATEGORIES, Label
 
 __all__ = [
     "BOX_COLUMNS",

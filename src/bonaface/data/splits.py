@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.manifest import SPLITS, Manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
-from bonaface.verdicts import Label
+from bonaface.types import Label
 
 __all__ = ["PERSONS_UNKNOWN", "SPLIT_NOTE", "Leak", "find_leaks", "refuse_copies", "refuse_leaks", "split_manifest"]
 

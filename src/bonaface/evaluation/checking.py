@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, did_you_mean, few
-from bonaface.verdicts import Label, Status, probability
+from bonaface.types import Label, Status, probability
 
 __all__ = ["SCORE_COLUMNS", "UNSPECIFIED", "check_scores", "text_column"]
 

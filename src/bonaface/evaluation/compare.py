@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, few
+from bonaface.evaluation.arrays import Sample
+from bonaface.evaluation.auc import auc_estimate
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.distributions import student_cdf, student_quantile
 from bonaface.evaluation.intervals import DEFAULT_INTERVALS, ONE_PERSON, IntervalSettings, Resampling
-from bonaface.evaluation.metrics import Evaluation, Policy, evaluate
-from bonaface.evaluation.pairs import auc_estimate
+from bonaface.evaluation.iso30107 import Evaluation, Policy, evaluate
 from bonaface.evaluation.rates import json_safe
-from bonaface.evaluation.sample import Sample
 from bonaface.evaluation.thresholds import OperatingPoint, accepts
 
 __all__ = ["Comparison", "Difference", "align", "compare", "differ"]

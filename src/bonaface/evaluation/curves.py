@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.evaluation.arrays import Sample
 from bonaface.evaluation.distributions import normal_quantile
-from bonaface.evaluation.sample import Sample
-from bonaface.evaluation.sweep import Sweep, sweep
+from bonaface.evaluation.error_curve import Sweep, sweep
 
 __all__ = ["ErrorCurves", "Histogram", "RocCurve", "Scale", "error_curves", "histogram", "roc"]
 

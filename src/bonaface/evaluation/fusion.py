@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, few
 from bonaface.evaluation.checking import text_column
-from bonaface.verdicts import FUSION_RULES, FusionRule, Status, probability
+from bonaface.types import FUSION_RULES, FusionRule, Status, probability
 
 __all__ = ["Mode", "presentations"]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.evaluation.fusion import presentations
-from bonaface.verdicts import Status
+from bonaface.types import Status
 
 __all__ = [
     "SCORE_COLUMNS",

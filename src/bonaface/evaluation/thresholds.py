@@ -19,11 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
+from bonaface.evaluation.arrays import Sample
 from bonaface.evaluation.checking import text_column
-from bonaface.evaluation.sample import Sample
+from bonaface.evaluation.error_curve import Sweep, sweep
 from bonaface.evaluation.scores import digest
-from bonaface.evaluation.sweep import Sweep, sweep
-from bonaface.verdicts import logit, probability
+from bonaface.types import logit, probability
 
 __all__ = [
     "CRITERIA",

@@ -9,11 +9,11 @@ from typing import Literal
 import pandas as pd
 
 from bonaface.evaluation.intervals import IntervalSettings
-from bonaface.evaluation.metrics import Evaluation, Measures, evaluate, published_summary
+from bonaface.evaluation.iso30107 import Evaluation, Measures, evaluate, published_summary
 from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point
-from bonaface.runtime import bundle as bundles
-from bonaface.verdicts import FusionRule
+from bonaface.inference import bundle as bundles
+from bonaface.types import FusionRule
 
 __all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of", "summary_of"]
 

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bonaface.data.audit.files import PROPERTIES, FileFacts, properties_table, read_files
+from bonaface.data.audit.file_stats import PROPERTIES, FileFacts, properties_table, read_files
 from bonaface.data.audit.leaks import Shared, find_shared
 from bonaface.data.audit.shortcuts import Telling, Trait, left_out, telling_values, traits
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest
 from bonaface.data.splits import Leak, find_leaks
 from bonaface.errors import few
+from bonaface.evaluation.arrays import Sample
 from bonaface.evaluation.intervals import IntervalSettings, Resampling
-from bonaface.evaluation.ranking import auc
 from bonaface.evaluation.rates import Figure
-from bonaface.evaluation.sample import Sample
-from bonaface.verdicts import Status
-from bonaface.workflows.audit_page import render_page
-from bonaface.workflows.dataset import Progress, counts_line
+from bonaface.evaluation.threshold_free import auc
+from bonaface.report.audit_page import render_page
+from bonaface.types import Status
 from bonaface.workflows.folders import fresh_folder, now, write_json, write_text
+from bonaface.workflows.prepare import Progress, counts_line
 
 __all__ = ["Audit", "Shortcut", "audit"]
 

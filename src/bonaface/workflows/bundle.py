@@ -15,7 +15,7 @@ from bonaface.data.downloads import fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
 from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few
 from bonaface.evaluation.scores import read_scores
-from bonaface.runtime.bundle import (
+from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
     DetectorCard,
@@ -25,13 +25,13 @@ from bonaface.runtime.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.runtime.foreign import ForeignNetwork
-from bonaface.runtime.model_card import describe
-from bonaface.runtime.open_models import OPEN_MODELS
-from bonaface.verdicts import FusionRule
+from bonaface.inference.model_card import describe
+from bonaface.inference.model_zoo import OPEN_MODELS
+from bonaface.inference.onnx_import import ForeignNetwork
+from bonaface.types import FusionRule
 from bonaface.workflows.assess import choose_points
-from bonaface.workflows.dataset import Progress
 from bonaface.workflows.folders import now
+from bonaface.workflows.prepare import Progress
 
 __all__ = [
     "RANGES",

@@ -14,11 +14,11 @@ from bonaface.errors import SettingsError, few
 from bonaface.evaluation.compare import Comparison, Mismatch
 from bonaface.evaluation.compare import compare as compare_tables
 from bonaface.evaluation.intervals import IntervalSettings
-from bonaface.evaluation.metrics import Policy
-from bonaface.evaluation.report.page import ReportInput
-from bonaface.evaluation.report.page import write_report as write_page
+from bonaface.evaluation.iso30107 import Policy
 from bonaface.evaluation.thresholds import OperatingPoint
-from bonaface.verdicts import FusionRule
+from bonaface.report.page import ReportInput
+from bonaface.report.page import write_report as write_page
+from bonaface.types import FusionRule
 from bonaface.workflows.folders import fresh_folder, write_json
 from bonaface.workflows.report import measured_and_validation, operating_points
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean, writing
-from bonaface.evaluation.report.learning import embedding_figure
-from bonaface.runtime.bundle import Bundle, load_bundle
-from bonaface.runtime.scoring import Scored, score_manifest
-from bonaface.workflows.dataset import Progress, part_of
+from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.report.training_figures import embedding_figure
 from bonaface.workflows.folders import fresh_folder, write_text
+from bonaface.workflows.prepare import Progress, part_of
 
 __all__ = ["Embedded", "embed", "map_of"]
 
@@ -75,7 +75,7 @@ def map_of(scored: Scored, *, seed: int = 0) -> pd.DataFrame:
     if not len(scored.embedded):
         raise InputError("not one presentation has an embedding: no face was found in any of them")
     try:
-        from bonaface.model.embeddings import tsne
+        from bonaface.models.tsne import tsne
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise

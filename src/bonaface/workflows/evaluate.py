@@ -11,11 +11,11 @@ import pandas as pd
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import writing
 from bonaface.evaluation.scores import write_scores
-from bonaface.runtime.bundle import Bundle, load_bundle
-from bonaface.runtime.scoring import score_manifest
+from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.scoring import score_manifest
 from bonaface.workflows.assess import Assessment, assess
-from bonaface.workflows.dataset import Progress, part_of
 from bonaface.workflows.folders import fresh_folder
+from bonaface.workflows.prepare import Progress, part_of
 from bonaface.workflows.reporting import write_report
 
 __all__ = ["Evaluated", "evaluate"]

@@ -10,16 +10,16 @@ from pathlib import Path
 from bonaface.data.frames import kind_of
 from bonaface.data.manifest import read_manifest
 from bonaface.errors import InputError, writing
-from bonaface.evaluation.report.pictures import GalleryItem, contact_sheet
-from bonaface.evaluation.report.strips import strip
-from bonaface.runtime.bundle import Bundle, OperatingPoint, load_bundle
-from bonaface.runtime.pipeline import Pipeline, Sample, Source, verdict_of
-from bonaface.runtime.scoring import score_manifest
-from bonaface.verdicts import Status, Verdict
+from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
+from bonaface.inference.pipeline import Pipeline, Sample, Source, verdict_of
+from bonaface.inference.scoring import score_manifest
+from bonaface.report.pictures import GalleryItem, contact_sheet
+from bonaface.report.strips import strip
+from bonaface.types import Status, Verdict
 from bonaface.workflows.assess import rows_of
-from bonaface.workflows.dataset import Progress, part_of
 from bonaface.workflows.folders import fresh_folder
 from bonaface.workflows.gallery import Explainer, gallery
+from bonaface.workflows.prepare import Progress, part_of
 
 __all__ = ["Explained", "explain"]
 

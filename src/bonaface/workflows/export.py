@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import crop_face
-from bonaface.data.crops.store import CropStore, fill_store, load_crop
+from bonaface.config import ModelSettings, Recipe, load_recipe
+from bonaface.data.crop_store import CropStore, fill_store, load_crop
+from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, MissingExtraError, writing
 from bonaface.evaluation.scores import read_scores
-from bonaface.runtime.bundle import (
+from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
     DetectorCard,
@@ -30,13 +31,12 @@ from bonaface.runtime.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.runtime.model_card import describe
-from bonaface.runtime.scoring import score_manifest
-from bonaface.settings import ModelSettings, Recipe, load_recipe
-from bonaface.verdicts import Box
+from bonaface.inference.model_card import describe
+from bonaface.inference.scoring import score_manifest
+from bonaface.types import Box
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.dataset import Progress
 from bonaface.workflows.folders import now, versions
+from bonaface.workflows.prepare import Progress
 from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, check_processor, make_variants
 
 __all__ = ["Exported", "export", "export_bundle", "results_of"]
@@ -132,8 +132,8 @@ def export_bundle(
 
     Raises BundleError where the exported network does not give torch's logits.
     """
-    from bonaface.model.export import check_parity, export_onnx
-    from bonaface.model.network import load_network
+    from bonaface.models.network import load_network
+    from bonaface.models.onnx_export import check_parity, export_onnx
 
     network = load_network(weights, settings.model)
     crops = _some_crops(store.table, settings)
@@ -213,8 +213,8 @@ def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _hold_against_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) -> dict[str, float]:
     try:
-        from bonaface.model.export import check_parity
-        from bonaface.model.network import network_from_bytes
+        from bonaface.models.network import network_from_bytes
+        from bonaface.models.onnx_export import check_parity
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise

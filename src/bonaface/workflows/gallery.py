@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.crops.store import boxes_of
+from bonaface.config import ModelSettings
+from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest
 from bonaface.errors import BundleError, MissingExtraError
-from bonaface.evaluation.report.pictures import GalleryItem
-from bonaface.runtime.bundle import Bundle, OperatingPoint
-from bonaface.runtime.pipeline import Pipeline
-from bonaface.runtime.scoring import sources_of
-from bonaface.settings import ModelSettings
-from bonaface.verdicts import Status
+from bonaface.inference.bundle import Bundle, OperatingPoint
+from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.scoring import sources_of
+from bonaface.report.pictures import GalleryItem
+from bonaface.types import Status
 
 __all__ = ["Explainer", "gallery", "pick"]
 
@@ -36,8 +36,8 @@ class Explainer:
                 "Grad-CAM needs gradients, which an ONNX file alone does not give"
             )
         try:
-            from bonaface.model.explain import grad_cam, refuse_without_map
-            from bonaface.model.network import network_from_bytes
+            from bonaface.models.grad_cam import grad_cam, refuse_without_map
+            from bonaface.models.network import network_from_bytes
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("bonaface"):
                 raise

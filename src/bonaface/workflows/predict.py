@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from bonaface.data.frames import kind_of
 from bonaface.errors import InputError, MediaError, OutputError, few, writing
-from bonaface.runtime.annotate import write_annotated_image, write_annotated_video
-from bonaface.runtime.bundle import Bundle, OperatingPoint, load_bundle
-from bonaface.runtime.pipeline import FacePolicy, Pipeline, Source, verdict_of
-from bonaface.verdicts import Verdict
+from bonaface.inference.annotate import write_annotated_image, write_annotated_video
+from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
+from bonaface.inference.pipeline import FacePolicy, Pipeline, Source, verdict_of
+from bonaface.types import Verdict
 
 __all__ = ["Input", "predict", "verdict_row"]
 
@@ -189,7 +189,7 @@ def _presentations(path: Path, *, root: str | Path | None) -> Iterator[Source]:
     """The presentations of a manifest; a CSV is read without pandas, which would take longer than judging a picture."""
     if path.suffix.lower() == ".parquet":
         from bonaface.data.manifest import read_manifest
-        from bonaface.runtime.scoring import sources_of
+        from bonaface.inference.scoring import sources_of
 
         yield from sources_of(read_manifest(path, root=root))
         return

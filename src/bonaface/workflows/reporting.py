@@ -9,17 +9,17 @@ import pandas as pd
 
 from bonaface.data.manifest import Manifest
 from bonaface.errors import InputError, MissingExtraError
-from bonaface.evaluation.metrics import Measures, by_group
-from bonaface.evaluation.report.page import ReportInput
-from bonaface.evaluation.report.page import write_report as write_page
+from bonaface.evaluation.iso30107 import Measures, by_group
 from bonaface.evaluation.thresholds import OperatingPoint
-from bonaface.runtime.bundle import Bundle
-from bonaface.runtime.model_card import crop_line
-from bonaface.runtime.scoring import Scored
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.model_card import crop_line
+from bonaface.inference.scoring import Scored
+from bonaface.report.page import ReportInput
+from bonaface.report.page import write_report as write_page
 from bonaface.workflows.assess import Assessment, rows_of
-from bonaface.workflows.dataset import counts_line
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.gallery import Explainer, gallery
+from bonaface.workflows.prepare import counts_line
 
 __all__ = ["write_report"]
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bonaface.config import Recipe, dump_recipe
 from bonaface.data.manifest import Manifest, write_manifest
 from bonaface.errors import OutputError, few
-from bonaface.settings import Recipe, dump_recipe
 from bonaface.workflows.folders import fresh_folder, now, read_json, versions, write_json, write_text
 
 __all__ = ["marked_if_failed", "open_run", "update_run"]

@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bonaface.data.crops.store import fill_store
+from bonaface.config import Recipe, dump_recipe, load_recipe
+from bonaface.data.crop_store import fill_store
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.splits import refuse_copies, refuse_leaks
 from bonaface.errors import InputError, MissingExtraError, SettingsError, few, writing
 from bonaface.evaluation.scores import write_scores
-from bonaface.runtime.bundle import change_bundle, write_bundle
-from bonaface.runtime.scoring import Scored, score_manifest
-from bonaface.settings import Recipe, dump_recipe, load_recipe
+from bonaface.inference.bundle import change_bundle, write_bundle
+from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.dataset import Progress
 from bonaface.workflows.export import export_bundle, results_of
 from bonaface.workflows.folders import now
+from bonaface.workflows.prepare import Progress
 from bonaface.workflows.reporting import write_report
 from bonaface.workflows.runs import marked_if_failed, open_run, update_run
 
@@ -172,7 +172,7 @@ def _train(
 
 def _fit() -> Any:
     try:
-        from bonaface.model.training import check, fit
+        from bonaface.training.trainer import check, fit
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise

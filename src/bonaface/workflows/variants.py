@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import BundleError
-from bonaface.runtime.backends import as_network_input, computes_bf16, load_backend
-from bonaface.runtime.bundle import Bundle, Comparison, OperatingPoint, VariantCard, change_bundle
-from bonaface.verdicts import probability
+from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
+from bonaface.inference.bundle import Bundle, Comparison, OperatingPoint, VariantCard, change_bundle
+from bonaface.types import probability
 
 __all__ = [
     "FEWEST_FRAMES",
@@ -167,7 +167,7 @@ class _Judge:
 
 
 def _with_openvino(bundle: Bundle, name: VariantName, judge: _Judge) -> Bundle:
-    from bonaface.model.variants import openvino_files
+    from bonaface.models.openvino_export import openvino_files
 
     files = {file: bundle.contents[file] for file in _OPENVINO if file in bundle.contents}
     if not files:
@@ -179,7 +179,7 @@ def _with_openvino(bundle: Bundle, name: VariantName, judge: _Judge) -> Bundle:
 
 
 def _with_int8(bundle: Bundle, frames: Frames, judge: _Judge, progress: Progress | None) -> Bundle:
-    from bonaface.model.variants import Files, search_int8
+    from bonaface.models.openvino_export import Files, search_int8
 
     card = VariantCard(backend="openvino", precision="int8", files=_INT8, calibrated_on=frames.calibrated_on)
 

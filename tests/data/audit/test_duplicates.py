@@ -9,10 +9,10 @@ import pytest
 
 from bonaface.data.audit import duplicates
 from bonaface.data.audit.duplicates import find_copies
-from bonaface.data.audit.files import read_files
+from bonaface.data.audit.file_stats import read_files
 from bonaface.data.audit.hashing import CROPS, hash_of, hash_of_crops, mirror
-from bonaface.data.drawing.dataset import write_video
 from bonaface.data.manifest import make_manifest
+from bonaface.data.synthetic.dataset import write_video
 from tests.data.audit.pictures import coded, cropped, film, resized, scene
 
 COPIES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bonaface.data.datasets.folder import compile_pattern
-from bonaface.data.datasets.index import index
+from bonaface.data.datasets.registry import index
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.datasets.index import index
+from bonaface.data.datasets.registry import index
 from bonaface.errors import ManifestError
 from tests.corpora import write_files
 

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bonaface.data.crops.store import fill_store
-from bonaface.data.datasets.index import index, layouts
-from bonaface.data.drawing.dataset import write_video
+from bonaface.config import CropSettings
+from bonaface.data.crop_store import fill_store
+from bonaface.data.datasets.registry import index, layouts
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
+from bonaface.data.synthetic.dataset import write_video
 from bonaface.errors import ManifestError, SettingsError
-from bonaface.runtime.scoring import sources_of
-from bonaface.settings import CropSettings
+from bonaface.inference.scoring import sources_of
 from tests.corpora import CORPORA, write_corpus, write_files
 
 Counts = dict[str, tuple[int, int]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.datasets.index import index
+from bonaface.data.datasets.registry import index
 from bonaface.data.splits import split_manifest
 from bonaface.errors import ManifestError, SettingsError
 from tests.corpora import write_files

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from bonaface.data.drawing.head import Person
-from bonaface.data.drawing.take import Take, bona_fide_frames
 from bonaface.data.faces.detector import GivenBox, load_detector
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.errors import InputError, SettingsError, WeightsError
-from bonaface.verdicts import Box
+from bonaface.types import Box
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bonaface.data.audit.film import Film
 from bonaface.data.audit.hashing import CROPS, Crop, hash_of, hash_of_crops, mirror
 from bonaface.data.audit.meeting import SOUGHT, Attempt, Meeting, Pictures, meeting_of
 from bonaface.data.frames import evenly_spaced
-from bonaface.data.processes import in_processes
+from bonaface.data.parallel import in_processes
 
 __all__ = ["Copy", "find_copies"]
 

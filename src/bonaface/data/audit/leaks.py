@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bonaface.data.audit.duplicates import Copy, find_copies
-from bonaface.data.audit.files import FileFacts
+from bonaface.data.audit.file_stats import FileFacts
 from bonaface.data.audit.hashing import Crop
 from bonaface.data.manifest import Manifest
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.verdicts import Label
+from bonaface.types import Label
 
 __all__ = ["FOLDS", "Telling", "Trait", "left_out", "telling_values", "traits"]
 

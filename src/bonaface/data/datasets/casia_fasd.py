@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, take
+from bonaface.data.datasets.adapter import Layout, Request, labelled, take
 
 __all__ = ["CASIA_FASD"]
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, tail
+from bonaface.data.datasets.adapter import Layout, Request, labelled, only_named, tail
 from bonaface.errors import ManifestError
 
 __all__ = ["CELEBA_SPOOF"]

@@ -9,8 +9,8 @@ from typing import cast
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request
-from bonaface.data.datasets.words import IGNORE, NOTHING, UNDERSTOOD, Kind, Words, normal, split_of_word
+from bonaface.data.datasets.adapter import Layout, Request
+from bonaface.data.datasets.label_names import IGNORE, NOTHING, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 
 __all__ = ["FOLDER", "compile_pattern", "folder_rows"]

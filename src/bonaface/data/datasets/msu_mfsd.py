@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, read_lines, split_by_person
+from bonaface.data.datasets.adapter import Layout, Request, labelled, read_lines, split_by_person
 from bonaface.errors import ManifestError, few
 
 __all__ = ["MSU_MFSD"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, only_named, read_lines, tail, take
+from bonaface.data.datasets.adapter import Layout, Request, labelled, only_named, read_lines, tail, take
 
 __all__ = ["NUAA"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.layouts import (
+from bonaface.data.datasets.adapter import (
     Layout,
     Request,
     labelled,

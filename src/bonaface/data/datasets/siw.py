@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request, labelled, split_by_person, take
+from bonaface.data.datasets.adapter import Layout, Request, labelled, split_by_person, take
 from bonaface.errors import ManifestError
 
 __all__ = ["SIW"]

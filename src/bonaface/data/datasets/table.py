@@ -10,8 +10,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from bonaface.data.datasets.layouts import Layout, Request
-from bonaface.data.datasets.words import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
+from bonaface.data.datasets.adapter import Layout, Request
+from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.data.tables import TABLE_SUFFIXES, TextTable, read_table
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 

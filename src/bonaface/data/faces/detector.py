@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.crops.square import shrink
+from bonaface.data.cropping import shrink
 from bonaface.data.downloads import YUNET, fetch, sha256_of
 from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
 from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, few
-from bonaface.verdicts import Box
+from bonaface.types import Box
 
 __all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector"]
 

@@ -1,0 +1,197 @@
+"""Commands that measure and show what a model does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bonaface
+from bonaface.cli.options import BundlePath, Manifest, NoFaces, Root, Threads, Weights, as_pairs
+from bonaface.cli.output import progress_bars
+from bonaface.errors import SettingsError
+
+__all__ = ["compare_command", "embed_command", "evaluate_command", "explain_command", "report_command"]
+
+
+def evaluate_command(
+    bundle: BundlePath,
+    manifest: Manifest,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
+    ] = None,
+    no_faces: NoFaces = False,
+    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
+    backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino, in f32.")] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Another face detector than the bundle's, on purpose: whole_frame for ready crops."),
+    ] = None,
+    weights: Weights = None,
+    threads: Threads = None,
+    root: Root = None,
+) -> None:
+    """Score a manifest through a bundle and report its error rates at the bundle's thresholds."""
+    with progress_bars() as progress:
+        evaluation = bonaface.evaluate(
+            bundle,
+            manifest,
+            output=output,
+            split=split,
+            faces=not no_faces,
+            variant=variant,
+            backend=backend,
+            detector=detector,
+            detector_weights=weights,
+            threads=threads,
+            root=root,
+            progress=progress,
+        )
+    typer.echo(evaluation.summary())
+
+
+def report_command(
+    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="Score table, ours or a foreign system's.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
+    validation: Annotated[Path | None, typer.Option(help="Scores of validation, which choose the threshold.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Manifest that labels the presentations of a foreign table.")
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
+    threshold: Annotated[float | None, typer.Option(help="The threshold itself, on the scale of the scores.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
+    policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
+    by: Annotated[list[str] | None, typer.Option(help="Column to break the errors down by; may be repeated.")] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    allow_missing: Annotated[
+        bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
+    ] = False,
+) -> None:
+    """Report the error rates in a score table, with intervals, from whichever system it comes."""
+    result = bonaface.report(
+        scores,
+        output=output,
+        validation=validation,
+        manifest=manifest,
+        criterion=criterion,
+        threshold=threshold,
+        fusion=fusion,  # type: ignore[arg-type]
+        policy=policy,  # type: ignore[arg-type]
+        by=by or (),
+        resamples=resamples,
+        seed=seed,
+        allow_missing=allow_missing,
+    )
+    typer.echo(result.summary())
+
+
+def compare_command(
+    scores: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]SCORES...", help="Score tables of two systems or more.")
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a page.")] = None,
+    validation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SCORES", help="Validation scores of a system.")
+    ] = None,
+    threshold: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Threshold of a system.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Manifest that labels foreign tables.")] = None,
+    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
+    fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
+    policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
+    intersect: Annotated[
+        bool, typer.Option("--intersect", help="Compare what every system was given, instead of refusing.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap draws.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    allow_missing: Annotated[
+        bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
+    ] = False,
+) -> None:
+    """Compare systems on the same presentations, and tell real differences from chance."""
+    tables: dict[str, str | Path | Any] = {}
+    for item in scores:
+        name, equals, path = item.partition("=")
+        key, file = (name, path) if equals and not Path(item).exists() else (Path(item).stem, item)
+        if key in tables:
+            key = str(Path(file).with_suffix(""))
+        if key in tables:
+            raise SettingsError(f"two systems are called {key}; name them, as in {key}=FILE")
+        tables[key] = file
+    limits = {}
+    for name, value in (as_pairs(threshold, "--threshold") or {}).items():
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise SettingsError(f"--threshold {name}={value}: expected a number") from None
+    result = bonaface.compare(
+        tables,
+        output=output,
+        validation=as_pairs(validation, "--validation"),
+        thresholds=limits,
+        manifest=manifest,
+        criterion=criterion,
+        fusion=fusion,  # type: ignore[arg-type]
+        mismatch="intersect" if intersect else "refuse",
+        policy=policy,  # type: ignore[arg-type]
+        resamples=resamples,
+        seed=seed,
+        allow_missing=allow_missing,
+    )
+    typer.echo(result.summary())
+
+
+def explain_command(
+    bundle: BundlePath,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, videos, folders or a manifest.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pictures.")] = Path(
+        "explain"
+    ),
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
+    count: Annotated[int, typer.Option(min=1, help="Pictures a row of a manifest's gallery.")] = 6,
+    weights: Weights = None,
+    root: Root = None,
+) -> None:
+    """Show which regions decided: Grad-CAM for both outcomes over the crop, with the score under it."""
+    with progress_bars() as progress:
+        pictures = bonaface.explain(
+            bundle,
+            *inputs,
+            output=output,
+            frames=frames,
+            count=count,
+            detector_weights=weights,
+            root=root,
+            progress=progress,
+        )
+    typer.echo(pictures.summary())
+
+
+def embed_command(
+    bundle: BundlePath,
+    manifest: Manifest,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path("embed"),
+    colour: Annotated[str, typer.Option("--colour", "--color", help="Manifest column to colour by.")] = "species",
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the t-SNE.")] = 0,
+    weights: Weights = None,
+    root: Root = None,
+) -> None:
+    """Draw a t-SNE map of the embeddings, coloured by any manifest column, and write its coordinates."""
+    with progress_bars() as progress:
+        drawn = bonaface.embed(
+            bundle,
+            manifest,
+            output=output,
+            colour=colour,
+            split=split,
+            seed=seed,
+            detector_weights=weights,
+            root=root,
+            progress=progress,
+        )
+    typer.echo(drawn.summary())

@@ -1,0 +1,129 @@
+"""Commands that train, and hand a training on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bonaface
+from bonaface.cli.options import NoFaces, Root, Weights
+from bonaface.cli.output import progress_bars
+from bonaface.errors import SettingsError
+
+__all__ = ["demo_command", "export_command", "folds_command", "train_command"]
+
+
+def train_command(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Run folder to write.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.manifest=manifest.csv.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train although persons stand in two splits.")
+    ] = False,
+    no_faces: NoFaces = False,
+) -> None:
+    """Train, export, score and report: from a manifest to a bundle and its error rates."""
+    extra = ["data.allow_leak=true"] if allow_leak else []
+    with progress_bars() as progress:
+        run = bonaface.train(
+            recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
+        )
+    typer.echo(run.summary())
+    if run.stopped == "interrupted":
+        raise typer.Exit(130)
+
+
+def folds_command(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE... [KEY=VALUE]...", help="A dataset's folder, or manifests.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
+    layout: Annotated[str | None, typer.Option(help="Layout of the dataset's folder.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol whose folds to run.")] = None,
+    boxes: Annotated[
+        bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
+    ] = None,
+    leave_one_dataset_out: Annotated[
+        bool, typer.Option("--leave-one-dataset-out", help="Test each dataset on what the others taught.")
+    ] = False,
+    allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of validation splits that a dataset does not bring.")] = 0,
+    no_faces: NoFaces = False,
+) -> None:
+    """Run a dataset's official protocol, all its folds, or leave each dataset out in turn; report mean and spread."""
+    from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
+    from bonaface.workflows.cross_validate import protocol_folds
+
+    paths = [item for item in sources if "=" not in item or Path(item).exists()]
+    overrides = [item for item in sources if item not in paths]
+    if not paths:
+        raise SettingsError("nothing to train on: name a dataset's folder (with --layout) or manifests")
+    if layout is not None:
+        if len(paths) != 1:
+            raise SettingsError(f"--layout goes with one folder; got {len(paths)} sources")
+        manifests = protocol_folds(
+            paths[0], layout=layout, protocol=protocol, boxes=boxes, seed=seed, allow_missing=allow_missing
+        )
+    else:
+        read = {Path(path).stem: bonaface.read_manifest(path) for path in paths}
+        if len(read) < len(paths):
+            raise SettingsError("two manifests have the same name; folds are called by it")
+        manifests = leave_out(list(read.values()), seed=seed) if leave_one_dataset_out else read
+    with progress_bars() as progress:
+        result = bonaface.folds(
+            recipe, *overrides, manifests=manifests, output=output, faces=not no_faces, progress=progress
+        )
+    typer.echo(result.summary())
+
+
+def demo_command(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path(
+        "bonaface-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
+) -> None:
+    """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
+    with progress_bars() as progress:
+        result = bonaface.demo(output=output, seed=seed, progress=progress)
+    typer.echo(result.summary())
+    if result.run.stopped == "interrupted":
+        raise typer.Exit(130)
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="BUNDLE", help="One zip where it ends in .bonaface or .zip, else a folder."
+        ),
+    ],
+    openvino: Annotated[bool, typer.Option("--openvino", help="Add the variant openvino: f32.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Add the variant bf16, for processors that have it.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Add the variant int8; takes minutes.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Licence that the bundle is given out under.")] = None,
+    crops: Annotated[Path | None, typer.Option(help="The run's crop store, if it moved.")] = None,
+    weights: Weights = None,
+    root: Root = None,
+) -> None:
+    """Write a run's bundle, held against torch on the run's own crops, with variants that are held against it."""
+    with progress_bars() as progress:
+        exported = bonaface.export(
+            run,
+            output=output,
+            openvino=openvino,
+            bf16=bf16,
+            int8=int8,
+            licence=licence,
+            crops=crops,
+            detector_weights=weights,
+            root=root,
+            progress=progress,
+        )
+    typer.echo(exported.summary())

@@ -1,0 +1,284 @@
+"""Recipes: small frozen models, read from YAML with `key=value` overrides; an unknown key is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bonaface.errors import SettingsError, did_you_mean, few
+from bonaface.types import FusionRule
+
+__all__ = [
+    "AugmentSettings",
+    "CropSettings",
+    "DataSettings",
+    "DetectorName",
+    "ModelSettings",
+    "Recipe",
+    "ScoringSettings",
+    "TrainingSettings",
+    "dump_recipe",
+    "load_recipe",
+    "shipped_recipes",
+]
+
+DetectorName = Literal["yunet", "haar", "boxes", "whole_frame"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(Settings):
+    """Where the presentations are."""
+
+    manifest: Path | None = Field(None, description="the manifest to train on; its `split` column decides")
+    root: Path | None = Field(None, description="folder that the manifest's paths are relative to, if it moved")
+    crops: Path | None = Field(None, description="crop store to use and fill; by default one inside the run folder")
+    allow_leak: bool = Field(False, description="train although a person stands in two splits; marks every report")
+
+
+class CropSettings(Settings):
+    """How faces are found and stored."""
+
+    detector: DetectorName = Field("yunet", description="yunet, haar, boxes (the dataset's own) or whole_frame")
+    weights: Path | None = Field(None, description="the detector's weights, if not the cached download")
+    frames: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        10, description="frames stored a presentation, evenly spaced, the first always; or `all`"
+    )
+    scale: float = Field(2.7, ge=1, le=8, description="side of the stored square over the longer side of the box")
+    side: int = Field(384, ge=64, le=2048, description="the stored square is shrunk to at most this many pixels")
+    quality: int = Field(95, ge=50, le=100, description="JPEG quality of the stored square")
+    resize: int | None = Field(
+        None, ge=32, le=2048, description="whole_frame: the frame's shorter side is brought to this many pixels first"
+    )
+
+    @model_validator(mode="after")
+    def _whole_frames_alone_are_resized(self) -> CropSettings:
+        if self.resize is not None and self.detector != "whole_frame":
+            raise ValueError(f"resize is for the detector whole_frame; with {self.detector} leave it out")
+        return self
+
+
+class ModelSettings(Settings):
+    """The network, and the crop that it sees."""
+
+    name: str = Field("mobilenetv3_large_100", description="any timm model")
+    weights: str = Field("imagenet", description="`imagenet` (from the hub), `none`, or a .safetensors file")
+    weights_sha256: str = Field(
+        "",
+        pattern="^([0-9A-Fa-f]{64})?$",
+        description="sha256 that the weights must have; known of mobilenetv3_large_100 and mobilenetv3_small_100",
+    )
+    input_size: int = Field(224, ge=32, le=1024, description="side of the network's input in pixels")
+    crop_scale: float = Field(1.5, gt=0, le=8, description="side of the input square over the longer side of the box")
+    drop_rate: Fraction = Field(0.0, description="dropout before the logit")
+
+
+class AugmentSettings(Settings):
+    """What happens to a training crop; probabilities, and ranges as half-widths. All zero: nothing."""
+
+    flip: Fraction = Field(0.0, description="probability of a mirrored crop")
+    scale_jitter: Fraction = Field(0.0, description="the crop scale is multiplied by 1 ± this")
+    shift: Fraction = Field(0.0, description="the crop is shifted by up to this fraction of its side")
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees to either side")
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: float = Field(0.0, ge=0, le=0.5)
+    blur: Fraction = Field(0.0, description="probability of a Gaussian blur")
+    downscale: Fraction = Field(0.0, description="probability of being shrunk and enlarged again")
+    jpeg: Fraction = Field(0.0, description="probability of a second JPEG compression, quality 30 to 90")
+    noise: Fraction = Field(0.0, description="probability of sensor noise")
+    erase: Fraction = Field(0.0, description="probability of an erased rectangle")
+    simulate: Fraction = Field(
+        0.0, description="probability that a bona fide crop is turned into a simulated print or replay, and labelled so"
+    )
+
+
+class TrainingSettings(Settings):
+    """The optimiser and the loop."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    scheduler_factor: float = Field(0.1, gt=0, lt=1, description="ReduceLROnPlateau on the validation loss")
+    scheduler_patience: int = Field(10, ge=0, description="epochs without a better validation loss before it acts")
+    early_stopping: int | None = Field(None, ge=1, description="epochs without a better monitor before training ends")
+    monitor: Literal["val_loss", "val_hter"] = Field("val_loss", description="what the best checkpoint is best in")
+    validate_simulated: int = Field(
+        0,
+        ge=0,
+        description="attacks simulated on each bona fide first frame of validation; they count in its loss, classes alike, "
+        "for validation that is too easy to choose an epoch by",
+    )
+    balance: Literal["none", "weights", "sampler"] = Field(
+        "none", description="class balance: by loss weights, by sampling, or as the data has it"
+    )
+    frame: Literal["random", "first"] = Field(
+        "random", description="the stored frame of a video a training epoch takes"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1)
+    workers: int = Field(2, ge=0, description="loader processes")
+
+
+class ScoringSettings(Settings):
+    """How presentations are scored once the network is trained."""
+
+    frames: int = Field(8, ge=1, description="frames of a video, evenly spaced, that are fused to its score")
+    fusion: FusionRule = Field("mean", description="how frame logits become one")
+
+
+class Recipe(Settings):
+    """A training, complete: what `bonaface train` reads and what the run folder keeps."""
+
+    seed: int = Field(0, ge=0)
+    data: DataSettings = DataSettings()
+    crop: CropSettings = CropSettings()
+    model: ModelSettings = ModelSettings()
+    augment: AugmentSettings = AugmentSettings()
+    training: TrainingSettings = TrainingSettings()
+    scoring: ScoringSettings = ScoringSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_may_be_empty(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: {} if part is None and key != "seed" else part for key, part in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _crop_fits_the_store(self) -> Recipe:
+        widest = self.model.crop_scale * (1 + self.augment.scale_jitter)
+        if self.crop.detector != "whole_frame" and self.model.crop_scale > self.crop.scale:
+            raise ValueError(
+                f"model.crop_scale is {self.model.crop_scale:g} but crop.scale stores only {self.crop.scale:g} x the box; "
+                f"set crop.scale to {widest:.2g} or more"
+            )
+        return self
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with Bonaface, by name."""
+    installed = Path(str(resources.files("bonaface"))) / "recipes"
+    folder = installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe from a YAML file, or a shipped one by name, with `section.key=value` overrides applied in order.
+
+    Raises SettingsError naming the key that is unknown or the value that does not fit.
+    """
+    values = _read_yaml(_recipe_path(source))
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(f"{source}: {_first_fault(error)}") from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every value written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _recipe_path(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    name = path.stem if path.suffix in {".yaml", ".yml"} and path.parent == Path() else str(source)
+    if name in shipped:
+        return shipped[name]
+    raise SettingsError(
+        f"no recipe at {source}: expected a YAML file, or one of the shipped recipes "
+        f"({', '.join(shipped)}){did_you_mean(name, shipped)}"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} holds a {type(values).__name__}; expected sections such as `training:`")
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"{override!r} is not an override; expected section.key=value, such as training.epochs=20")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        inner = values.get(section)
+        if inner is None:
+            inner = values[section] = {}
+        if not isinstance(inner, dict):
+            raise SettingsError(f"{override!r}: {section} is a value, not a section")
+        values = inner
+    if _is_text((*sections, last)):
+        values[last] = text or None
+        return
+    try:
+        values[last] = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        values[last] = text
+
+
+def _is_text(keys: tuple[str, ...]) -> bool:
+    """Whether a setting is a path or a free text, which is taken as it is typed, `#`, numbers and all."""
+    annotation: Any = Recipe
+    for key in keys:
+        fields: Mapping[str, Any] = getattr(annotation, "model_fields", {})
+        if key not in fields:
+            return False
+        annotation = fields[key].annotation
+    return annotation in (str, Path, Path | None)
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    if unknown:
+        location = [str(part) for part in unknown[0]["loc"]]
+        known = _known_keys(location[:-1])
+        where = ".".join(location)
+        return f"unknown key {where}{did_you_mean(location[-1], known)}; known here: {', '.join(known)}"
+    fault = faults[0]
+    where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
+    reason = str(fault["msg"]).removeprefix("Value error, ")
+    got = f" (got {fault['input']!r})" if where and not isinstance(fault["input"], dict) else ""
+    others = few([".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]])
+    return f"{where + ': ' if where else ''}{reason}{got}" + (f"; also wrong: {others}" if others else "")
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    model: Any = Recipe
+    for section in sections:
+        field: Mapping[str, Any] = model.model_fields
+        if section not in field:
+            return []
+        annotation = field[section].annotation
+        model = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)), None)
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,395 @@
+"""The crop store: faces found once, the wide square around each stored once, addressed by content.
+
+    STORE/entries/ab/abcdef.../entry.json    what was found in each chosen frame
+    STORE/entries/ab/abcdef.../00030.jpg     the square of frame 30
+    STORE/files.csv                          content hashes of files, so that they are not read again
+
+An entry's address is a hash of the file's content and of everything that decides what is cut out of it, so a store serves
+any number of manifests and settings, and what is in it never goes stale.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.config import CropSettings
+from bonaface.data.cropping import MINIMUM_FACE, cut, face_square, resize, resize_frame
+from bonaface.data.downloads import sha256_of
+from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector
+from bonaface.data.frames import open_frames
+from bonaface.data.images import encode_jpeg
+from bonaface.data.manifest import Manifest
+from bonaface.data.parallel import in_processes
+from bonaface.data.tables import write_bytes
+from bonaface.errors import MediaError, OutputError, writing
+from bonaface.types import Box, Status
+
+__all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
+
+VERSION = 2
+"""Goes up whenever the same file and settings would give other pixels."""
+
+KEEP_EVERY = 20.0
+"""Seconds between two writings of the hashes found so far."""
+
+Key = tuple[str, int]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One presentation to crop: everything a worker process needs."""
+
+    path: str
+    file: Path
+    flip: str
+    first: int | None
+    boxes: dict[Key, GivenBox] | None
+    sha256: str
+    folder: Path
+
+
+class CropStore:
+    """What a store holds of one manifest under one set of settings; `hashes` are the files' sha256, "" of a missing one."""
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        entries: list[tuple[Path, dict[str, Any]]],
+        identity: str,
+        hashes: list[str] | None = None,
+    ) -> None:
+        self.path = path
+        self.hashes = hashes or []
+        self.detector_identity = identity
+        self._manifest = manifest
+        self._entries = entries
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per chosen frame, in manifest order.
+
+        `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the JPEG; "" where there is none), the box in the
+        stored square (`x`, `y`, `w`, `h`) and `confidence`. A presentation that cannot be read has one row, frame 0.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for path, (folder, entry) in zip(self._manifest.table["path"], self._entries, strict=True):
+            for frame in entry["frames"]:
+                file = str(folder / frame["file"]) if frame["file"] else ""
+                box = frame["box"] or (np.nan,) * 4
+                reason = entry["reason"]
+                rows.append(
+                    (path, frame["frame"], frame["time"], frame["status"], reason, file, *box, frame["confidence"])
+                )
+        names = ["path", "frame", "time", "status", "reason", "file", "x", "y", "w", "h", "confidence"]
+        return pd.DataFrame(rows, columns=names).astype({"time": float, "confidence": float})
+
+    @property
+    def unusable(self) -> pd.DataFrame:
+        """The presentations without a single usable frame: `path`, `status` of the first, `reason`."""
+        first = self.table.drop_duplicates("path")
+        usable = set(self.table.loc[self.table["status"] == Status.OK.value, "path"])
+        return first.loc[~first["path"].isin(usable), ["path", "status", "reason"]].reset_index(drop=True)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the decoder had to say of presentations that could be read: truncated, variable rate."""
+        pairs = zip(self._manifest.table["path"], self._entries, strict=True)
+        return {str(path): entry["note"] for path, (_, entry) in pairs if entry["note"]}
+
+
+def fill_store(
+    manifest: Manifest,
+    store: Path,
+    settings: CropSettings,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> CropStore:
+    """Find and store the faces of every presentation that the store does not hold yet.
+
+    Each entry is complete or absent, so an interrupted call goes on where it was; several calls may fill one store.
+    `progress` is called with the stage (`hashes`, where files have to be read for theirs, then `crops`), how much of it
+    is done and how much there is. Raises OutputError where the store cannot be written or the folder holds something
+    else, and what `load_detector` raises.
+    """
+    boxes = boxes_of(manifest) if settings.detector == "boxes" else None
+    detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
+    workers = workers or os.cpu_count() or 1
+    _open_store(store)
+    hashes = _hashes(manifest.files(), store, workers, progress)
+    jobs = _jobs(manifest, store, settings, detector.identity, boxes, hashes)
+    held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None}
+    todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
+    done = len(jobs) - len(todo)
+    if progress:
+        progress("crops", done, len(jobs))
+    for _ in _work(todo, settings, workers):
+        done += 1
+        if progress:
+            progress("crops", done, len(jobs))
+    entries = [(job.folder, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
+    return CropStore(store, manifest, entries, detector.identity, hashes)
+
+
+def load_crop(file: str | Path) -> NDArray[np.uint8]:
+    """A stored square as RGB."""
+    data = np.fromfile(file, dtype=np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    if picture is None:
+        raise MediaError(f"{file} in the crop store is damaged; remove its folder and crop again")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
+    """A dataset's own face boxes by (presentation, frame); None where it brings none."""
+    if manifest.boxes is None:
+        return None
+    columns = manifest.boxes[["path", "frame", "x", "y", "w", "h", "frame_size"]]
+    return {
+        (str(path), int(frame)): GivenBox(Box(x, y, w, h), int(size) if size else None)
+        for path, frame, x, y, w, h, size in columns.itertuples(index=False)
+    }
+
+
+def _open_store(store: Path) -> None:
+    """Make the folder, or accept one that is empty or a crop store, and tidy up in it."""
+    if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
+        held = "is a folder that holds something else" if store.is_dir() else "is a file"
+        raise OutputError(f"{store} {held}; name a crop store, or a new folder to make one in")
+    with writing(store):
+        (store / "entries").mkdir(parents=True, exist_ok=True)
+        _sweep(store)
+
+
+def _jobs(
+    manifest: Manifest,
+    store: Path,
+    settings: CropSettings,
+    identity: str,
+    boxes: Boxes | None,
+    hashes: list[str],
+) -> list[Job]:
+    files = manifest.files()
+    per_path: dict[str, dict[Key, GivenBox]] = {}
+    for key, box in (boxes or {}).items():
+        per_path.setdefault(key[0], {})[key] = box
+    jobs = []
+    for path, file, (flip, first), sha256 in zip(
+        manifest.table["path"], files, manifest.readings(), hashes, strict=True
+    ):
+        own = per_path.get(path, {}) if boxes is not None else None
+        what = {
+            "file": sha256,
+            "detector": identity,
+            "frames": settings.frames,
+            "scale": settings.scale,
+            "side": settings.side,
+            "quality": settings.quality,
+            "flip": flip,
+            "boxes": None if own is None else [[frame, *box, size] for (_, frame), (box, size) in sorted(own.items())],
+            "version": VERSION,
+            **({} if first is None else {"first": first}),
+        }
+        if settings.resize is not None:
+            what["resize"] = settings.resize
+        name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
+        jobs.append(Job(str(path), file, flip, first, own, sha256, store / "entries" / name[:2] / name))
+    return jobs
+
+
+def _hashes(files: list[Path], store: Path, workers: int, progress: Progress | None) -> list[str]:
+    """The sha256 of each file's content, "" where it cannot be read; remembered by size and time of change."""
+    remembered = store / "files.csv"
+    memory = _remembered(remembered)
+    marks = {str(file): _mark(file) for file in files}
+    new = [file for file, mark in marks.items() if mark is not None and memory.get(file, ())[:2] != mark]
+    kept = time.monotonic()
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for done, (file, sha256) in enumerate(zip(new, pool.map(_sha256, new), strict=True), start=1):
+                memory[file] = (*(marks[file] or ("", "")), sha256)
+                if progress:
+                    progress("hashes", done, len(new))
+                if time.monotonic() - kept > KEEP_EVERY:
+                    _remember(memory, remembered)
+                    kept = time.monotonic()
+    finally:
+        if new:
+            _remember(memory, remembered)
+    return ["" if marks[str(file)] is None else memory[str(file)][2] for file in files]
+
+
+def _mark(file: Path) -> tuple[str, str] | None:
+    """What changes when a file does; None of what is no file."""
+    with suppress(OSError):
+        status = file.stat()
+        if stat.S_ISREG(status.st_mode):
+            return str(status.st_size), str(status.st_mtime_ns)
+    return None
+
+
+def _sha256(file: str) -> str:
+    try:
+        return sha256_of(Path(file))
+    except OSError:
+        return ""
+
+
+def _remembered(path: Path) -> dict[str, tuple[str, ...]]:
+    """The file, size, time of change and hash of each line; what is damaged is forgotten."""
+    with suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as lines:
+        return {row[0]: tuple(row[1:]) for row in csv.reader(lines) if len(row) == 4 and row[3]}
+    return {}
+
+
+def _remember(memory: Mapping[str, tuple[str, ...]], path: Path) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
+    write_bytes(buffer.getvalue().encode(errors="replace"), path)
+
+
+def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str]:
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        if jobs:
+            _start(settings, 0)
+        for job in jobs:
+            yield _crop(job)
+        return
+    yield from in_processes(_crop, jobs, workers=workers, initializer=_start, initargs=(settings, 1))
+
+
+_own: dict[str, Any] = {}
+
+
+def _start(settings: CropSettings, threads: int) -> None:
+    """Prepare this process; several processes share the cores, so each has `threads` OpenCV threads (0: leave as is)."""
+    if threads:
+        cv2.setNumThreads(threads)
+    _own.update(settings=settings, detector=None)
+
+
+def _crop(job: Job) -> str:
+    """Crop one presentation into its entry, written beside and moved there; gives the presentation's name."""
+    settings: CropSettings = _own["settings"]
+    if settings.detector == "boxes":
+        detector = load_detector("boxes", boxes=job.boxes)
+    else:
+        detector = _own["detector"] = _own["detector"] or load_detector(settings.detector, weights=settings.weights)
+    for _ in range(3):
+        try:
+            _write_entry(job, settings, detector)
+        except FileNotFoundError:  # another call began meanwhile, and took ours for a killed one's
+            continue
+        except OSError as error:
+            if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
+                raise OutputError(
+                    f"the crop store cannot be written: {error.strerror or error} ({job.folder})"
+                ) from None
+        return job.path
+    raise OutputError(f"the crop store cannot be written: its folder was taken away ({job.folder})")
+
+
+def _write_entry(job: Job, settings: CropSettings, detector: Detector) -> None:
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".part-", dir=job.folder.parent))
+    try:
+        entry = _fill(job, fresh, settings, detector)
+        (fresh / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
+        fresh.chmod(0o755)
+        fresh.replace(job.folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    note = reason = ""
+    try:
+        with open_frames(job.file, count=settings.frames, flip=job.flip, first=job.first) as frames:
+            for frame in frames:
+                row: dict[str, Any] = {
+                    "frame": frame.index,
+                    "time": frame.time,
+                    "status": Status.NO_FACE.value,
+                    "file": "",
+                    "box": None,
+                    "confidence": None,
+                }
+                image = frame.image if settings.resize is None else resize_frame(frame.image, settings.resize)
+                faces = detector.detect(image, path=job.path, frame=frame.index)
+                if faces:
+                    row |= _store(image, faces[0].box, folder, f"{frame.index:05d}.jpg", settings)
+                    row["confidence"] = faces[0].confidence
+                found.append(row)
+            note = frames.note
+    except MediaError as error:
+        reason = str(error).removeprefix(f"{job.file}: ")  # the same content may lie elsewhere tomorrow
+    if not found:
+        empty = {"time": None, "file": "", "box": None, "confidence": None}
+        found.append({"frame": 0, "status": Status.UNREADABLE.value, **empty})
+    return {"frames": found, "note": note, "reason": reason}
+
+
+def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings) -> dict[str, Any]:
+    if max(box.w, box.h) < MINIMUM_FACE:
+        return {"status": Status.TOO_SMALL.value}
+    height, width = image.shape[:2]
+    square = face_square(box, scale=settings.scale, width=width, height=height)
+    side = min(square.side, settings.side)
+    (folder / name).write_bytes(encode_jpeg(resize(cut(image, square), side), quality=settings.quality))
+    factor = side / square.side
+    inside = ((box.x - square.x) * factor, (box.y - square.y) * factor, box.w * factor, box.h * factor)
+    return {"status": Status.OK.value, "file": name, "box": [round(value, 3) for value in inside]}
+
+
+def _read_entry(job: Job) -> dict[str, Any] | None:
+    """What the store holds of a presentation; None where it has to be cropped first."""
+    if not job.sha256:
+        return _absent(job)
+    try:
+        entry: dict[str, Any] = json.loads((job.folder / "entry.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:  # a machine that lost its power while it wrote
+        shutil.rmtree(job.folder, ignore_errors=True)
+        return None
+    return entry
+
+
+def _absent(job: Job) -> dict[str, Any]:
+    """The entry of a presentation whose file cannot be read at all."""
+    reason = "a folder" if job.file.is_dir() else "it cannot be read" if job.file.exists() else "no such file"
+    empty = {"time": None, "file": "", "box": None, "confidence": None}
+    return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
+
+
+def _sweep(store: Path) -> None:
+    """Take away what a killed call left half-written, and what it had not taken away."""
+    for leftover in [*(store / "entries").glob("*/.part-*"), *(store / "entries").glob("*/.gone-*")]:
+        gone = leftover.with_name(leftover.name.replace(".part-", ".gone-"))
+        with suppress(OSError):
+            leftover.replace(gone)  # at once, so that a call which still writes there notices
+        shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""The one crop function, for training and the runtime alike: a square around the face, without invented pixels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bonaface.types import Box
+
+__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize", "resize_frame", "shrink"]
+
+
+MINIMUM_FACE = 20
+"""A face whose longer side has fewer pixels than this is too small to be judged."""
+
+
+class Square(NamedTuple):
+    """Left, top and side in whole pixels, inside the frame."""
+
+    x: int
+    y: int
+    side: int
+
+
+def face_square(box: Box, *, scale: float, width: int, height: int, shift: tuple[float, float] = (0.0, 0.0)) -> Square:
+    """The square of `scale` x the box's longer side around its centre, shifted into the frame and no larger than it.
+
+    `shift` moves the centre by fractions of the square's side, before it is shifted into the frame.
+
+    >>> face_square(Box(0, 40, 20, 20), scale=2, width=100, height=100)
+    Square(x=0, y=30, side=40)
+    """
+    side = min(max(round(scale * max(box.w, box.h)), 1), width, height)
+    x = box.x + box.w / 2 + shift[0] * side - side / 2
+    y = box.y + box.h / 2 + shift[1] * side - side / 2
+    return Square(min(max(round(x), 0), width - side), min(max(round(y), 0), height - side), side)
+
+
+def cut(image: NDArray[np.uint8], square: Square) -> NDArray[np.uint8]:
+    """The square's pixels, as a view."""
+    return image[square.y : square.y + square.side, square.x : square.x + square.side]
+
+
+def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture at `size` x `size` pixels: by area where it shrinks, bicubic where it grows."""
+    if image.shape[0] == size:
+        return np.ascontiguousarray(image)
+    if image.shape[0] > size:
+        return shrink(image, size, size)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture at a smaller size, by area; one at least four times as large is halved first, which is much the faster way.
+
+    Halving leaves out the last row or column of an odd number.
+    """
+    while image.shape[1] >= 4 * width and image.shape[0] >= 4 * height:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        even = image[: 2 * half[1], : 2 * half[0]]
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def resize_frame(image: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:
+    """A whole frame with `shorter` pixels on its shorter side, bilinear and antialiased: torchvision's `Resize`, to the bit."""
+    height, width = image.shape[:2]
+    longer = int(shorter * max(height, width) / min(height, width))
+    size = (longer, shorter) if width > height else (shorter, longer)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def crop_face(
+    image: NDArray[np.uint8], box: Box, *, scale: float, size: int, shift: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.uint8]:
+    """The square around a face as `(size, size, 3)` pixels; `image` is a whole frame or a stored, wider square."""
+    height, width = image.shape[:2]
+    return resize(cut(image, face_square(box, scale=scale, width=width, height=height, shift=shift)), size)

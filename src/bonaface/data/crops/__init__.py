@@ -1,1 +1,0 @@
-"""The crop function and the crop store."""

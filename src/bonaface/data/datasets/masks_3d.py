@@ -1,0 +1,60 @@
+"""3DMAD and HKBU-MARs: solid masks, sessions 1 and 2 without, session 3 with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bonaface.data.datasets.adapter import Layout, Request, Rows, labelled, person_ranges, split_by_person
+from bonaface.data.hdf5 import HDF5_SUFFIXES
+
+__all__ = ["HKBU_MARS_V1", "THREE_DMAD"]
+
+_KINDS = {"1": ("", ""), "2": ("", ""), "3": ("mask_3d", "mask_3d")}
+
+
+def _masks(of_split: Mapping[str, str], whose: str, validating: int) -> Rows:
+    """Rows for a dataset whose protocol leaves one person out; `validating` of the others validate."""
+    persons = sorted(person_ranges(", ".join(of_split.values())))
+
+    def rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
+        split = dict(of_split)
+        if request.protocol == "loo":
+            test = request.fold
+            others = [*persons[test:], *persons[: test - 1]]
+            split = {
+                "test": str(persons[test - 1]),
+                "val": ", ".join(map(str, others[:validating])),
+                "train": ", ".join(map(str, others[validating:])),
+            }
+            request.notes.append(f"split: one person tests, the next {validating} validate (which is our choice)")
+        else:
+            request.notes.append(f"split: that of {whose}; papers leave one person out (protocol loo)")
+        return labelled(names, names["session"].str.lstrip("0"), _KINDS).assign(
+            split=split_by_person(names["subject"], split)
+        )
+
+    return rows
+
+
+THREE_DMAD = Layout(
+    name="three_dmad",
+    title="3DMAD",
+    expects="PERSON_SESSION_SHOT.hdf5 (01_03_05.hdf5), the colour stream in Color_Data",
+    names=(r"(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
+    rows=_masks({"train": "1-7", "val": "8-12", "test": "13-17"}, "Idiap", 5),
+    protocols=("loo",),
+    folds={"loo": 17},
+    suffixes=HDF5_SUFFIXES,
+)
+
+HKBU_MARS_V1 = Layout(
+    name="hkbu_mars_v1",
+    title="HKBU-MARs V1",
+    expects="s{1,2,3}/PERSON_SESSION_SHOT.mp4 (s3/01_03_05.mp4)",
+    names=(r"[sS][123]/(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
+    rows=_masks({"train": "1-3", "val": "4, 5, 8", "test": "6, 7"}, "a public toolkit", 2),
+    protocols=("loo",),
+    folds={"loo": 8},
+)

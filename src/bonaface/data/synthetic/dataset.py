@@ -1,0 +1,99 @@
+"""A small dataset of generated videos, in the layout of class and person folders."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.parallel import in_processes
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
+from bonaface.errors import OutputError, writing
+
+__all__ = ["write_demo_dataset", "write_video"]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    file: Path
+    person: int
+    seed: int
+    species: str
+    frames: int
+    fps: int
+
+
+def write_demo_dataset(
+    folder: Path,
+    *,
+    persons: int = 12,
+    seed: int = 0,
+    takes: int = 3,
+    seconds: float = 1.2,
+    fps: int = 10,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write `live/PERSON/`, `print_flat/PERSON/`, ... with H.264 videos, 640x480: `takes` live and one of each species.
+
+    The same seed draws the same frames. Raises OutputError where the folder exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} is not empty; name another folder for the generated videos")
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
+            for done, _ in enumerate(in_processes(_write, clips, workers=workers), start=1):
+                if progress:
+                    progress(done, len(clips))
+            fresh.chmod(0o755)
+            if folder.exists():
+                folder.rmdir()
+            fresh.replace(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_video(file: Path, frames: list[NDArray[np.uint8]], *, fps: int, quality: int = 20) -> None:
+    """Write RGB frames `(height, width, 3)` as H.264 in an MP4; a lower `quality` figure is better."""
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"}
+        )
+        height, width = frames[0].shape[:2]
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _plan(folder: Path, persons: int, seed: int, takes: int, frames: int, fps: int) -> list[_Clip]:
+    clips = []
+    for person in range(persons):
+        for number, species in enumerate([*["live"] * takes, *SPECIES]):
+            name = folder / species / f"person{person + 1:02d}" / f"{number + 1:02d}.mp4"
+            clips.append(_Clip(name, seed * 1000 + person, (seed * 1000 + person) * 100 + number, species, frames, fps))
+    return clips
+
+
+def _write(clip: _Clip) -> None:
+    cv2.setNumThreads(1)
+    person = Person.random(clip.person)
+    take = Take(person, clip.seed)
+    if clip.species == "live":
+        frames = bona_fide_frames(take, clip.frames, clip.fps)
+    else:
+        frames = presented_frames(Take(person, clip.seed + 50), take, clip.species, clip.frames, clip.fps)
+    clip.file.parent.mkdir(parents=True, exist_ok=True)
+    write_video(clip.file, frames, fps=clip.fps)

@@ -1,0 +1,137 @@
+"""What `bundle.json` may say: closed, frozen models of a bundle's input, output, thresholds and variants."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bonaface.types import FusionRule
+
+__all__ = [
+    "FORMAT",
+    "BundleCard",
+    "Comparison",
+    "DetectorCard",
+    "InputCard",
+    "Kind",
+    "OperatingPoint",
+    "OutputCard",
+    "Precision",
+    "VariantCard",
+]
+
+FORMAT = 1
+"""Version of the bundle's own format; a reader refuses those it does not know."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+Kind = Literal["image", "video"]
+Precision = Literal["f32", "bf16", "int8"]
+
+
+class Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputCard(Card):
+    """What the network takes: crops of `size` x `size` pixels.
+
+    A `float32` network is given `(pixel / divisor - mean) / std` a channel; a `uint8` one takes the pixels as they are.
+    """
+
+    name: str = "crops"
+    size: int = Field(224, ge=16, le=2048)
+    dtype: Literal["uint8", "float32"] = "uint8"
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    colour: Literal["RGB", "BGR"] = "RGB"
+    divisor: float = Field(1.0, gt=0)
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class OutputCard(Card):
+    """What the network gives: `logit`, `probability`, `logits[i]` or `softmax[i]`, with i the bona fide class."""
+
+    name: str = "logit"
+    meaning: str = Field("logit", pattern=r"^(logit|probability|(logits|softmax)\[\d+\])$")
+    embedding: str | None = "embedding"
+
+
+class DetectorCard(Card):
+    """The face detector that the crops were made with; another one is refused."""
+
+    name: Literal["yunet", "haar", "boxes", "whole_frame"]
+    identity: str
+
+
+class OperatingPoint(Card):
+    """A threshold, what it applies to, and the data that chose it.
+
+    `frames` frames, evenly spaced, are fused by `fusion`; decisions compare logits: `logit >= logit_threshold` accepts.
+    """
+
+    threshold: float = Field(ge=0, le=1)
+    logit_threshold: float
+    criterion: str
+    frames: int = Field(ge=1)
+    fusion: FusionRule
+    chosen_on: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class Comparison(Card):
+    """A variant held against `model.onnx`, each at its own threshold for one image, on the same frames.
+
+    `changed` of `frames` got another verdict; `what` says which frames those are. `max_logit_difference` is in logits,
+    `logit_range` the span of the logits of `model.onnx`.
+    """
+
+    frames: int = Field(ge=1)
+    changed: int = Field(ge=0)
+    what: str
+    max_logit_difference: float
+    max_probability_difference: float
+    logit_range: float
+
+
+class VariantCard(Card):
+    """Another form of the same network, with thresholds of its own.
+
+    `files` are the graph and its weights; `left_alone` are the layers that int8 leaves in f32, `search` says how they
+    were found, `calibrated_on` which crops the ranges were taken from.
+    """
+
+    backend: Literal["openvino"]
+    precision: Precision
+    files: tuple[FileName, FileName]
+    operating_points: dict[Kind, OperatingPoint] = {}
+    comparison: Comparison | None = None
+    left_alone: tuple[str, ...] = ()
+    search: str = ""
+    calibrated_on: str = ""
+
+
+class BundleCard(Card):
+    """The content of `bundle.json`. `results` are the error rates of the run that made it, by image and video.
+
+    With `resize` the shorter side of a whole frame is brought to that many pixels before the crop is cut.
+    """
+
+    format: int = FORMAT
+    name: str
+    created: str
+    files: dict[FileName, Digest]
+    architecture: str
+    network: dict[str, Any] = {}
+    input: InputCard
+    output: OutputCard
+    crop_scale: float = Field(gt=0, le=100)
+    resize: int | None = Field(None, ge=32, le=2048)
+    detector: DetectorCard
+    operating_points: dict[Kind, OperatingPoint] = {}
+    variants: dict[str, VariantCard] = {}
+    licence: str = ""
+    training: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()

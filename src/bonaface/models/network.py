@@ -1,0 +1,254 @@
+"""The network: a timm backbone with one logit, taking the crops as they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import timm
+import torch
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from bonaface.config import ModelSettings
+from bonaface.data.tables import write_bytes
+from bonaface.errors import SettingsError, WeightsError, did_you_mean
+from bonaface.models.weights import (
+    METADATA_KEY,
+    Weights,
+    fetch_weights,
+    load_into,
+    parse_weights,
+    read_weights,
+)
+
+__all__ = [
+    "LivenessNet",
+    "build_network",
+    "load_network",
+    "network_bytes",
+    "network_from_bytes",
+    "save_network",
+]
+
+
+class Backbone(Protocol):
+    """What is asked of a timm model, which must be a module as well."""
+
+    def forward_features(self, images: Tensor) -> Tensor: ...
+    def forward_head(self, features: Tensor, *, pre_logits: bool) -> Tensor: ...
+    def get_classifier(self) -> nn.Module: ...
+
+
+class LivenessNet(nn.Module):
+    """Crops in, the logit of bona fide and the embedding before it out; normalises inside.
+
+    `mean` and `std`, of pixels in 0..1, belong to the weights and travel with them. `about` says where
+    the weights came from: `weights`, `sha256`, `licence`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        architecture: str,
+        input_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.architecture = architecture
+        self.input_size = input_size
+        self.embedding_size = int(backbone.get_classifier().in_features)  # type: ignore[arg-type]
+        self.about = dict(about or {})
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `(n,)` and embeddings `(n, d)` in float32 of uint8 RGB crops `(n, size, size, 3)`.
+
+        A logit above 0 says bona fide.
+        """
+        return self.forward_images(crops.permute(0, 3, 1, 2).to(self.mean.dtype) / 255)
+
+    def forward_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of float RGB images `(n, 3, size, size)` in 0..1."""
+        return self.judge(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last convolutional stage gives for images `(n, 3, size, size)` in 0..1."""
+        return self.backbone.forward_features((images - self.mean) / self.std)
+
+    def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and embeddings from `features`."""
+        embedding = self.backbone.forward_head(features, pre_logits=True)
+        logit: Tensor = self.backbone.get_classifier()(embedding)
+        return logit.flatten().float(), embedding.float()
+
+
+def build_network(settings: ModelSettings, *, cache: Path | None = None) -> LivenessNet:
+    """The network that the settings describe, with the weights that they ask for.
+
+    `weights` is `imagenet`, `none` or a .safetensors file: a backbone's, or one of our own networks to go
+    on from. What is not in them starts from torch's seed. `cache` replaces the folder for downloads.
+    Raises SettingsError, WeightsError, DownloadError.
+    """
+    if settings.weights == "none":
+        return _assemble(settings, None)
+    if settings.weights == "imagenet":
+        repository = _card(settings.name).repository
+        if not repository:
+            raise WeightsError(
+                f"the hub holds no weights of {settings.name}; set model.weights=none, or to a .safetensors file"
+            )
+        sha256 = settings.weights_sha256
+        return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256, cache=cache))
+    weights = read_weights(Path(settings.weights))
+    if settings.weights_sha256.lower() not in {"", weights.sha256}:
+        raise WeightsError(
+            f"{weights.source} has the sha256 {weights.sha256}, not the {settings.weights_sha256} of model.weights_sha256"
+        )
+    return _assemble(settings, weights)
+
+
+def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
+    """A trained network from the file that `save_network` wrote, ready to score. Raises WeightsError."""
+    return _trained(read_weights(Path(path)), settings)
+
+
+def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
+    """The same from the file's bytes."""
+    return _trained(parse_weights(content, source="model.safetensors"), settings)
+
+
+def save_network(network: LivenessNet, path: Path) -> None:
+    """Write a network's weights, mean and std included, as safetensors, whole or not at all."""
+    write_bytes(network_bytes(network), path)
+
+
+def network_bytes(network: LivenessNet) -> bytes:
+    """The content of that file."""
+    about = {
+        "architecture": network.architecture,
+        "input_size": network.input_size,
+        "mean": network.mean.flatten().tolist(),
+        "std": network.std.flatten().tolist(),
+        **network.about,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return bytes(safetensors.save(tensors, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+
+
+def _trained(weights: Weights, settings: ModelSettings) -> LivenessNet:
+    if not weights.about:
+        raise WeightsError(
+            f"{weights.source} is not a network that Bonaface trained; train one on it with model.weights"
+        )
+    return _assemble(settings, weights).eval()
+
+
+def _assemble(settings: ModelSettings, weights: Weights | None) -> LivenessNet:
+    card = _card(settings.name)
+    options: dict[str, Any] = {"img_size": settings.input_size} if card.fixed_size else {}
+    try:
+        backbone = timm.create_model(
+            settings.name, pretrained=False, num_classes=1, drop_rate=settings.drop_rate, **options
+        )
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"timm cannot build model.name={settings.name}: {reason}") from None
+    classifier = _classifier_name(backbone, settings.name)
+    if weights is not None:
+        load_into(backbone, weights, classifier=classifier, architecture=settings.name)
+    about = weights.about if weights else {}
+    network = LivenessNet(
+        backbone,
+        architecture=settings.name,
+        input_size=settings.input_size,
+        mean=_three(about.get("mean"), card.mean),
+        std=_three(about.get("std"), card.std),
+        about=_origin(weights, settings, card),
+    )
+    _check_head(network)
+    # Crops come channels last, and so laid out convolutions are fastest on processors and tensor cores alike.
+    return network.to(memory_format=torch.channels_last)
+
+
+class _Card(NamedTuple):
+    """What timm knows of an architecture and its usual weights."""
+
+    repository: str
+    licence: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fixed_size: bool
+
+
+def _card(name: str) -> _Card:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        hint = did_you_mean(architecture, known)
+        raise SettingsError(f"model.name={name} is none of timm's {len(known)} architectures{hint}")
+    try:
+        card = timm.models.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = [found.partition(".")[2] for found in timm.list_pretrained(f"{architecture}.*")]
+        raise SettingsError(
+            f"model.name={name}: timm has no weights {tag!r} of {architecture}{did_you_mean(tag, known)}; "
+            f"known: {', '.join(known)}"
+        ) from None
+    return _Card(card.hf_hub_id or "", card.license or "", card.mean, card.std, bool(card.fixed_input_size))
+
+
+def _origin(weights: Weights | None, settings: ModelSettings, card: _Card) -> dict[str, str]:
+    if weights is None:
+        return {"weights": "none"}
+    if weights.about:  # one of ours goes on: it still stands on the weights that it started from
+        return {key: str(weights.about[key]) for key in ("weights", "sha256", "licence") if key in weights.about}
+    if settings.weights == "imagenet":
+        return {"weights": card.repository, "sha256": weights.sha256, "licence": card.licence}
+    return {"weights": Path(weights.source).name, "sha256": weights.sha256}
+
+
+def _three(found: object, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(float(value) for value in found) if isinstance(found, list) else otherwise
+
+
+def _classifier_name(backbone: nn.Module, name: str) -> str:
+    """The module that gives the logit, by its name in the backbone."""
+    classifier = backbone.get_classifier()  # type: ignore[operator]
+    for path, module in backbone.named_modules():
+        if module is classifier and isinstance(module, nn.Linear):
+            return str(path)
+    raise SettingsError(f"model.name={name} has no single linear classifier to give one logit; choose another")
+
+
+def _check_head(network: LivenessNet) -> None:
+    """Refuse the few timm models whose answer is not their classifier's on the embedding."""
+    image = torch.zeros(1, 3, network.input_size, network.input_size)
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logit, embedding = network.forward_images(image)
+            whole = network.backbone((image - network.mean) / network.std)  # type: ignore[operator]
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(
+            f"model.name={network.architecture} does not work at model.input_size={network.input_size}: {reason}"
+        ) from None
+    finally:
+        network.train(training)
+    same = whole.shape == (1, 1) and torch.allclose(logit, whole.flatten(), rtol=1e-3, atol=1e-4)
+    if embedding.shape != (1, network.embedding_size) or not same:
+        raise SettingsError(
+            f"model.name={network.architecture}: its logit does not come from one embedding; choose another"
+        )

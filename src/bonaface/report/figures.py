@@ -1,0 +1,301 @@
+"""What the scores look like: ROC, DET, histogram, errors along the threshold, and scores by species."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from numpy.typing import NDArray
+
+from bonaface.evaluation.curves import ErrorCurves, Histogram, RocCurve
+from bonaface.evaluation.distributions import normal_quantile
+from bonaface.evaluation.iso30107 import Measures
+from bonaface.evaluation.thresholds import OperatingPoint
+from bonaface.report.formatting import point_name, species_of
+from bonaface.report.style import CLASS_STYLE, SERIES, Drawing, Ink, draw, plain, tidy
+
+__all__ = ["det_figure", "error_figure", "histogram_figure", "roc_figure", "species_figure"]
+
+POINT_MARKS = ("o", "D", "s", "v")
+POINT_LINES = ("-", ":", "-.", "--")
+SYSTEM_LINES = ("-", "--", "-.", ":")
+MOST_SPECIES = 24
+_DET_TICKS = np.array([0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9])
+
+
+def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, Sequence[Measures]]) -> Drawing:
+    """Bona fide accepted over attacks accepted, one line a system, its operating points marked."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=Ink.RULE, linewidth=1, zorder=1)
+        for index, (title, curve) in enumerate(curves.items()):
+            colour = SERIES[index % len(SERIES)]
+            axes.plot(
+                curve.fpr,
+                curve.tpr,
+                color=colour,
+                linestyle=SYSTEM_LINES[index % 4],
+                label=plain(title),
+                clip_on=False,
+                zorder=2,
+            )
+            for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
+                far, frr = _scored_rates(measures)
+                _mark(axes, far, 1 - frr, mark, colour)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        _percent(axes, x=True, y=True)
+        tidy(axes, x="attacks accepted (FAR)", y="bona fide accepted")
+        _legend(figure, axes, marks=_marks(points))
+
+    return draw(
+        name,
+        paint,
+        title="ROC",
+        alt="ROC curve: share of bona fide presentations accepted over share of attacks accepted, for "
+        + _listed(curves),
+        caption="The nearer to the upper left corner, the better. Presentations without a score are left out.",
+    )
+
+
+def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, Sequence[Measures]]) -> Drawing:
+    """The detection error trade-off on normal-deviate axes: all attacks together, and the worst species."""
+    smallest = min(0.5 / max(curve.attacks, curve.bona_fide, 1) for curve in curves.values())
+    floor = float(np.clip(smallest, 5e-5, 0.02))
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        top, worst = 0.5, False
+        for index, (title, curve) in enumerate(curves.items()):
+            colour = SERIES[index % len(SERIES)]
+            axes.plot(
+                _deviate(curve.fpr, floor),
+                _deviate(curve.fnr, floor),
+                color=colour,
+                linestyle=SYSTEM_LINES[index % 4],
+                label=plain(title),
+            )
+            if not np.allclose(curve.apcer_max, curve.fpr, equal_nan=True):
+                axes.plot(
+                    _deviate(curve.apcer_max, floor),
+                    _deviate(curve.fnr, floor),
+                    color=colour,
+                    linestyle=SYSTEM_LINES[index % 4],
+                    linewidth=0.9,
+                )
+                worst = True
+            for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
+                far, frr = _scored_rates(measures)
+                x, y = _deviate(np.array([far, frr]), floor).tolist()
+                _mark(axes, x, y, mark, colour)
+                top = max([top, *(rate for rate in (far, frr) if np.isfinite(rate))])
+        ticks = _DET_TICKS[(floor <= _DET_TICKS) & (min(top * 1.2, 0.95) >= _DET_TICKS)]
+        limits = (normal_quantile(floor), normal_quantile(min(top * 1.2, 0.95)))
+        labels = [f"{100 * tick:g}" for tick in ticks]
+        axes.set(xlim=limits, ylim=limits)
+        axes.set_xticks(normal_quantile(ticks), labels)
+        axes.set_yticks(normal_quantile(ticks), labels)
+        tidy(axes, x="attacks accepted, %", y="bona fide refused, %")
+        if worst:
+            axes.plot([], [], color=Ink.MUTED, linewidth=0.9, label="thin: the worst species")
+        _legend(figure, axes, marks=_marks(points))
+
+    return draw(
+        name,
+        paint,
+        title="DET",
+        alt="Detection error trade-off: bona fide refused over attacks accepted, on normal-deviate axes, for "
+        + _listed(curves),
+        caption="The nearer to the lower left corner, the better. A line along an edge has no error there at all.",
+    )
+
+
+def histogram_figure(
+    name: str,
+    presentations: pd.DataFrame,
+    histogram: Histogram,
+    points: Sequence[OperatingPoint],
+    *,
+    title: str = "Scores",
+) -> Drawing:
+    """Where the scores of both classes lie, as shares of the class; on the logit scale, and as probabilities."""
+    scores = presentations.loc[presentations["score"].notna(), ["label", "score"]]
+    both = histogram.scale == "logit" and len(scores) > 0 and bool(scores["score"].between(0, 1).all())
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(2 if both else 1, 1, squeeze=False)[:, 0]
+        classes = {"bona_fide": histogram.bona_fide, "attack": histogram.attacks}
+        _bars(panels[0], histogram.edges, classes)
+        _threshold_lines(panels[0], points, histogram.scale)
+        panels[0].set_ylim(bottom=0)
+        _percent(panels[0], y=True)
+        tidy(panels[0], x=histogram.scale, y="share of class")
+        if both:
+            edges = np.linspace(0, 1, 51)
+            counts = {
+                label: np.histogram(scores.loc[scores["label"] == label, "score"], bins=edges)[0] for label in classes
+            }
+            _bars(panels[1], edges, counts)
+            _threshold_lines(panels[1], points, "score")
+            panels[1].set_yscale("log")
+            panels[1].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+            panels[1].minorticks_off()
+            tidy(panels[1], x="score (probability of bona fide)", y="share, log axis")
+        _legend(figure, panels[0])
+
+    return draw(
+        name,
+        paint,
+        title=title,
+        alt="Histogram of the scores of bona fide and attack presentations, with the thresholds marked",
+        caption="What lies right of a threshold is accepted."
+        + (" Probabilities pile up at both ends, so the upper panel has the logits." if both else ""),
+        size=(5.3, 4.6) if both else (5.3, 3.6),
+    )
+
+
+def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint]) -> Drawing:
+    """How the errors move with the threshold."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        several = len(curves.species) > 1
+        lines = [
+            (curves.far, "attacks accepted (FAR)", Ink.ATTACK, "--", 1.8),
+            (curves.apcer_max, "worst species (APCER)", Ink.ATTACK, "-.", 0.9),
+            (curves.frr, "bona fide refused (FRR)", Ink.BONA, "-", 1.8),
+            (curves.hter, "their mean (HTER)", Ink.MUTED, "-", 1.2),
+        ]
+        for rate, title, colour, dash, width in lines:
+            if np.isfinite(rate).any() and (several or rate is not curves.apcer_max):
+                axes.plot(curves.threshold, rate, color=colour, linestyle=dash, linewidth=width, label=title)
+        _threshold_lines(axes, points, curves.scale)
+        axes.set_ylim(0, 1)
+        finite = curves.threshold[np.isfinite(curves.threshold)]
+        if finite.size > 1 and finite[0] < finite[-1]:
+            axes.set_xlim(finite[0], finite[-1])
+        _percent(axes, y=True)
+        tidy(axes, x=f"threshold ({curves.scale})", y="error rate")
+        _legend(figure, axes)
+
+    return draw(
+        name,
+        paint,
+        title="Errors along the threshold",
+        alt="Error rates over the threshold: attacks accepted fall, bona fide refused rise; thresholds in use are marked",
+        caption="A steep crossing near the threshold means that a small shift of the scores costs much.",
+    )
+
+
+def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[OperatingPoint]) -> Drawing | None:
+    """The scores of bona fide and of each species, those nearest to acceptance on top; None where nothing was scored."""
+    column = "logit" if presentations["logit"].notna().any() else "score"
+    scored = presentations.loc[presentations[column].notna()]
+    if scored.empty:
+        return None
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    is_attack = scored["label"] == "attack"
+    species = species_of(scored)[is_attack]
+    attacks = scored.loc[is_attack, column].groupby(species).quantile(np.asarray(levels)).unstack()
+    attacks = attacks.iloc[np.argsort(-attacks[0.95].to_numpy(), kind="stable")] if len(attacks) else attacks
+    counts = species.value_counts()
+    rows = [
+        (f"{plain(name, longest=30)} ({counts[name]:,})", spread, "attack")
+        for name, spread in zip(attacks.index[:MOST_SPECIES], attacks.to_numpy()[:MOST_SPECIES], strict=True)
+    ]
+    bona = scored.loc[~is_attack, column]
+    if len(bona):
+        rows.insert(0, (f"bona fide ({len(bona):,})", bona.quantile(levels).to_numpy(), "bona_fide"))
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for row, (_, spread, label) in enumerate(rows):
+            colour, marker, _ = CLASS_STYLE[label]
+            axes.plot(spread[[0, 4]], [row, row], color=colour, linewidth=1, solid_capstyle="butt")
+            axes.plot(spread[[1, 3]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.75)
+            axes.plot(spread[2], row, marker=marker, color=Ink.INK, markersize=4.5, linestyle="")
+        _threshold_lines(axes, points, column)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        tidy(axes, x=column)
+        _legend(figure, axes)
+
+    left_out = len(attacks) - MOST_SPECIES
+    return draw(
+        name,
+        paint,
+        title="Scores by species",
+        alt="Median, middle half and middle 90 % of the scores of bona fide and of each attack species, thresholds marked",
+        caption="Mark: median; thick: middle half; thin: middle 90 %. In brackets: scored presentations."
+        + (f" The {left_out} species farthest from acceptance are not drawn." if left_out > 0 else ""),
+        size=(5.3, 1.5 + 0.28 * max(len(rows), 4)),
+    )
+
+
+def _scored_rates(measures: Measures) -> tuple[float, float]:
+    """FAR and FRR over scored presentations, which is what the curves are made of."""
+    accepted = sum(rate.errors for rate in measures.apcer.values())
+    attacks = sum(rate.total for rate in measures.apcer.values())
+    return (accepted / attacks if attacks else np.nan), measures.bpcer.value
+
+
+def _deviate(rates: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    return normal_quantile(np.clip(rates, floor, 1 - floor))
+
+
+def _mark(axes: Axes, x: float, y: float, mark: str, colour: str) -> None:
+    if np.isfinite(x) and np.isfinite(y):
+        axes.plot(x, y, mark, color=colour, markersize=7, markeredgecolor=Ink.INK, clip_on=False, zorder=5)
+
+
+def _marks(points: Mapping[str, Sequence[Measures]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for measured in points.values():
+        for mark, measures in zip(POINT_MARKS * 4, measured, strict=False):
+            found.setdefault(point_name(measures.point), mark)
+    return found
+
+
+def _bars(axes: Axes, edges: NDArray[np.float64], classes: Mapping[str, NDArray[np.int64]]) -> None:
+    for label, counts in classes.items():
+        total = int(counts.sum())
+        if total:
+            colour, _, dash = CLASS_STYLE[label]
+            shares = counts / total
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.22, linewidth=0)
+            title = f"{'bona fide' if label == 'bona_fide' else 'attack'} ({total:,})"
+            axes.stairs(shares, edges, color=colour, linestyle=dash, linewidth=1.4, label=title)
+    if edges.size > 1 and edges[0] < edges[-1]:
+        axes.set_xlim(edges[0], edges[-1])
+
+
+def _threshold_lines(axes: Axes, points: Sequence[OperatingPoint], scale: str) -> None:
+    for dash, point in zip(POINT_LINES * 4, points, strict=False):
+        value = point.logit_threshold if scale == "logit" else point.threshold
+        if value is not None and np.isfinite(value):
+            axes.axvline(value, color=Ink.INK, linewidth=1.1, linestyle=dash, label=plain(point_name(point)))
+
+
+def _percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
+        if wanted:
+            axis.set_major_formatter(PercentFormatter(1.0, symbol="%"))
+
+
+def _legend(figure: Figure, axes: Axes, *, marks: Mapping[str, str] | None = None) -> None:
+    for title, mark in (marks or {}).items():
+        axes.plot([], [], mark, color=Ink.MUTED, markeredgecolor=Ink.INK, label=plain(title))
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=2, handlelength=2.2, columnspacing=1.4, borderpad=0.1
+        )
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,270 @@
+"""The report: one self-contained HTML page, the same figures as JSON, and every drawing as a PNG."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from bonaface.errors import writing
+from bonaface.evaluation.compare import Difference
+from bonaface.evaluation.curves import ErrorCurves, Histogram, RocCurve, error_curves, histogram, roc
+from bonaface.evaluation.rates import json_safe
+from bonaface.evaluation.results import Evaluation, Measures
+from bonaface.report import formatting
+from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
+from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
+from bonaface.report.style import Drawing, slug
+from bonaface.report.tables import axis_end, group_rows, methods, no_answer, species_rows, whisker
+from bonaface.report.training_figures import embedding_figure, training_figure
+
+__all__ = ["ReportInput", "write_report"]
+
+POINTS = 600
+_OWN_FIGURE = re.compile(r"[a-z0-9_-]+\.png")
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report shows; what is absent has no section.
+
+    `evaluations` and `presentations` (one row a presentation) have the same keys: the ways in which presentations were
+    judged, such as `one image`. `validation` has some of these keys: the presentations that chose the thresholds.
+    `groups` maps a column to its values' measures. `facts` and `provenance` are printed as they are, above and below.
+    `notes` are what a reader must know before any figure. `differences` are those of the systems, where the ways are
+    systems.
+    """
+
+    title: str
+    evaluations: Mapping[str, Evaluation]
+    presentations: Mapping[str, pd.DataFrame]
+    notes: Sequence[str] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Measures]] = field(default_factory=dict)
+    history: pd.DataFrame | None = None
+    embedding: pd.DataFrame | None = None
+    gallery: Sequence[GalleryItem] = ()
+    recipe: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The curves of one way of judging."""
+
+    roc: RocCurve | None
+    errors: ErrorCurves
+    histogram: Histogram
+
+
+def write_report(data: ReportInput, folder: Path, *, faces: bool = True) -> Path:
+    """Write `report.html`, `report.json` and `figures/` into a folder, and give the page's path.
+
+    With `faces=False` no picture of a presentation is in any of them, nor is one from an earlier report left behind. The
+    same input gives the same bytes. Each file is written beside its place and moved, the page last. Raises OutputError.
+    """
+    lines = {
+        name: _Lines(roc(rows, points=POINTS), error_curves(rows, points=POINTS), histogram(rows))
+        for name, rows in data.presentations.items()
+        if rows["score"].notna().any()
+    }
+    drawings = _drawings(data, lines)
+    figures = {f"{drawing.name}.png": drawing.png for group in drawings.values() for drawing in group}
+    shown = [item for item in data.gallery if item.pictures()] if faces else []
+    for group in dict.fromkeys(item.group for item in shown):
+        figures[f"gallery_{slug(group)}.png"] = contact_sheet([item for item in shown if item.group == group])
+    content = {**_content(data, lines, faces=faces), "figures": sorted(f"figures/{name}" for name in figures)}
+    page = _render(data, drawings, faces=faces)
+    with writing(folder):
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        _forget(folder, keep=figures.keys())
+        for name, picture in figures.items():
+            _write(folder / "figures" / name, picture)
+        _write(
+            folder / "report.json", (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        )
+        _write(folder / "report.html", page.encode())
+    return folder / "report.html"
+
+
+def _forget(folder: Path, *, keep: Collection[str]) -> None:
+    """Remove the figures that an earlier report left and this one does not replace; nothing else."""
+    try:
+        listed = json.loads((folder / "report.json").read_text(encoding="utf-8"))["figures"]
+        names = [Path(str(name)).name for name in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        names = []
+    names += [path.name for path in (folder / "figures").glob("gallery_*.png")]
+    for name in names:
+        if _OWN_FIGURE.fullmatch(name) and name not in keep:
+            (folder / "figures" / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[Drawing]]:
+    """The figures of each section, in order."""
+    curves = {name: line.roc for name, line in lines.items() if line.roc is not None}
+    drawn: dict[str, list[Drawing]] = {"errors": [], "training": [], "maps": []}
+    if curves:
+        marked = {name: data.evaluations[name].at for name in curves}
+        drawn["errors"] = [roc_figure("roc", curves, marked), det_figure("det", curves, marked)]
+    for number, (name, line) in enumerate(lines.items(), start=1):
+        rows = data.presentations[name]
+        points = [measures.point for measures in data.evaluations[name].at]
+        stem = f"_{number}" if len(data.presentations) > 1 else ""
+        found = [histogram_figure(f"histogram{stem}", rows, line.histogram, points)]
+        species = species_figure(f"species{stem}", rows, points)
+        found += [species] if species is not None else []
+        found.append(error_figure(f"errors{stem}", line.errors, points))
+        validation = data.validation.get(name)
+        if validation is not None and validation["score"].notna().any():
+            found.append(
+                histogram_figure(
+                    f"validation{stem}", validation, histogram(validation), points[:1], title="Scores on validation"
+                )
+            )
+        drawn[f"scores/{name}"] = found
+    training = training_figure(data.history) if data.history is not None and len(data.history) else None
+    drawn["training"] = [training] if training else []
+    if data.embedding is not None and len(data.embedding):
+        wanted = [column for column in ("label", "species") if column in data.embedding]
+        columns = [column for column in wanted if column == "label" or data.embedding[column].nunique() > 2]
+        drawn["maps"] = [embedding_figure(data.embedding, column) for column in columns]
+    return drawn
+
+
+def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, faces: bool) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bonaface.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = resources.files("bonaface.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
+    environment.globals.update(
+        style=Markup(style),
+        percent=formatting.percent,
+        number=formatting.number,
+        interval=formatting.interval,
+        reason_of=formatting.reason_of,
+        capital=formatting.capital,
+        # Systems that are compared are called as their owners call them; kinds of judging are words of ours.
+        heading=str if data.differences else formatting.capital,
+        sentence=partial(formatting.sentence, names=tuple(data.evaluations) if data.differences else ()),
+        soft=formatting.soft,
+        point_name=formatting.point_name,
+        column_title=formatting.column_title,
+        difference=formatting.difference,
+        measure_name=formatting.measure_name,
+        chosen_words=formatting.chosen_words,
+        criterion_words=formatting.criterion_words,
+        status_name=lambda status: formatting.STATUS_NAMES.get(status, status),
+        species_rows=species_rows,
+        group_rows=group_rows,
+        no_answer=no_answer,
+        axis_end=axis_end,
+        whisker=whisker,
+        methods=methods,
+    )
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in data.gallery:
+        shown = [(caption, data_uri(picture)) for caption, picture in item.pictures()] if faces else []
+        groups.setdefault(item.group, []).append({"item": item, "pictures": shown})
+    gallery = [(*GALLERY_TITLES.get(name, (name, "")), items) for name, items in groups.items()]
+    has_maps = any(item.bona_fide is not None or item.attack is not None for item in data.gallery)
+    return environment.get_template("page.html.j2").render(
+        data=data, drawings=drawings, gallery=gallery, faces=faces, has_maps=has_maps
+    )
+
+
+def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> dict[str, Any]:
+    """Every figure of the page, and the lines behind its drawings, safe for JSON."""
+    return {
+        "title": data.title,
+        "faces": faces,
+        "facts": {str(name): str(value) for name, value in data.facts.items()},
+        "notes": [str(note) for note in data.notes],
+        "evaluations": {name: evaluation.to_dict() for name, evaluation in data.evaluations.items()},
+        "groups": {
+            column: {value: measures.to_dict() for value, measures in values.items()}
+            for column, values in data.groups.items()
+        },
+        "curves": {name: _line_content(line) for name, line in lines.items()},
+        "history": [] if data.history is None else _records(data.history),
+        "embedding": [] if data.embedding is None else _records(data.embedding),
+        "gallery": [
+            {
+                "presentation": item.presentation,
+                "group": item.group,
+                "label": item.label,
+                "species": item.species,
+                "score": None if item.score is None else json_safe(item.score),
+                "accepted": item.decision,
+                "right": item.right,
+                "status": item.status,
+            }
+            for item in data.gallery
+        ],
+        "recipe": data.recipe,
+        "differences": [difference.to_dict() for difference in data.differences],
+        "provenance": {str(name): str(value) for name, value in data.provenance.items()},
+    }
+
+
+def _line_content(line: _Lines) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "histogram": {
+            "scale": line.histogram.scale,
+            "edges": [json_safe(value) for value in line.histogram.edges],
+            "bona_fide": line.histogram.bona_fide.tolist(),
+            "attacks": line.histogram.attacks.tolist(),
+            "species": {name: counts.tolist() for name, counts in line.histogram.species.items()},
+        },
+        "errors": {
+            "scale": line.errors.scale,
+            **{
+                name: [json_safe(value) for value in getattr(line.errors, name)]
+                for name in ("threshold", "far", "frr", "hter", "apcer_max")
+            },
+        },
+    }
+    if line.roc is not None:
+        content["roc"] = {
+            "scale": line.roc.scale,
+            **{
+                name: [json_safe(value) for value in getattr(line.roc, name)]
+                for name in ("threshold", "fpr", "tpr", "apcer_max")
+            },
+        }
+    return content
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return rows

@@ -1,0 +1,131 @@
+"""Pictures of presentations: heat maps blended over crops, JPEGs inside the page, contact sheets beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from bonaface.report.style import Ink, plain
+
+__all__ = ["GALLERY_TITLES", "GalleryItem", "blend", "contact_sheet", "data_uri"]
+
+SIDE = 224
+GAP = 8
+QUALITY = 82
+
+GALLERY_TITLES = {
+    "wrong": ("Most wrong", "Decided wrongly, and farthest from the threshold: the first to look at."),
+    "certain_bona_fide": ("Most certain: bona fide", "Bona fide presentations with the highest scores."),
+    "certain_attack": ("Most certain: attacks", "Attacks with the lowest scores."),
+    "failed": ("No answer", "Presentations without a score."),
+}
+"""Heading and one sentence of each group of the gallery; a group of another name stands under that name."""
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One presentation that is shown: its crop, and where the network looked for either outcome.
+
+    Pictures are `(h, w, 3)` uint8 RGB. A heat map is `(h, w)` float between 0 and 1, which is blended over the crop here,
+    or a picture that is shown as it is. `accepted` is the decision; by default that of `score >= threshold`.
+    """
+
+    presentation: str
+    label: str
+    group: str
+    crop: NDArray[np.uint8] | None = field(default=None, repr=False)
+    bona_fide: NDArray[np.generic] | None = field(default=None, repr=False)
+    attack: NDArray[np.generic] | None = field(default=None, repr=False)
+    species: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    accepted: bool | None = None
+    status: str = "ok"
+    note: str = ""
+
+    @property
+    def decision(self) -> bool | None:
+        """Whether it was accepted; None where there is no score to decide by."""
+        if self.accepted is not None:
+            return self.accepted
+        if self.score is None or self.threshold is None:
+            return None
+        return self.score >= self.threshold
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the decision was right; None without one."""
+        return None if self.decision is None else self.decision == (self.label == "bona_fide")
+
+    def pictures(self) -> list[tuple[str, NDArray[np.uint8]]]:
+        """What there is to see, each with its caption."""
+        found = [("the crop", self.crop)] if self.crop is not None else []
+        for caption, heat in (("speaks for bona fide", self.bona_fide), ("speaks for attack", self.attack)):
+            if heat is not None:
+                found.append((caption, _shown(self.crop, heat)))
+        return found
+
+
+def blend(crop: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = 0.7) -> NDArray[np.uint8]:
+    """A heat map of values between 0 and 1 over a crop: the hotter, the less of the crop shows through.
+
+    The colour map rises in lightness alone, so it reads without colour too. The map may be smaller than the crop.
+    """
+    height, width = crop.shape[:2]
+    values = np.clip(np.nan_to_num(np.asarray(heat, dtype=np.float32)), 0, 1)
+    if values.shape != (height, width):
+        grown = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
+        values = np.clip(np.asarray(grown), 0, 1)
+    colours = mpl.colormaps["inferno"](0.15 + 0.85 * values)[..., :3]
+    alpha = strength * values[..., None]
+    grey = crop.astype(np.float32) / 255
+    return np.asarray(np.rint(255 * ((1 - alpha) * grey + alpha * colours)), dtype=np.uint8)
+
+
+def data_uri(picture: NDArray[np.uint8], *, side: int = SIDE) -> str:
+    """A picture as a JPEG that lies in the page itself, its longer side at most `side` pixels."""
+    image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def contact_sheet(items: Sequence[GalleryItem]) -> bytes:
+    """All pictures of a group on one PNG, a row of at most three for each presentation, two presentations abreast."""
+    shown = [item for item in items if item.pictures()]
+    width, height = 3 * SIDE + 2 * GAP, SIDE + 58
+    rows = max(-(-len(shown) // 2), 1)
+    sheet = Image.new("RGB", (2 * width + 4 * GAP, rows * (height + GAP) + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13)
+    for index, item in enumerate(shown):
+        left, top = GAP + (index % 2) * (width + 2 * GAP), GAP + (index // 2) * (height + GAP)
+        for column, (caption, picture) in enumerate(item.pictures()):
+            image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+            x = left + column * (SIDE + GAP)
+            pen.text((x, top), caption, fill=Ink.MUTED, font=font)
+            sheet.paste(ImageOps.contain(image, (SIDE, SIDE), Image.Resampling.LANCZOS), (x, top + 18))
+        score = "no score" if item.score is None else f"score {item.score:.4f}"
+        verdict = {True: "", False: ", decided wrongly", None: ""}[item.right]
+        kind = plain(item.species or item.label.replace("_", " "), longest=36)
+        name = plain(item.presentation, longest=70)
+        pen.text((left, top + SIDE + 21), f"{kind}, {score}{verdict}\n{name}", fill=Ink.INK, font=font, spacing=2)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _shown(crop: NDArray[np.uint8] | None, heat: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if heat.ndim == 3:
+        return np.asarray(heat, dtype=np.uint8)
+    values = np.asarray(heat, dtype=np.float32)
+    return blend(crop if crop is not None else np.full((*values.shape, 3), 128, np.uint8), values)

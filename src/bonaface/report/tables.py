@@ -1,0 +1,134 @@
+"""The rows of the report's tables, and the small interval drawing that stands in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from bonaface.evaluation.rates import Figure, Rate
+from bonaface.evaluation.results import Evaluation, Measures
+from bonaface.report.formatting import interval, percent
+
+__all__ = ["NoAnswer", "axis_end", "group_rows", "methods", "no_answer", "species_rows", "whisker"]
+
+MOST_ROWS = 60
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
+_METHODS = {
+    "person bootstrap": "a bootstrap over persons with a small-sample correction",
+    "jeffreys": "Jeffreys bounds, where they are part of a mean of two rates (HTER, ACER)",
+    "clopper-pearson": "exact bounds (Clopper-Pearson) where each person has one presentation",
+    "clopper-pearson over persons": "exact bounds for the number of persons where no error was seen",
+}
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """What one class loses by presentations without a score, and its error under both ways of counting them."""
+
+    title: str
+    total: int
+    failed: int
+    rate: Rate
+    error: str
+    reject: Rate
+    exclude: Rate
+
+
+def species_rows(measures: Measures) -> tuple[list[tuple[str, Rate, Rate]], int]:
+    """Species with APCER and APNRR, the worst first, and how many more there are than a page shows."""
+    ordered = sorted(
+        measures.apcer,
+        key=lambda name: (-_sortable(measures.apcer[name].value), -_sortable(measures.apcer[name].high), name),
+    )
+    rows = [(name, measures.apcer[name], measures.apnrr[name]) for name in ordered[:MOST_ROWS]]
+    return rows, max(len(ordered) - MOST_ROWS, 0)
+
+
+def group_rows(groups: Mapping[str, Measures]) -> tuple[list[tuple[str, Measures]], int]:
+    """Groups by name, 2 before 10, or, of very many, those with the highest HTER; and how many more there are."""
+    rows = sorted(groups.items(), key=lambda row: _natural(row[0]))
+    if len(rows) > MOST_ROWS:
+        rows = sorted(rows, key=lambda row: -_sortable(row[1].hter.value))[:MOST_ROWS]
+    return rows, max(len(groups) - MOST_ROWS, 0)
+
+
+def no_answer(measures: Measures) -> list[NoAnswer]:
+    """For each class that is there: presentations without a score, and the error with them refused and left out."""
+    counts = measures.counts
+    accepted = sum(rate.errors for rate in measures.apcer.values())
+    judged = sum(rate.total for rate in measures.apcer.values())
+    refused = measures.bpcer
+    rows = []
+    if counts.bona_fide:
+        reject = Rate(refused.errors + counts.failed_bona_fide, counts.bona_fide, 0)
+        rows.append(
+            NoAnswer(
+                "bona fide", counts.bona_fide, counts.failed_bona_fide, measures.bpnrr, "refused (FRR)", reject, refused
+            )
+        )
+    if counts.attacks:
+        rate = Rate(counts.failed_attacks, counts.attacks, 0)
+        reject = Rate(accepted, counts.attacks, 0)
+        exclude = Rate(accepted, judged, 0, reason="no attack has a score")
+        rows.append(NoAnswer("attacks", counts.attacks, counts.failed_attacks, rate, "accepted (FAR)", reject, exclude))
+    return rows
+
+
+def axis_end(rates: Iterable[Rate]) -> float:
+    """A round share that holds every upper bound, for whiskers to be drawn on.
+
+    >>> axis_end([Rate(1, 40, 9, 0.001, 0.13), Rate(0, 0, 0)])
+    0.2
+    """
+    highest = max((_sortable(max(rate.value, rate.high)) for rate in rates), default=0.0)
+    return next((end for end in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if highest <= end), 1.0)
+
+
+def whisker(rate: Rate, end: float, *, bona_fide: bool = False) -> Markup:
+    """A rate and its interval as a small drawing from 0 to `end`: a circle for bona fide, a triangle for attacks."""
+    if not rate.defined:
+        return Markup("")
+    at = 100 * min(rate.value / end, 1)
+    bounds = interval(rate)
+    line = ""
+    if bounds:
+        low, high = (100 * min(bound / end, 1) for bound in (rate.low, rate.high))
+        line = (
+            f'<line class="reach" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
+            f'<line class="reach" x1="{low:.2f}%" x2="{low:.2f}%" y1="30%" y2="70%"/>'
+            f'<line class="reach" x1="{high:.2f}%" x2="{high:.2f}%" y1="30%" y2="70%"/>'
+        )
+    mark = '<circle r="4.2"/>' if bona_fide else '<path d="M0 -5 4.8 4 -4.8 4z"/>'
+    label = f"{percent(rate.value)}" + (f", 95 % interval {bounds} %" if bounds else "")
+    return Markup(
+        f'<svg class="whisker {"bona" if bona_fide else "attack"}" role="img" aria-label="{label}">'
+        f'<line class="axis" x1="0" x2="100%" y1="50%" y2="50%"/>{line}'
+        f'<svg x="{at:.2f}%" y="50%" overflow="visible">{mark}</svg></svg>'
+    )
+
+
+def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """The ways in which the intervals of these evaluations were computed, each once."""
+    found: dict[str, None] = {}
+    for evaluation in evaluations.values():
+        measured: list[Rate | Figure] = [evaluation.ranking.auc]
+        for at in evaluation.at:
+            measured += [at.far, at.frr, at.accuracy, at.bpcer, at.hter, at.acer_max, *at.apcer.values()]
+        for measure in measured:
+            for method in measure.method.split(" + "):
+                if method:
+                    found.setdefault(_METHODS.get(method, method))
+    return list(found)
+
+
+def _natural(name: str) -> list[str | int]:
+    """A name in its parts, with the numbers in it as numbers."""
+    return [int(part) if number % 2 else part for number, part in enumerate(_DIGITS.split(name))]
+
+
+def _sortable(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

@@ -1,0 +1,172 @@
+"""What training did, epoch by epoch, and how the network's embedding lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
+
+from bonaface.report.style import SERIES, Drawing, Ink, draw, plain, slug, tidy
+
+__all__ = ["embedding_figure", "training_figure"]
+
+MOST_COLOURS = 10
+MOST_MARKED_EPOCHS = 40
+MOST_VECTOR_POINTS = 1200
+_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "h")
+_LOSSES = {
+    "train_loss": ("training", Ink.MUTED, "--", "s"),
+    "val_loss": ("validation", Ink.BONA, "-", "o"),
+}
+
+
+def training_figure(history: pd.DataFrame) -> Drawing | None:
+    """Loss, validation error and learning rate over the epochs; None where the history has none of them.
+
+    `history` has a row an epoch: `epoch` and any of `train_loss`, `val_loss`, `val_hter` (a share), `lr`.
+    """
+    panels = [
+        kind
+        for kind, columns in {"loss": [*_LOSSES], "hter": ["val_hter"], "lr": ["lr"]}.items()
+        if any(column in history and history[column].notna().any() for column in columns)
+    ]
+    if not panels or "epoch" not in history:
+        return None
+    best = _best_epoch(history)
+    simulated = ", simulated attacks included" if "val_simulated_far" in history else ""
+
+    def line(axes: Axes, column: str, *, marker: str, **style: Any) -> None:
+        known = history.loc[history[column].notna(), ["epoch", column]].to_numpy(dtype=np.float64)
+        marker = marker if len(known) <= MOST_MARKED_EPOCHS else ""
+        axes.plot(known[:, 0], known[:, 1], marker=marker, markersize=3.5, **style)
+
+    def paint(figure: Figure) -> None:
+        rows = figure.subplots(
+            len(panels), 1, sharex=True, squeeze=False, height_ratios=[2 if p == "loss" else 1 for p in panels]
+        )[:, 0]
+        for axes, kind in zip(rows, panels, strict=True):
+            if kind == "loss":
+                for column, (title, colour, dash, marker) in _LOSSES.items():
+                    if column in history and history[column].notna().any():
+                        more = simulated if column == "val_loss" else ""
+                        line(axes, column, color=colour, linestyle=dash, marker=marker, label=title + more)
+                axes.set_ylim(bottom=0)
+                tidy(axes, y="loss, nats")
+            elif kind == "hter":
+                line(axes, "val_hter", color=Ink.BONA, marker="o")
+                axes.set_ylim(bottom=0)
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+                tidy(axes, y="validation HTER")
+            else:
+                line(axes, "lr", color=Ink.MUTED, marker="", drawstyle="steps-mid")
+                axes.set_yscale("log")
+                # The log scale's own labels are formulas, and text on our drawings is never taken for one.
+                axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=True))
+                axes.yaxis.set_minor_formatter(LogFormatter())
+                tidy(axes, y="learning rate")
+            if best is not None:
+                axes.axvline(
+                    best, color=Ink.INK, linewidth=1, linestyle=":", label=f"lowest validation loss ({best:g})"
+                )
+        rows[-1].set_xlabel("epoch")
+        rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        handles, labels = rows[0].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.1)
+
+    return draw(
+        "training",
+        paint,
+        title="Training",
+        alt=f"Training over {len(history)} epochs: " + ", ".join(panels),
+        caption="Validation loss that rises while training loss falls means overfitting.",
+        size=(5.3, 1.4 + 1.2 * len(panels)),
+    )
+
+
+def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
+    """t-SNE coordinates coloured by a column; classes by blue circles and orange triangles, others by colour and shape.
+
+    `frame` has `x`, `y` and the column. Beyond ten values the rarest are drawn together.
+    """
+    values = frame[by].astype("str").where(frame[by].notna(), "")
+    if by == "species" and "label" in frame:
+        values = values.where(frame["label"] != "bona_fide", "bona_fide")
+    styles = _styles(values, by)
+    pixels = len(frame) > MOST_VECTOR_POINTS
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        size = float(np.clip(9000 / max(len(frame), 1), 3, 24))
+        for value, (title, colour, marker) in styles.items():
+            chosen = (
+                values == value if value is not None else ~values.isin([name for name in styles if name is not None])
+            )
+            axes.scatter(
+                frame.loc[chosen, "x"],
+                frame.loc[chosen, "y"],
+                s=size,
+                c=colour,
+                marker=marker,
+                linewidths=0,
+                alpha=0.75,
+                rasterized=pixels,
+                label=plain(f"{title} ({int(chosen.sum()):,})", longest=40),
+            )
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(False)
+        axes.set_aspect("equal", adjustable="datalim")
+        for spine in axes.spines.values():
+            spine.set_visible(True)
+            spine.set_color(Ink.RULE)
+        legend = figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2, borderpad=0.1)
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set(sizes=[28], alpha=1, rasterized=False)
+
+    return draw(
+        f"tsne_{slug(by)}",
+        paint,
+        title=f"Embedding by {'class' if by == 'label' else plain(by)}",
+        alt=f"t-SNE of {len(frame):,} embeddings, coloured by {'class' if by == 'label' else by}",
+        caption="t-SNE keeps neighbours together; distances between groups, and their sizes, mean nothing.",
+        size=(5.3, 4.6),
+    )
+
+
+def _best_epoch(history: pd.DataFrame) -> float | None:
+    if "val_loss" not in history or not history["val_loss"].notna().any():
+        return None
+    best = int(np.nanargmin(history["val_loss"].to_numpy(dtype=float)))
+    return float(history["epoch"].to_numpy(dtype=float)[best])
+
+
+def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, str, str]]:
+    """Title, colour and marker of each value; the key None stands for all the rest."""
+    counts = values.value_counts()
+    ordered = sorted(counts.index, key=lambda value: (-int(counts[value]), value))
+    if by == "label":
+        ordered = sorted(counts.index, reverse=True)
+    styles: dict[str | None, tuple[str, str, str]] = {}
+    kept = ordered if len(ordered) <= MOST_COLOURS else ordered[: MOST_COLOURS - 1]
+    palette = list(SERIES[1:]) if by == "species" else list(SERIES)
+    others = iter(
+        zip([*palette, *SERIES], [*_MARKERS[1:], *_MARKERS] if by == "species" else _MARKERS * 2, strict=False)
+    )
+    for value in kept:
+        if by in {"label", "species"} and value == "bona_fide":
+            styles[value] = ("bona fide", SERIES[0], "o")
+        elif by == "label" and value == "attack":
+            styles[value] = ("attack", SERIES[1], "^")
+        else:
+            colour, marker = next(others)
+            styles[value] = (value or "(empty)", colour, marker)
+    if len(kept) < len(ordered):
+        styles[None] = (f"{len(ordered) - len(kept)} others", SERIES[-1], ".")
+    return styles

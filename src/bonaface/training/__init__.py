@@ -1,0 +1,1 @@
+"""Train a network: loader, augmentation, loop and checkpoints."""

@@ -1,0 +1,278 @@
+"""From the crop store to batches on their way to the network.
+
+What a sample is follows from (seed, epoch, place in the epoch) alone, so that neither the number of worker
+processes, nor that of devices, nor an interruption changes what the network sees.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from bonaface.config import Recipe
+from bonaface.data.attack_simulation.attacks import simulate
+from bonaface.data.crop_store import load_crop
+from bonaface.data.cropping import crop_face
+from bonaface.data.manifest import Manifest
+from bonaface.errors import MediaError, SettingsError
+from bonaface.training.augment import Picture, TrainingCrop
+from bonaface.types import Box, Label, Status
+
+__all__ = [
+    "Batch",
+    "EpochSampler",
+    "Key",
+    "StoredFrames",
+    "TrainingSet",
+    "ValidationSet",
+    "frames_for_training",
+    "frames_for_validation",
+    "positive_weight",
+    "training_loader",
+    "validation_loader",
+]
+
+_SHUFFLE, _SAMPLE, _VALIDATION = 0, 1, 3
+"""Streams of random numbers that must not be the same; training has the one between."""
+
+
+class Batch(NamedTuple):
+    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), which samples they are."""
+
+    crops: Tensor
+    labels: Tensor
+    samples: Tensor
+
+
+class Key(NamedTuple):
+    """What is asked of a training set: the sample in this place of this epoch."""
+
+    epoch: int
+    place: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """The usable stored frames of presentations; presentation i has frames `start[i]:start[i + 1]`.
+
+    `labels` are True for bona fide. `left_out` names the presentations without a frame. All is plain arrays,
+    which worker processes share without copying.
+    """
+
+    names: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    start: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    left_out: tuple[str, ...]
+    _files: NDArray[np.uint8]
+    _file_ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, frame: int) -> tuple[Picture, Box]:
+        """A stored square and the face's box in it. Raises MediaError where the file is gone or damaged."""
+        begin = int(self._file_ends[frame - 1]) if frame else 0
+        file = self._files[begin : int(self._file_ends[frame])].tobytes().decode()
+        try:
+            return load_crop(file), Box(*self.boxes[frame])
+        except OSError as error:
+            raise MediaError(
+                f"{file} of the crop store cannot be read ({error.strerror or error}); crop again"
+            ) from None
+
+
+def frames_for_training(manifest: Manifest, crops: pd.DataFrame, *, first: bool = False) -> StoredFrames:
+    """All usable frames of each presentation, or its first usable one; `crops` is the crop store's table."""
+    usable = _usable(crops)
+    return _stored_frames(manifest, usable.drop_duplicates("path") if first else usable)
+
+
+def frames_for_validation(manifest: Manifest, crops: pd.DataFrame) -> StoredFrames:
+    """Frame 0 of each presentation; one without a usable frame 0 is left out, never stood in for."""
+    usable = _usable(crops)
+    return _stored_frames(manifest, usable[usable["frame"] == 0])
+
+
+class TrainingSet(Dataset[Batch]):
+    """One augmented crop a presentation and epoch, of a stored frame drawn at random."""
+
+    def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
+        self.frames = frames
+        self._seed = recipe.seed
+        self._crop = TrainingCrop(recipe.augment, recipe.model.crop_scale, recipe.model.input_size)
+
+    def __getitem__(self, key: Key) -> Batch:
+        frames = self.frames
+        rng = np.random.default_rng((_SAMPLE, self._seed, key.epoch, key.place))
+        chosen = int(rng.integers(frames.start[key.sample], frames.start[key.sample + 1]))
+        square, box = frames.load(chosen)
+        label = Label.BONA_FIDE if frames.labels[key.sample] else Label.ATTACK
+        picture, label = self._crop(square, box, label=label, rng=rng)
+        return _sample(picture, label is Label.BONA_FIDE, key.sample)
+
+
+class ValidationSet(Dataset[Batch]):
+    """The crop that scoring sees, of each presentation's only frame; then attacks simulated on the bona fide ones.
+
+    `training.validate_simulated` of them each, the same in every epoch, so that losses compare.
+    """
+
+    def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
+        self.frames = frames
+        self._settings = recipe.model
+        self._seed = recipe.seed
+        self._simulated = np.repeat(np.flatnonzero(frames.labels), recipe.training.validate_simulated)
+
+    def __len__(self) -> int:
+        return len(self.frames) + len(self._simulated)
+
+    def __getitem__(self, index: int) -> Batch:
+        beyond = index - len(self.frames)
+        frame = index if beyond < 0 else int(self._simulated[beyond])
+        square, box = self.frames.load(frame)
+        crop = crop_face(square, box, scale=self._settings.crop_scale, size=self._settings.input_size)
+        if beyond < 0:
+            return _sample(crop, bool(self.frames.labels[frame]), index)
+        rng = np.random.default_rng((_VALIDATION, self._seed, beyond))
+        return _sample(simulate(crop, rng)[0], False, index)
+
+
+class EpochSampler(Sampler[Key]):
+    """The order of an epoch: each presentation once, or drawn so that both classes come as often.
+
+    Set `epoch` before each. Of several devices, each takes every `world`-th place; places beyond the last are
+    filled from the beginning. A last batch of one sample, which BatchNorm cannot take, is left out.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[np.bool_],
+        *,
+        seed: int,
+        batch_size: int,
+        balanced: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.epoch = 0
+        self._labels = labels
+        self._seed = seed
+        self._balanced = balanced
+        self._rank, self._world = rank, world
+        share = -(-len(labels) // world)
+        self._share = share - (share % batch_size == 1 and share > 1)
+
+    def __len__(self) -> int:
+        return self._share
+
+    def __iter__(self) -> Iterator[Key]:
+        epoch = self.epoch
+        order = self._order(np.random.default_rng((_SHUFFLE, self._seed, epoch)))
+        for place in range(self._rank, self._share * self._world, self._world):
+            yield Key(epoch, place, int(order[place % len(order)]))
+
+    def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        count = len(self._labels)
+        if not self._balanced:
+            return rng.permutation(count)
+        wanted = np.zeros(count, dtype=bool)
+        wanted[: count // 2 + int(rng.integers(2)) * (count % 2)] = True
+        order = np.empty(count, dtype=np.int64)
+        rng.shuffle(wanted)
+        for label in (True, False):
+            order[wanted == label] = _repeated(np.flatnonzero(self._labels == label), int((wanted == label).sum()), rng)
+        return order
+
+
+def training_loader(
+    dataset: TrainingSet, sampler: EpochSampler, *, batch_size: int, workers: int, pin: bool
+) -> DataLoader[Batch]:
+    """Batches in the sampler's order; the workers live as long as the loader."""
+    return _loader(dataset, sampler, batch_size=batch_size, workers=workers, pin=pin)
+
+
+def validation_loader(
+    dataset: ValidationSet, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world: int = 1
+) -> DataLoader[Batch]:
+    """Batches in order; of several devices each takes as many samples, so some come twice."""
+    count = len(dataset)
+    places = [place % count for place in range(rank, -(-count // world) * world, world)]
+    return _loader(dataset, places, batch_size=batch_size, workers=workers, pin=pin)
+
+
+def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: float) -> float:
+    """What a bona fide sample must weigh for both classes to weigh the same in the loss.
+
+    Counts what is expected once a share `simulate` of the bona fide samples has become attacks; `balanced`
+    says that the sampler draws both classes as often.
+    """
+    bona_fide = 0.5 if balanced else float(labels.mean())
+    left = bona_fide * (1 - simulate)
+    if not left:
+        raise SettingsError("augment.simulate=1 leaves no bona fide sample to balance; set it below 1, or balance=none")
+    return (1 - left) / left
+
+
+def _usable(crops: pd.DataFrame) -> pd.DataFrame:
+    usable = crops[(crops["status"] == Status.OK.value) & (crops["file"] != "")]
+    return usable.sort_values("frame", kind="stable")
+
+
+def _stored_frames(manifest: Manifest, usable: pd.DataFrame) -> StoredFrames:
+    table = manifest.table
+    row_of = pd.Series(np.arange(len(table)), index=table["path"])
+    rows = row_of.reindex(usable["path"]).to_numpy(dtype=np.float64)
+    known = ~np.isnan(rows)
+    order = np.argsort(rows[known], kind="stable")
+    mine, rows = usable[known].iloc[order], rows[known][order].astype(np.int64)
+    present, counts = np.unique(rows, return_counts=True)
+    files = [str(file).encode() for file in mine["file"]]
+    return StoredFrames(
+        names=tuple(table["path"].iloc[present]),
+        labels=(table["label"].iloc[present] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
+        start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=mine[["x", "y", "w", "h"]].to_numpy(dtype=np.float64),
+        left_out=tuple(table["path"].drop(table.index[present])),
+        _files=np.frombuffer(b"".join(files), dtype=np.uint8),
+        _file_ends=np.cumsum([len(file) for file in files], dtype=np.int64),
+    )
+
+
+def _repeated(choices: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the choices in random order, each as often as any other, give or take one."""
+    rounds = [rng.permutation(choices) for _ in range(-(-count // len(choices)))]
+    return np.concatenate([*rounds, choices[:0]])[:count]
+
+
+def _sample(picture: Picture, bona_fide: bool, index: int) -> Batch:
+    return Batch(torch.from_numpy(picture), torch.tensor(float(bona_fide)), torch.tensor(index))
+
+
+def _loader(
+    dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
+) -> DataLoader[Batch]:
+    options: dict[str, Any] = {}
+    if workers:
+        start: Callable[[int], None] = _start_worker
+        options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": start}
+    return DataLoader(dataset, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pin, **options)
+
+
+def _start_worker(_: int) -> None:
+    """One thread each, as the workers share the cores; and Ctrl-C is for the process that they work for."""
+    torch.set_num_threads(1)
+    if cv2.getNumThreads() > 1:
+        cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

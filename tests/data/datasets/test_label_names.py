@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import pytest
+
+from bonaface.data.datasets.label_names import IGNORE, Kind, Words, kind_of_word, split_of_word
+from bonaface.errors import SettingsError
+from bonaface.types import Label
+
+BONA_FIDE = Kind(Label.BONA_FIDE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "live",
+        "Live",
+        "LIVE",
+        "real",
+        "genuine",
+        "bona_fide",
+        "bona-fide",
+        "bonafide",
+        "client",
+        "clients",
+        "ClientRaw",
+        "real_part",
+        "real_faces",
+        "live_videos",
+        "genuine_access",
+        "authentic",
+    ],
+)
+def test_names_of_bona_fide(name: str) -> None:
+    assert kind_of_word(name) == BONA_FIDE
+
+
+@pytest.mark.parametrize(
+    ("name", "species", "category"),
+    [
+        ("print", "print", "print"),
+        ("Print_A4", "print_a4", "print"),
+        ("photo", "photo", "print"),
+        ("photos", "photos", "print"),
+        ("poster", "poster", "print"),
+        ("paper", "paper", "print"),
+        ("warped_photo", "warped_photo", "print"),
+        ("replay", "replay", "replay"),
+        ("replay_ipad", "replay_ipad", "replay"),
+        ("ReplayIpad", "replay_ipad", "replay"),
+        ("video", "video", "replay"),
+        ("screen", "screen", "replay"),
+        ("display", "display", "replay"),
+        ("mask", "mask", "mask_3d"),
+        ("masks", "masks", "mask_3d"),
+        ("3d_mask", "3d_mask", "mask_3d"),
+        ("mask_3d", "mask_3d", "mask_3d"),
+        ("paper_mask", "paper_mask", "paper_mask"),
+        ("attack_print", "print", "print"),
+        ("spoof-replay-ipad", "replay_ipad", "replay"),
+        ("fake_makeup", "makeup", "other"),
+        ("spoof", "unspecified", "other"),
+        ("Fake", "unspecified", "other"),
+        ("attack", "unspecified", "other"),
+        ("attacks", "unspecified", "other"),
+        ("imposter", "unspecified", "other"),
+        ("impostor", "unspecified", "other"),
+        ("ImposterRaw", "unspecified", "other"),
+        ("fake_part", "unspecified", "other"),
+        ("presentation_attack", "unspecified", "other"),
+    ],
+)
+def test_names_of_attacks(name: str, species: str, category: str) -> None:
+    assert kind_of_word(name) == Kind(Label.ATTACK, species, category)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "p01",
+        "0001",
+        "holiday",
+        "liveness",
+        "realistic",
+        "live_0001",
+        "real_world",
+        "printer",
+        "session1",
+        "rgb",
+        "data",
+    ],
+)
+def test_names_that_say_nothing(name: str) -> None:
+    assert kind_of_word(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train", "train"),
+        ("Training", "train"),
+        ("TRAIN", "train"),
+        ("train_set", "train"),
+        ("val", "val"),
+        ("valid", "val"),
+        ("validation", "val"),
+        ("dev", "val"),
+        ("devel", "val"),
+        ("development", "val"),
+        ("test", "test"),
+        ("testing", "test"),
+        ("eval", "test"),
+        ("trainer", None),
+        ("test2", None),
+        ("", None),
+    ],
+)
+def test_names_of_splits(name: str, split: str | None) -> None:
+    assert split_of_word(name) == split
+
+
+@pytest.mark.parametrize(
+    ("meaning", "expected"),
+    [
+        ("bona_fide", BONA_FIDE),
+        ("live", BONA_FIDE),
+        ("attack", Kind(Label.ATTACK, "unspecified", "other")),
+        ("replay", Kind(Label.ATTACK, "replay", "replay")),
+        ("makeup_heavy", Kind(Label.ATTACK, "makeup_heavy", "other")),
+        ("Tablet Screen", Kind(Label.ATTACK, "tablet_screen", "replay")),
+        ("ignore", IGNORE),
+        ("nothing", None),
+    ],
+)
+def test_a_mapping_comes_before_the_words(meaning: str, expected: Kind | str | None) -> None:
+    words = Words({"Print": meaning})
+    assert words.kind("print") == expected
+    assert words.kind("live") == BONA_FIDE
+    words.refuse_unused([])
+
+
+def test_a_mapping_that_fits_nothing_is_refused() -> None:
+    words = Words({"selfis": "bona_fide"})
+    words.kind("selfies")
+    with pytest.raises(SettingsError, match=r"names 'selfis', which is not there \(did you mean 'selfies'\?\)"):
+        words.refuse_unused(["selfies"])
+
+
+def test_a_mapping_without_a_meaning_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no meaning"):
+        Words({"a": " "}).kind("a")

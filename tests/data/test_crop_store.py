@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bonaface.config import CropSettings
+from bonaface.data import crop_store as module
+from bonaface.data.crop_store import fill_store, load_crop
+from bonaface.data.cropping import resize_frame
+from bonaface.data.frames import open_frames
+from bonaface.data.manifest import make_manifest
+from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.synthetic.head import Person
+from bonaface.data.synthetic.take import Take, bona_fide_frames
+from bonaface.errors import OutputError
+
+SETTINGS = CropSettings(detector="haar", frames=2)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path):
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    write_video(footage / "face.mp4", bona_fide_frames(Take(Person.random(1), 5), 4, 10), fps=10)
+    write_video(footage / "wall.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 3, fps=10)
+    (footage / "broken.mp4").write_bytes(b"broken")
+    table = pd.DataFrame({"path": ["face.mp4", "wall.mp4", "broken.mp4", "absent.mp4"], "label": "bona_fide"})
+    return make_manifest(table, footage)
+
+
+def test_every_presentation_is_there_and_the_reason_with_it(manifest, tmp_path: Path):
+    store = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    table = store.table
+    assert table["path"].drop_duplicates().tolist() == manifest.table["path"].tolist()
+    assert table.groupby("path")["status"].first().to_dict() == {
+        "face.mp4": "ok",
+        "wall.mp4": "no_face",
+        "broken.mp4": "unreadable",
+        "absent.mp4": "unreadable",
+    }
+    assert table[table["path"] == "face.mp4"]["frame"].tolist() == [0, 2]
+    assert store.unusable["path"].tolist() == ["wall.mp4", "broken.mp4", "absent.mp4"]
+    assert all(store.unusable["reason"].iloc[1:])
+
+
+def test_the_box_lies_in_the_stored_square(manifest, tmp_path: Path):
+    table = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1).table
+    row = table.iloc[0]
+    side = load_crop(row["file"]).shape[0]
+    assert side <= SETTINGS.side
+    assert 0 <= row["x"] < row["x"] + row["w"] <= side + 1
+    assert 0 <= row["y"] < row["y"] + row["h"] <= side + 1
+
+
+def test_a_second_call_makes_nothing_anew_and_other_settings_do(manifest, tmp_path: Path):
+    first = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    entries = sorted((tmp_path / "store" / "entries").glob("*/*"))
+    times = [entry.stat().st_mtime_ns for entry in entries]
+    again = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    assert [entry.stat().st_mtime_ns for entry in entries] == times
+    pd.testing.assert_frame_equal(first.table, again.table)
+    fill_store(manifest, tmp_path / "store", SETTINGS.model_copy(update={"scale": 2.0}), workers=1)
+    assert len(sorted((tmp_path / "store" / "entries").glob("*/*"))) > len(entries)
+
+
+def test_whole_frames_are_stored_resized(manifest, tmp_path: Path):
+    settings = CropSettings(detector="whole_frame", frames=1, scale=1.0)
+    plain = fill_store(manifest, tmp_path / "store", settings, workers=1).table
+    resized = fill_store(
+        manifest, tmp_path / "store", settings.model_copy(update={"resize": 256, "quality": 100}), workers=1
+    ).table
+    assert load_crop(plain["file"][0]).shape != (256, 256, 3)
+    stored = load_crop(resized["file"][0])
+    (frame,) = [frame.image for frame in open_frames(manifest.root / "face.mp4", count=1)]
+    whole = resize_frame(frame, 256).astype(int)
+    left = round((whole.shape[1] - 256) / 2)
+    assert np.abs(whole[:, left : left + 256] - stored).mean() < 1
+
+
+def test_what_a_killed_call_left_is_swept_away(manifest, tmp_path: Path):
+    leftover = tmp_path / "store" / "entries" / "ab" / ".part-x"
+    leftover.mkdir(parents=True)
+    fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
+    assert not leftover.exists()
+
+
+WHOLE = CropSettings(detector="whole_frame", frames=2)
+
+
+def test_hashes_found_before_a_call_was_stopped_are_kept(manifest, monkeypatch, tmp_path: Path):
+    def stop(stage: str, done: int, total: int) -> None:
+        assert (stage, total) == ("hashes", 3)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(manifest, tmp_path / "store", WHOLE, workers=1, progress=stop)
+    read: list[str] = []
+
+    def noted(file: Path) -> str:
+        read.append(file.name)
+        return "0" * 64
+
+    monkeypatch.setattr(module, "sha256_of", noted)
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    assert read == ["broken.mp4"]
+
+
+def test_the_hash_of_a_changed_file_is_remembered_too(manifest, monkeypatch, tmp_path: Path):
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    (manifest.root / "broken.mp4").write_bytes(b"broken in another way")
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+    monkeypatch.setattr(module, "sha256_of", lambda file: pytest.fail(f"{file} was read again"))
+    fill_store(manifest, tmp_path / "store", WHOLE, workers=1)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"frames": [', b"\xff\0"], ids=["empty", "cut", "noise"])
+def test_what_lost_power_damaged_is_made_anew(manifest, damage: bytes, tmp_path: Path):
+    first = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table
+    for entry in (tmp_path / "store" / "entries").glob("*/*/entry.json"):
+        entry.write_bytes(damage)
+    (tmp_path / "store" / "files.csv").write_bytes(damage)
+    pd.testing.assert_frame_equal(fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table, first)
+
+
+def test_a_call_that_begins_meanwhile_takes_nothing_away(manifest, monkeypatch, tmp_path: Path):
+    calls = []
+    fill = module._fill
+
+    def swept(job, folder, settings, detector):
+        entry = fill(job, folder, settings, detector)
+        calls.append(job.path)
+        if len(calls) == 1:
+            module._sweep(tmp_path / "store")
+        return entry
+
+    monkeypatch.setattr(module, "_fill", swept)
+    table = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table
+    assert calls == ["face.mp4", "face.mp4", "wall.mp4", "broken.mp4"]
+    assert all(load_crop(file).size for file in table["file"] if file)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(manifest, tmp_path: Path):
+    with pytest.raises(OutputError, match="something else"):
+        fill_store(manifest, manifest.root, WHOLE, workers=1)
+    with pytest.raises(OutputError, match="is a file"):
+        fill_store(manifest, manifest.root / "face.mp4", WHOLE, workers=1)
+    assert {item.name for item in manifest.root.iterdir()} == {"face.mp4", "wall.mp4", "broken.mp4"}
+
+
+def test_reasons_name_no_place_where_the_same_content_lay(manifest, tmp_path: Path):
+    reasons = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).unusable["reason"].tolist()
+    assert reasons == ["not a video that can be read (Invalid data found when processing input)", "no such file"]

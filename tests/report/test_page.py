@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bonaface.evaluation.iso30107 import by_group, evaluate
+from bonaface.evaluation.thresholds import choose_threshold, fixed_point
+from bonaface.report.page import ReportInput, write_report
+from bonaface.report.pictures import GalleryItem
+from tests.evaluation.tables import drawn
+
+VOID = {"meta", "br", "img", "link", "hr", "input"}
+
+
+class Nesting(HTMLParser):
+    """Fails where a tag is closed that is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[int] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open, tag
+        assert self.open.pop() == tag, tag
+
+
+def example(**more) -> ReportInput:
+    validation, test = drawn(1), drawn(2).assign(split="test")
+    point = choose_threshold(validation)
+    crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    heat = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    item = GalleryItem("clips/<b>.mp4", "attack", "wrong", crop, heat, 1 - heat, "print", 0.7, 0.5, True)
+    return ReportInput(
+        title="A & B",
+        evaluations={"one image": evaluate(test, [point, fixed_point(0.5)])},
+        presentations={"one image": test},
+        validation={"one image": validation},
+        groups={"device": by_group(test, "device", point)},
+        history=pd.DataFrame({"epoch": range(1, 61), "train_loss": 0.5, "val_loss": 0.4, "val_hter": 0.1, "lr": 1e-4}),
+        embedding=pd.DataFrame({"x": [0.0, 1, 2], "y": [1.0, 0, 2], "label": ["bona_fide", "attack", "attack"]}),
+        gallery=[item],
+        notes=["read <this>"],
+        **more,
+    )
+
+
+def test_the_page_is_whole_safe_and_needs_nothing_from_outside(tmp_path: Path):
+    page = write_report(example(), tmp_path).read_text()
+    parser = Nesting()
+    parser.feed(page)
+    assert parser.open == []
+    assert parser.headings[0] == 1
+    assert "read &lt;this&gt;" in page.lower()
+    assert "<b>.mp4" not in page
+    assert "A &amp; B" in page
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "<script" not in page
+    assert "\\math" not in page
+    for title in ("How well it does", "Which attacks get through", "Errors and scores", "Training", "All measures"):
+        assert title in page
+
+
+def test_figures_and_json_lie_beside_it(tmp_path: Path):
+    write_report(example(), tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in told["figures"])
+    at = told["evaluations"]["one image"]["at"][0]
+    assert 0 <= at["far"]["low"] <= at["far"]["value"] <= at["far"]["high"] <= 1
+    assert any("det" in name for name in told["figures"])
+
+
+def test_without_faces_no_picture_of_anybody_is_left(tmp_path: Path):
+    write_report(example(), tmp_path)
+    assert list((tmp_path / "figures").glob("gallery_*"))
+    page = write_report(example(), tmp_path, faces=False).read_text()
+    assert "data:image" not in page
+    assert not list((tmp_path / "figures").glob("gallery_*"))
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
+    one, two = (write_report(example(), tmp_path / name).read_bytes() for name in ("a", "b"))
+    assert one == two
+
+
+def test_one_class_and_no_score_are_still_a_page(tmp_path: Path):
+    attacks = drawn(3).query("label == 'attack'")
+    lost = attacks.assign(status="no_face", logit=np.nan, score=np.nan)
+    for name, rows in (("attacks", attacks), ("lost", lost)):
+        evaluation = evaluate(rows, [fixed_point(0.5)])
+        data = ReportInput("t", {"all": evaluation}, {"all": rows})
+        assert "undefined" in write_report(data, tmp_path / name).read_text()
+
+
+def test_groups_stand_in_the_order_that_people_count_in_and_say_once_that_one_person_is_not_many(tmp_path):
+    test, point = drawn(2, failed=0), fixed_point(0.5)
+    data = ReportInput(
+        title="t",
+        evaluations={"all": evaluate(test, [point], intervals=None)},
+        presentations={"all": test},
+        groups={"subject": by_group(test, "subject", point)},
+    )
+    page = write_report(data, tmp_path, faces=False).read_text()
+    assert page.index(">d/2</th>") < page.index(">d/10</th>")
+    assert page.count("one person alone says nothing about others") == 1

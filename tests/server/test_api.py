@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from bonaface.inference.bundle import load_bundle
+from bonaface.inference.pipeline import Source
+from tests.server.conftest import encoded
+
+URL = "/v1/liveness"
+
+
+def post(server, *files: bytes, **options):
+    return httpx.post(server.url + URL, files=[("file", (f"{n}.bin", file)) for n, file in enumerate(files)], **options)
+
+
+def test_an_image_as_it_is_and_in_a_form_gives_one_verdict(server, jpeg):
+    raw = httpx.post(server.url + URL, content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
+    form = post(server, jpeg).json()
+    assert raw["outcome"] == form["outcome"] == "bona_fide"
+    assert raw["accepted"] is True
+    assert raw["kind"] == "image"
+    assert raw["score"] == form["score"] >= raw["threshold"] == 0.5
+    assert len(raw["frames"]) == 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_the_same_verdict_and_score_as_the_pipeline_on_the_same_file(server, pipeline, frames, tmp_path: Path, form):
+    for number in (0, 7):
+        content = encoded(frames[number], form)
+        file = tmp_path / f"{number}.{form.lower()}"
+        file.write_bytes(content)
+        (expected,) = pipeline.judge([Source("x", file)], kind="image")
+        given = post(server, content).json()
+        assert given["outcome"] == expected.outcome
+        assert given["score"] == pytest.approx(expected.score, abs=1e-4)
+        assert given["frames"][0]["box"] == pytest.approx(list(expected.frames[0].box))
+
+
+def test_the_same_verdict_for_a_video_and_for_its_frames(server, pipeline, mp4, frames, tmp_path: Path):
+    file = tmp_path / "live.mp4"
+    file.write_bytes(mp4)
+    (expected,) = pipeline.judge([Source("x", file)], kind="video")
+    video = post(server, mp4).json()
+    burst = post(server, *(encoded(frame) for frame in frames)).json()
+    assert video["score"] == pytest.approx(expected.score, abs=1e-4)
+    assert [frame["frame"] for frame in video["frames"]] == [frame.frame for frame in expected.frames]
+    assert [frame["frame"] for frame in burst["frames"]] == [frame["frame"] for frame in video["frames"]]
+    assert video["outcome"] == burst["outcome"] == "bona_fide"
+    assert video["threshold"] == burst["threshold"] == 0.4
+    assert burst["score"] == pytest.approx(video["score"], abs=0.05)
+
+
+def test_what_is_dark_is_an_attack_to_this_bundle_and_an_empty_room_is_neither(server, dark_frames, frames):
+    attack = post(server, encoded(dark_frames[0])).json()
+    assert (attack["outcome"], attack["accepted"]) == ("attack", False)
+    assert attack["score"] < attack["threshold"]
+    nobody = post(server, encoded(frames[0] * 0 + 90)).json()
+    assert (nobody["outcome"], nobody["accepted"], nobody["score"]) == ("no_face", False, None)
+    assert nobody["frames"][0]["status"] == "no_face"
+
+
+def test_several_faces_are_refused_unless_the_largest_is_to_be_judged(server, servers, frames):
+    two = encoded(np.hstack([frames[0][:, 140:500], frames[0][:, 140:500]]))
+    refused = post(server, two).json()
+    assert (refused["outcome"], refused["accepted"], refused["score"]) == ("several_faces", False, None)
+    assert post(servers("--several-faces"), two).json()["outcome"] == "bona_fide"
+
+
+def test_the_model_is_told_without_its_provenance(server, bundle):
+    told = httpx.get(f"{server.url}/v1/model")
+    assert told.json()["bundle"] == load_bundle(bundle).id
+    assert told.json()["operating_points"]["video"]["threshold"] == 0.4
+    assert "somebody" not in told.text
+
+
+def test_health_and_metrics(server, jpeg):
+    post(server, jpeg)
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{server.url}/readyz").json() == {"status": "ready"}
+    text = httpx.get(f"{server.url}/metrics").text
+    assert re.search(r'^bonaface_verdicts_total\{outcome="bona_fide"\} [1-9]', text, re.M)
+    assert re.search(r'^bonaface_stage_seconds_bucket\{le="\S+",stage="network"\}', text, re.M)
+    assert re.search(r"^bonaface_places 8.0", text, re.M)
+
+
+def test_the_openapi_document_has_examples_and_every_error(server):
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    operation = document["paths"][URL]["post"]
+    assert {"image/jpeg", "video/mp4", "multipart/form-data"} <= set(operation["requestBody"]["content"])
+    assert {"200", "400", "401", "408", "413", "415", "422", "429", "500", "503", "504"} <= set(operation["responses"])
+    assert operation["x-codeSamples"]
+    assert document["components"]["schemas"]["LivenessAnswer"]["examples"][0]["outcome"] == "bona_fide"
+    page = httpx.get(f"{server.url}/docs").text
+    assert f"{server.url}{URL}" in page
+    assert "too_many_pixels" in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/docs"])
+def test_the_page_asks_nothing_of_other_hosts(server, path):
+    answer = httpx.get(server.url + path)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r"""(src|href)=["'](https?:)?//|url\(|@import|fetch\(["'`]http""", answer.text)
+
+
+def test_the_examples_are_answers_as_they_are_given(server, jpeg, frames):
+    schemas = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]
+    judged, nobody = schemas["LivenessAnswer"]["examples"]
+    for example, content in ((judged, jpeg), (nobody, encoded(frames[0] * 0 + 90))):
+        answer = post(server, content).json()
+        assert shape(example) == shape(answer)
+    assert shape(schemas["ErrorAnswer"]["examples"][0]) == shape(post(server, b"").json())
+
+
+def shape(value):
+    """Names and types of a JSON document."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/v1/model"])
+def test_a_balancer_may_ask_for_the_head_alone(server, path):
+    head, whole = httpx.head(server.url + path), httpx.get(server.url + path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+
+
+def test_an_address_that_is_not_there(server):
+    for answer, status, code in (
+        (httpx.get(f"{server.url}/v1/nothing"), 404, "not_found"),
+        (httpx.get(server.url + URL), 405, "method_not_allowed"),
+        (httpx.post(f"{server.url}{URL}/", headers={"Host": "elsewhere"}), 404, "not_found"),
+        (httpx.get(f"{server.url}/../../etc/passwd"), 404, "not_found"),
+    ):
+        assert answer.status_code == status
+        assert answer.json()["error"]["code"] == code
+        assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+        assert answer.headers.get("allow") == ("POST" if status == 405 else None)
+
+
+def test_the_key_locks_everything_that_scores_or_tells(servers, tmp_path: Path, jpeg):
+    file = tmp_path / "key"
+    file.write_text("correct horse battery\n")
+    server = servers("--key-file", str(file))
+    for path in ("/v1/model", "/metrics"):
+        assert httpx.get(server.url + path).json()["error"]["code"] == "unauthorized"
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    refused = post(server, jpeg, headers={"X-API-Key": "wrong"})
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert post(server, jpeg).status_code == 401
+    for headers in ({"X-API-Key": "correct horse battery"}, {"Authorization": "Bearer correct horse battery"}):
+        assert post(server, jpeg, headers=headers).status_code == 200
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    assert document["paths"][URL]["post"]["security"] == [{"key": []}, {"bearer": []}]
+
+
+def test_the_decision_log_keeps_six_things(servers, tmp_path: Path, jpeg, dark_frames, bundle):
+    file = tmp_path / "log.db"
+    server = servers("--log", str(file))
+    answers = [post(server, content).json() for content in (jpeg, encoded(dark_frames[0]), encoded(dark_frames[0] * 0))]
+    post(server, b"not an image")
+    assert server.stop() == 0
+    with sqlite3.connect(file) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
+        rows = connection.execute("SELECT request_id, verdict, score, threshold, bundle FROM decisions ORDER BY time")
+        found = rows.fetchall()
+    connection.close()
+    assert names == ["request_id", "time", "verdict", "score", "threshold", "bundle"]
+    assert found == [
+        (answer["request_id"], answer["outcome"], answer["score"], answer["threshold"], load_bundle(bundle).id)
+        for answer in answers
+    ]
+
+
+def test_nothing_of_what_was_sent_is_written_down(servers, tmp_path: Path, frames, mp4):
+    server = servers(environment={"TMPDIR": str(tmp_path)})
+    large = encoded(frames[0].repeat(2, axis=0).repeat(2, axis=1), "PNG", compress_level=0)
+    assert len(large) > 1_200_000
+    files = [("file", ("Erika Mustermann.png", large))]
+    assert httpx.post(server.url + URL, files=files, headers={"User-Agent": "secret-agent"}, timeout=30).is_success
+    assert httpx.post(f"{server.url}{URL}?name=Erika", files=[("file", ("Erika.mp4", mp4))]).is_success
+    assert httpx.post(server.url + URL, files=[("file", ("Erika.jpg", b"\xff\xd8\xffErika"))]).status_code == 422
+    for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            assert "deleted" not in str(link.readlink())
+    assert not list(tmp_path.iterdir())
+    server.stop()
+    assert server.process.stdout
+    output = server.process.stdout.read()
+    assert output.count("\n") == 1
+    assert "Erika" not in output
+    assert "secret-agent" not in output
+
+
+def test_serving_loads_none_of_the_heavy_libraries():
+    program = (
+        "import sys\nimport bonaface.server.serve\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'lightning', 'timm'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    assert (
+        "HEAVY []" in subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_a_port_that_is_taken_and_a_bundle_that_is_not_there(server, bundle):
+    bonaface = str(Path(sys.executable).with_name("bonaface"))
+    port = server.url.rsplit(":", 1)[1]
+    for arguments, said in (
+        ([str(bundle), "--port", port], "cannot listen at 127.0.0.1"),
+        (["nowhere"], "no bundle at nowhere"),
+        ([str(bundle), "--log", "nowhere/at/all.db"], "decision log"),
+        ([str(bundle), "--key-file", "nowhere"], "API key"),
+        ([str(bundle), "--certificate", "nowhere"], "HTTPS needs both"),
+        ([str(bundle), "--certificate", "nowhere", "--certificate-key", "nowhere"], "PEM"),
+    ):
+        done = subprocess.run([bonaface, "serve", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1

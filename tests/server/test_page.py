@@ -1,0 +1,226 @@
+"""The page in a real browser, with a camera that plays a drawn person."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.server.browser import CHROMIUM, Page, browsing, write_camera
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tested")
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory, frames, dark_frames) -> dict[str, Path]:
+    folder = Path(tmp_path_factory.mktemp("cameras"))
+    plays = {"live": frames, "attack": dark_frames, "nobody": [np.full_like(frames[0], 90)] * 5}
+    return {name: write_camera(folder / f"{name}.y4m", pictures) for name, pictures in plays.items()}
+
+
+def start(page: Page, url: str) -> None:
+    page.open(url)
+    page.until("document.querySelector('#model').textContent")
+    page.run("document.querySelector('#start').click()")
+
+
+def verdict(page: Page) -> dict[str, str]:
+    page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+    page.run("document.querySelector('#check').click()")
+    page.until("document.querySelector('#verdict').dataset.tone.match(/^(yes|no|unsure)$/)")
+    return {name: page.text(f"#{name}") for name in ("outcome", "advice", "score", "compared", "frame-count")}
+
+
+@pytest.mark.parametrize(
+    ("camera", "outcome", "compared"),
+    [
+        ("live", "Living face", "≥ threshold 0.400"),
+        ("attack", "Presentation attack", "< threshold 0.400"),
+        ("nobody", "No face found", ""),
+    ],
+)
+def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outcome, compared):
+    with browsing(tmp_path, camera=cameras[camera]) as page:
+        start(page, server.url)
+        told = verdict(page)
+        assert told["outcome"] == outcome
+        assert page.visible("#scores") == bool(compared)
+        if compared:
+            assert told["compared"] == compared
+            assert (float(told["score"]) >= 0.4) == (camera == "live")
+            assert told["frame-count"] == "6 of 6 judged"
+            assert page.run("document.querySelectorAll('#trace circle').length") == 6
+        assert page.run("document.querySelectorAll('#rows tr').length") == 6
+        assert "network" in page.text("#times")
+        page.run("document.querySelector('#stop').click()")
+        assert page.run("document.querySelector('#camera').srcObject") is None
+        assert page.complaints() == []
+        assert page.hosts() == {server.url.removeprefix("http://")}
+
+
+def test_a_camera_that_is_refused(server, tmp_path: Path):
+    with browsing(tmp_path, allow=False) as page:
+        start(page, server.url)
+        page.until("document.querySelector('#verdict').dataset.tone === 'unsure'")
+        assert page.text("#outcome") == "No camera"
+        assert "refused" in page.text("#advice")
+        assert page.visible("#start")
+        assert not page.visible("#check")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (740, 340)])
+def test_the_verdict_shows_on_a_phone_without_scrolling(server, cameras, tmp_path: Path, width, height):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        page.look(width=width, height=height)
+        start(page, server.url)
+        verdict(page)
+        for shown in ("outcome", "advice"):
+            place = page.run(f"document.querySelector('#{shown}').getBoundingClientRect().toJSON()")
+            assert 0 <= place["top"] < place["bottom"] <= height, shown
+        assert page.run("document.querySelector('#stage').getBoundingClientRect().bottom") > 0.3 * height
+
+
+def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_path: Path):
+    server = servers()
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        start(page, server.url)
+        page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+        server.stop()
+        page.run("document.querySelector('#check').click()")
+        page.until("document.querySelector('#outcome').textContent === 'No answer'")
+        page.run("document.querySelector('#camera').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+        page.until("document.querySelector('#outcome').textContent === 'No camera'")
+        assert page.visible("#start")
+        assert page.run("document.querySelector('#camera').srcObject") is None
+
+
+def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_path: Path):
+    server = servers("--places", "1")
+    host, port = server.url.removeprefix("http://").split(":")
+    with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
+        other.sendall(
+            b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 99\r\n\r\n"
+        )
+        start(page, server.url)
+        page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+        page.run("document.querySelector('#check').click()")
+        page.until("document.querySelector('#outcome').textContent === 'Busy'")
+        assert "Asking again in 1 s" in page.text("#advice")
+        other.close()
+        page.until("document.querySelector('#outcome').textContent === 'Living face'")
+
+
+def test_a_file_that_is_more_than_the_server_takes_is_not_sent(servers, tmp_path: Path):
+    server = servers("--megabytes", "0.5")
+    with browsing(tmp_path) as page:
+        page.open(server.url)
+        page.until("document.querySelector('#model').textContent")
+        page.run(
+            """{const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(600000)], "x", {type: "image/jpeg"}));
+            document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));}"""
+        )
+        page.until("document.querySelector('#outcome').textContent === 'Not judged'")
+        assert "0.5 MB" in page.text("#advice")
+        assert not any("liveness" in str(event) for event in page.events)
+
+
+def test_a_file_that_is_dropped_and_one_that_is_refused(server, tmp_path: Path, jpeg, mp4):
+    def drop(content: bytes, kind: str) -> None:
+        page.run(
+            f"""{{const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array({json.dumps(list(content))})], "x", {{type: "{kind}"}}));
+            document.dispatchEvent(new DragEvent("drop", {{dataTransfer: data, cancelable: true}}));}}"""
+        )
+
+    with browsing(tmp_path) as page:
+        page.open(server.url)
+        drop(jpeg, "image/jpeg")
+        page.until("document.querySelector('#outcome').textContent === 'Living face'")
+        assert page.visible("#picture")
+        assert page.text("#frame-count") == "1 of 1 judged"
+        assert page.text("#compared") == "≥ threshold 0.500"
+        drop(mp4, "video/mp4")
+        page.until("document.querySelector('#frame-count').textContent === '6 of 6 judged'")
+        assert page.visible("#clip")
+        drop(b"<svg/>", "image/svg+xml")
+        page.until("document.querySelector('#outcome').textContent === 'Not judged'")
+        assert "JPEG, PNG or WebP" in page.text("#advice")
+        assert not page.visible("#details")
+
+
+def test_the_keyboard_alone_and_what_a_screen_reader_is_told(server, cameras, tmp_path: Path):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        page.open(server.url)
+        page.until("document.querySelector('#model').textContent")
+        for _ in range(10):
+            page.press("Tab")
+            if page.run("document.activeElement.id") == "start":
+                break
+        page.press("Enter")
+        page.until("document.activeElement.id === 'check'")
+        page.press(" ")
+        page.until("document.querySelector('#verdict').dataset.tone === 'yes'")
+        page.until("document.activeElement.id === 'check'")
+        tree = page.send("Accessibility.getFullAXTree")["nodes"]
+        names = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
+        assert ("button", "Check") in names
+        assert ("button", "Stop camera") in names
+        assert any(role == "image" and "threshold 0.400" in name for role, name in names)
+        assert any(role == "status" for role, _ in names)
+        assert all(name for role, name in names if role in {"button", "link", "textbox"})
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_width_and_both_colour_schemes(server, cameras, tmp_path: Path, width, dark):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        page.look(width=width, height=800, dark=dark)
+        start(page, server.url)
+        verdict(page)
+        for path in ("", "/docs"):
+            if path:
+                page.open(server.url + path)
+            assert page.run("document.documentElement.scrollWidth") <= width
+            ground, ink = page.run(
+                "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+            )
+            assert (brightness(ground) < brightness(ink)) == dark
+            assert contrast(ground, ink) > 7
+
+
+def test_a_server_with_a_key_asks_for_it(servers, cameras, tmp_path: Path):
+    file = tmp_path / "key"
+    file.write_text("correct horse battery")
+    server = servers("--key-file", str(file))
+    with browsing(tmp_path / "profile", camera=cameras["live"]) as page:
+        page.open(server.url)
+        page.until("!document.querySelector('#key-row').hidden")
+        page.run("document.querySelector('#start').click()")
+        assert verdict(page)["advice"].startswith("This server asks for its key")
+        page.until("document.activeElement.id === 'key'")
+        page.run(
+            "document.querySelector('#key').value = 'correct horse battery';"
+            "document.querySelector('#key').dispatchEvent(new Event('change'))"
+        )
+        page.until("document.querySelector('#model').textContent")
+        page.run("document.querySelector('#verdict').dataset.tone = 'none'")
+        assert verdict(page)["outcome"] == "Living face"
+
+
+def channels(colour: str) -> list[float]:
+    return [float(value) for value in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+
+
+def brightness(colour: str) -> float:
+    """Relative luminance as WCAG defines it."""
+    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((brightness(one), brightness(other)))
+    return (light + 0.05) / (dark + 0.05)
