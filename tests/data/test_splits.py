@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bonaface.data.manifest import Manifest, make_manifest
+from bonaface.data.manifest import Manifest, make_manifest, write_manifest
 from bonaface.data.splits import PERSONS_UNKNOWN, Leak, find_leaks, refuse_copies, refuse_leaks, split_manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError
 
@@ -300,3 +302,41 @@ def test_a_species_that_nobody_is_tested_with_is_named() -> None:
     rare = table.iloc[[1]].assign(path="rare.mp4", label="attack", species="mask", category="", subject="mine/p000")
     split = split_manifest(make_manifest(pd.concat([table, rare]), ROOT), test_subjects=["p001"])
     assert split.notes == ("split: test has no mask (1 person), so no error rate there speaks of it",)
+
+
+_WITHOUT_PYARROW = """
+import sys
+sys.modules["pyarrow"] = None
+import pandas as pd
+from bonaface.data.manifest import read_manifest
+from bonaface.data.splits import split_manifest
+from bonaface.evaluation.arrays import _persons
+
+manifest = read_manifest(sys.argv[1], root=".")
+table = manifest.table.assign(presentation=manifest.table["path"])
+print(split_manifest(manifest).table["split"].tolist(), _persons(table.assign(subject=""))[1])
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_split_same_without_pyarrow(tmp_path: Path, known: bool) -> None:
+    manifest = footage(9, known=known)
+    write_manifest(manifest, tmp_path / "manifest.csv")
+    command = [sys.executable, "-c", _WITHOUT_PYARROW, str(tmp_path / "manifest.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[0] == f"{split_manifest(manifest).table['split'].tolist()} {len(manifest)}"
+
+
+def test_split_strata_are_not_joined() -> None:
+    """Two strata whose names give the same text when joined are two strata."""
+    rows = [
+        (f"{dataset}{species}{person}.mp4", label, species, f"{dataset}p{person}", dataset)
+        for person in range(10)
+        for dataset, species in (("a", "b-c"), ("a-b", "c"))
+        for label in ("attack",)
+    ] + [(f"live{person}.mp4", "bona_fide", "", f"p{person}", "z") for person in range(10)]
+    manifest = make_manifest(pd.DataFrame(rows, columns=["path", "label", "species", "subject", "dataset"]), ROOT)
+    table = split_manifest(manifest, val=0.5, test=0).table
+    counts = table.groupby(["dataset", "species", "split"]).size()
+    assert set(counts) == {5}

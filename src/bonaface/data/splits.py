@@ -204,14 +204,14 @@ def _by_share(free: pd.DataFrame, shares: dict[str, float], random: np.random.Ge
             "add footage of more persons, or set the share of a split to 0"
         )
     split = pd.Series("", index=free.index, dtype="str")
-    strata = free["dataset"] + "\0" + free["label"] + "\0" + free["species"]
+    strata = free.groupby(["dataset", "label", "species"]).ngroup()
     split[~known] = _one_by_one(free["path"][~known], strata[~known], fractions, names, random)
     if persons:
-        base = _strata_counts(strata[~known], split[~known], strata, names)
-        counts = pd.crosstab(free["subject"][known], strata[known]).reindex(
-            columns=sorted(strata.unique()), fill_value=0
-        )
-        choice = _choose(counts, base, fractions, random)
+        every = range(int(strata.max()) + 1)
+        label = free["label"].groupby(strata).first().tolist()
+        base = pd.crosstab(split[~known], strata[~known]).reindex(index=names, columns=every, fill_value=0)
+        counts = pd.crosstab(free["subject"][known], strata[known]).reindex(columns=every, fill_value=0)
+        choice = _choose(counts, base, label, fractions, random)
         split_of = dict(zip(counts.index, (names[each] for each in choice), strict=True))
         split[known] = free["subject"][known].map(split_of)
     _refuse_one_class(free, split, names)
@@ -224,7 +224,7 @@ def _one_by_one(
     """Each stratum shared out at random; what rounding takes from a split, the next stratum gives back."""
     split = pd.Series("", index=paths.index, dtype="str")
     carry = np.zeros(len(names))
-    for _, members in sorted(paths.groupby(strata), key=lambda item: str(item[0])):
+    for _, members in paths.groupby(strata):
         number = len(members)
         want = fractions * number + carry
         share = np.maximum(np.floor(want), 1.0 if number >= len(names) else 0.0)
@@ -236,11 +236,6 @@ def _one_by_one(
         dealt = np.repeat(np.array(names, dtype=object), share.astype(int))
         split[members.sort_values().index] = random.permutation(dealt)
     return split
-
-
-def _strata_counts(strata: pd.Series, split: pd.Series, every: pd.Series, names: Sequence[str]) -> pd.DataFrame:
-    counts = pd.crosstab(split, strata)
-    return counts.reindex(index=list(names), columns=sorted(every.unique()), fill_value=0)
 
 
 @dataclass(frozen=True)
@@ -260,13 +255,17 @@ class _Balance:
 
 
 def _choose(
-    counts: pd.DataFrame, base: pd.DataFrame, fractions: Counts, random: np.random.Generator
+    counts: pd.DataFrame,
+    base: pd.DataFrame,
+    label: Sequence[str],
+    fractions: Counts,
+    random: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """A split for each person (rows of `counts`, columns are strata), beside what the splits have (`base`).
+    """Return the split of each subject (rows of `counts`) on top of what the splits already have (`base`).
 
-    Greedy, largest person first, then moves and swaps while they help: a local optimum, near enough.
+    Columns are strata, and `label` is the class of each. Greedy, subjects with most presentations first, then moves and
+    swaps while they help: a local optimum.
     """
-    label = [str(name).split("\0")[1] for name in counts.columns]
     rows, sums = _with_classes(counts, label, 1.0), _with_classes(base, label, 0.0)
     attacks = max(1, label.count(Label.ATTACK))
     species = np.array([0.0 if each == Label.BONA_FIDE else 1.0 for each in label])

@@ -112,7 +112,6 @@ def _persons(table: pd.DataFrame) -> tuple[NDArray[np.intp], int, bool]:
     known = bool(named.all())
     if "subject_known" in table.columns:
         known &= all(str(value).lower() in _TRUE for value in pd.unique(text_column(table, "subject_known")))
-    if not named.all():
-        subject = np.where(named, subject, "\0" + text_column(table, "presentation"))
-    code, names = pd.factorize(subject, sort=True)
-    return code.astype(np.intp), len(names), known
+    alone = np.where(named, "", text_column(table, "presentation"))
+    code = pd.DataFrame({"subject": subject, "alone": alone}).groupby(["subject", "alone"]).ngroup().to_numpy()
+    return code.astype(np.intp), int(code.max(initial=-1)) + 1, known

@@ -77,7 +77,7 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
     skipped |= {"path": "names the file", "subject_known": "says whether the person is known"}
     skipped |= dict.fromkeys(("protocol", "fold"), "describes the protocol")
     attack = (table["label"] == Label.ATTACK).to_numpy(dtype=bool)
-    kinds = table["species"].where(attack, "\0")
+    kinds = table["species"].where(attack, "")
     for name in map(str, table.columns):
         if name in skipped or name in {"subject", "dataset", "split"}:
             continue
