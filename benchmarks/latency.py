@@ -264,7 +264,7 @@ def cold_start(name: str, bundle: Bundle, frame: NDArray[np.uint8], weights: Pat
     write_bundle(replace(bundle, path=file))
     photo.write_bytes(encode_jpeg(frame, quality=90))
     command = [sys.executable, "-c", _JUDGE, "predict", str(file), str(photo)]
-    command += ["--weights", str(weights)] if weights else []
+    command += ["--detector-weights", str(weights)] if weights else []
     took, memory = [], []
     for _ in range(COLD_STARTS):
         start = time.perf_counter()

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of each phase")
     parser.add_argument("--quick", action="store_true", help="ten seconds a phase, fewer phases")
     parser.add_argument("--rounds", type=int, default=4, help="how often all phases are walked through")
-    parser.add_argument("--places", type=int, default=32, help="requests inside the server at once")
+    parser.add_argument("--max-concurrent", type=int, default=32, help="requests inside the server at once")
     parser.add_argument("--detector-weights", type=Path, help="the bundle's face detector, if not the cached download")
     asked = parser.parse_args()
     seconds = (10.0 if asked.quick else asked.seconds) / asked.rounds
@@ -55,7 +55,7 @@ def main() -> None:
         bundle = asked.bundle or random_bundle(Path(folder) / "bundle")
         picture = Path(folder) / "face.jpg"
         picture.write_bytes(face())
-        weights = ["--weights", str(asked.detector_weights)] if asked.detector_weights else []
+        weights = ["--detector-weights", str(asked.detector_weights)] if asked.detector_weights else []
         with Server(bundle, asked.places, server_core, weights) as server:
 
             def loop() -> float:
@@ -260,7 +260,7 @@ class Server:
 
     def __init__(self, bundle: Path, places: int, core: int, options: list[str]) -> None:
         program = f"import os; os.sched_setaffinity(0, {{{core}}}); from bonaface.cli import main; main()"
-        arguments = ["serve", str(bundle), "--port", "0", "--threads", "1", "--places", str(places), *options]
+        arguments = ["serve", str(bundle), "--port", "0", "--threads", "1", "--max-concurrent", str(places), *options]
         self._process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Server:

@@ -124,10 +124,10 @@ def test_openvino_that_is_not_installed_is_an_extra(tiny: Bundle, monkeypatch):
 def test_a_damaged_graph_is_one_line(tiny: Bundle):
     broken = openvino_variant(tiny)
     broken = change_bundle(broken, files={"openvino.xml": b"<net"}).use("f32")
-    with pytest.raises(BundleError, match=r"OpenVINO refuses openvino\.xml") as raised:
+    with pytest.raises(BundleError, match=r"OpenVINO cannot load openvino\.xml") as raised:
         load_backend(broken)
     assert "\n" not in str(raised.value)
-    with pytest.raises(BundleError, match=r"ONNX Runtime refuses model\.onnx") as raised:
+    with pytest.raises(BundleError, match=r"ONNX Runtime cannot load .*model\.onnx") as raised:
         load_backend(replace(tiny, contents={**tiny.contents, "model.onnx": b"\x08\x09"}))
     assert "\n" not in str(raised.value)
 

@@ -203,4 +203,4 @@ def servers(bundle: Path) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(scope="session")
 def server(servers) -> Running:
-    return servers("--places", "8")
+    return servers("--max-concurrent", "8")

@@ -98,7 +98,7 @@ def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_pa
 
 
 def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_path: Path):
-    server = servers("--places", "1")
+    server = servers("--max-concurrent", "1")
     host, port = server.url.removeprefix("http://").split(":")
     with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
         other.sendall(
@@ -114,7 +114,7 @@ def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_pat
 
 
 def test_a_file_that_is_more_than_the_server_takes_is_not_sent(servers, tmp_path: Path):
-    server = servers("--megabytes", "0.5")
+    server = servers("--max-body-mb", "0.5")
     with browsing(tmp_path) as page:
         page.open(server.url)
         page.until("document.querySelector('#model').textContent")

@@ -77,7 +77,7 @@ def test_a_full_queue_turns_away_and_what_it_took_is_answered(pipeline, jpeg):
 
 
 def test_a_full_queue_answers_before_the_body_is_read(servers, jpeg):
-    server = servers("--places", "1")
+    server = servers("--max-concurrent", "1")
     host, port = server.url.removeprefix("http://").split(":")
     head = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(
         jpeg
@@ -120,7 +120,7 @@ def answers_of(sock: socket.socket, number: int) -> list[bytes]:
 
 
 def test_refused_connections_stay_usable_and_their_answers_look_like_every_other(servers, jpeg):
-    server = servers("--places", "1")
+    server = servers("--max-concurrent", "1")
     address = server.url.removeprefix("http://").split(":")
     address = (address[0], int(address[1]))
     head = asking(jpeg)
@@ -158,7 +158,7 @@ def test_refused_connections_stay_usable_and_their_answers_look_like_every_other
 def test_a_full_server_still_tells_who_may_not_ask_and_what_is_too_large(servers, jpeg, tmp_path):
     key = tmp_path / "key"
     key.write_text("sixteen-characters-at-least")
-    server = servers("--places", "1", "--key-file", str(key))
+    server = servers("--max-concurrent", "1", "--key-file", str(key))
     host, port = server.url.removeprefix("http://").split(":")
     right = b"X-API-Key: " + key.read_bytes()
     cases = [
@@ -190,7 +190,7 @@ def test_the_second_piece_of_an_answer_does_not_wait_for_the_first_to_be_acknowl
 
 
 def test_who_goes_away_in_the_middle_of_a_body_takes_no_place_along(servers, jpeg):
-    server = servers("--places", "2")
+    server = servers("--max-concurrent", "2")
     host, port = server.url.removeprefix("http://").split(":")
     head = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(
         jpeg
@@ -289,7 +289,7 @@ def test_a_fault_inside_is_told_without_its_reason_and_costs_no_place(pipeline, 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_told_to_go_answers_what_it_took(servers, frames, end):
-    server = servers("--places", "16", "--threads", "1")
+    server = servers("--max-concurrent", "16", "--threads", "1")
     large = encoded(frames[0].repeat(4, axis=0).repeat(4, axis=1))
     limits = httpx.Limits(max_connections=20)
     with ThreadPoolExecutor(10) as pool, httpx.Client(base_url=server.url, timeout=60, limits=limits) as client:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli import bundle, evaluate, predict, train
+from bonaface.cli import bundle, evaluate, predict, serve, train
 from bonaface.cli import data as data_commands
 from bonaface.errors import BonafaceError
 
@@ -44,8 +44,8 @@ _COMMANDS: Mapping[str, Callable[..., Any]] = {
     "predict": predict.predict_command,
     "explain": evaluate.explain_command,
     "embed": evaluate.embed_command,
-    "serve": predict.serve_command,
-    "log": predict.log_command,
+    "serve": serve.serve_command,
+    "log": serve.log_command,
     "demo": train.demo_command,
 }
 _DATA_COMMANDS: Mapping[str, Callable[..., Any]] = {

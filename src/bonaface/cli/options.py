@@ -27,7 +27,10 @@ __all__ = [
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest as `bonaface data index` writes it.")]
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, or the run folder that holds it.")]
 Root = Annotated[Path | None, typer.Option(help="Folder the manifest's paths are relative to, if it moved.")]
-Weights = Annotated[Path | None, typer.Option(help="The face detector's weights, if not the cached download.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--detector-weights", help="Weights of the face detector (default: the cached download)."),
+]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="No picture of a person in the report.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; by default one per core.")]
 

@@ -1,4 +1,4 @@
-"""Commands that judge: `predict`, the server, and its log."""
+"""The command `predict`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bonaface.cli.options import BundlePath, Root, Threads, Weights
 from bonaface.cli.output import progress_bars
 from bonaface.errors import SettingsError
 
-__all__ = ["log_command", "predict_command", "serve_command"]
+__all__ = ["predict_command"]
 
 
 def predict_command(
@@ -82,71 +82,3 @@ def predict_command(
             typer.echo(line)
             sys.stdout.flush()
     raise typer.Exit(1 if "attack" in outcomes else 0 if outcomes == {"bona_fide"} else 3)
-
-
-def serve_command(
-    bundle: BundlePath,
-    host: Annotated[str, typer.Option(help="Address to listen at; by default this machine alone.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
-    places: Annotated[int, typer.Option(min=1, help="Requests inside at once; more are told to come back.")] = 32,
-    threads: Threads = None,
-    megabytes: Annotated[float, typer.Option(min=0.001, help="Longest body.")] = 16.0,
-    megapixels: Annotated[float, typer.Option(min=0.001, help="Largest picture.")] = 16.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Longest video.")] = 20.0,
-    files: Annotated[int, typer.Option(min=1, help="Most images in a burst.")] = 32,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take in all.")] = 30.0,
-    several_faces: Annotated[
-        bool, typer.Option("--several-faces", help="Judge the largest face where there are several; else none is.")
-    ] = False,
-    key_file: Annotated[
-        Path | None, typer.Option(envvar="BONAFACE_KEY_FILE", help="File with the API key to ask for.")
-    ] = None,
-    log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file, or any SQLAlchemy address.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS, PEM.")] = None,
-    certificate_key: Annotated[Path | None, typer.Option(help="The certificate's key, PEM.")] = None,
-    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
-    weights: Weights = None,
-) -> None:
-    """Serve a bundle: REST API under /v1, its reference at /docs, a page with camera at /."""
-    from bonaface.server.serve import serve
-    from bonaface.server.settings import Limits, ServerSettings, read_key
-
-    settings = ServerSettings(
-        host=host,
-        port=port,
-        limits=Limits(
-            bytes=round(megabytes * 1e6),
-            pixels=round(megapixels * 1e6),
-            files=files,
-            seconds=seconds,
-            timeout=timeout,
-        ),
-        places=places,
-        workers=threads,
-        faces="largest" if several_faces else "refuse",
-        key=read_key(key_file) if key_file else "",
-        log=log,
-        certificate=certificate,
-        certificate_key=certificate_key,
-    )
-
-    def started(address: str) -> None:
-        typer.echo(f"{bundle} is served at {address} (page), {address}/docs (API)")
-        if host not in {"127.0.0.1", "::1", "localhost"} and not settings.key:
-            typer.echo("anybody who reaches this address may ask: --key-file asks for a key", err=True)
-
-    serve(bundle, settings, detector_weights=weights, variant=variant, started=started)
-
-
-def log_command(
-    address: Annotated[str, typer.Argument(metavar="LOG", help="What `bonaface serve --log` was given.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="PNG", help="Plot of the scores over time; a CSV beside it."),
-    ] = None,
-    since: Annotated[str | None, typer.Option(help="From this date or time on, UTC.")] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this date or time, UTC.")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Beginning of a bundle's id.")] = None,
-) -> None:
-    """Read a server's decision log: counts by verdict, and whether the scores drift over time."""
-    typer.echo(bonaface.log(address, output=output, since=since, until=until, bundle=bundle).summary())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import BundleError, MissingExtraError, SettingsError, did_you_mean
 from bonaface.inference.bundle import Bundle, InputCard, OutputCard
+from bonaface.onnx_runtime import onnx_session, reason
 
 __all__ = [
     "BACKENDS",
@@ -49,20 +50,7 @@ class OnnxBackend:
     name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads spin while they wait for each other, but not between runs: decoding and the face detector need the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self._session = ort.InferenceSession(
-                bundle.contents["model.onnx"], options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise BundleError(f"{bundle.path}: ONNX Runtime refuses model.onnx: {_one_line(error)}") from None
+        self._session = onnx_session(bundle.contents["model.onnx"], name=f"{bundle.path}: model.onnx", threads=threads)
         self._input = bundle.card.input
         self._output = bundle.card.output
         wanted = _wanted(bundle, [output.name for output in self._session.get_outputs()], "model.onnx")
@@ -111,7 +99,7 @@ class OpenVinoBackend:
                 model = core.read_model(model=bundle.contents["model.onnx"])
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
-            raise BundleError(f"{bundle.path}: OpenVINO refuses {names[0]}: {_one_line(error)}") from None
+            raise BundleError(f"{bundle.path}: OpenVINO cannot load {names[0]}: {reason(error)}") from None
         self._input = bundle.card.input
         self._output = bundle.card.output
         known = {name for output in self._compiled.outputs for name in output.get_names()}
@@ -245,7 +233,3 @@ def _openvino() -> Any:
     except ModuleNotFoundError:
         raise MissingExtraError("openvino", needed_for="the OpenVINO backend") from None
     return openvino
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

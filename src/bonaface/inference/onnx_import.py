@@ -12,6 +12,7 @@ from bonaface.errors import BundleError, InputError, did_you_mean
 from bonaface.inference.backends import as_network_input
 from bonaface.inference.bundle_checks import check_file
 from bonaface.inference.bundle_schema import InputCard
+from bonaface.onnx_runtime import onnx_session, reason
 
 __all__ = ["ForeignNetwork"]
 
@@ -26,15 +27,7 @@ class ForeignNetwork:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.content = _read(path)
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            self._session = ort.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise BundleError(f"{path}: ONNX Runtime refuses it: {_one_line(error)}") from None
+        self._session = onnx_session(self.content, name=path)
         nodes = self._session.get_inputs()
         if len(nodes) != 1:
             names = ", ".join(node.name for node in nodes)
@@ -96,7 +89,7 @@ class ForeignNetwork:
                 (found,) = self._session.run([output], {card.name: as_network_input(crops, card)})
             except Exception as error:  # ONNX Runtime's own exceptions share no public base
                 raise BundleError(
-                    f"{self.path} does not take {len(crops)} crops of {card.size} x {card.size}: {_one_line(error)}"
+                    f"{self.path} does not take {len(crops)} crops of {card.size} x {card.size}: {reason(error)}"
                 ) from None
             if len(found) != len(crops):
                 raise BundleError(f"{self.path} answers {len(crops)} crops with {len(found)} rows of {output}")
@@ -142,7 +135,3 @@ def _read(path: Path) -> bytes:
     except BundleError as error:
         raise BundleError(f"{path}: {str(error).removeprefix(f'{path.name} ')}") from None
     return content
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from bonaface.data.tables import write_bytes
 from bonaface.errors import BundleError
 from bonaface.models.network import LivenessNet
+from bonaface.onnx_runtime import onnx_session
 from bonaface.types import probability
 
 __all__ = ["LOGIT_TOLERANCE", "PROBABILITY_TOLERANCE", "ROUNDING_SPAN", "Parity", "check_parity", "export_onnx"]
@@ -98,7 +98,7 @@ def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uin
         parts = [network(torch.from_numpy(part)) for part in np.array_split(crops, -(-len(crops) // 32))]
     logits = torch.cat([logit for logit, _ in parts]).double().numpy()
     embeddings = torch.cat([embedding for _, embedding in parts]).double().numpy()
-    session = _session(onnx)
+    session = onnx_session(onnx, name="model.onnx", threads=torch.get_num_threads())
     worst_logit = worst_probability = worst_embedding = 0.0
     for size in _BATCHES:
         if size > len(crops) and size != 1:
@@ -124,19 +124,6 @@ def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uin
             "another version of torch or of onnxruntime may export it rightly"
         )
     return parity
-
-
-def _session(onnx: Path | bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        given = onnx if isinstance(onnx, bytes) else str(onnx)
-        return ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        name = "model.onnx" if isinstance(onnx, bytes) else onnx
-        raise BundleError(f"ONNX Runtime refuses {name}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _batches(crops: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.errors import BundleError
+from bonaface.onnx_runtime import onnx_session
+
 __all__ = ["NotYuNet", "YuNetNetwork"]
 
 Floats = NDArray[np.float32]
@@ -34,18 +37,13 @@ class YuNetNetwork:
     """
 
     def __init__(self, path: Path, *, confidence: float) -> None:
-        import onnxruntime as ort
-
         self._confidence = confidence
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         content = path.read_bytes()
         if content.count(_FIXED) == 1:
             content = content.replace(_FIXED, _FREE)
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            self._session = onnx_session(content, name=path)
+        except BundleError as error:
             raise NotYuNet(str(error)) from None
         inputs = self._session.get_inputs()
         self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox")]

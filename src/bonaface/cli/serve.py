@@ -1,0 +1,86 @@
+"""Commands of the server: `serve`, and `log` for its decision log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bonaface
+from bonaface.cli.options import BundlePath, Threads, Weights
+
+
+def serve_command(
+    bundle: BundlePath,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default serves this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    max_concurrent: Annotated[int, typer.Option(min=1, help="Maximum concurrent requests; others get 429.")] = 32,
+    threads: Threads = None,
+    max_body_mb: Annotated[float, typer.Option(min=0.001, help="Maximum size of a request body, in MB.")] = 16.0,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, help="Maximum size of an image, in megapixels.")] = 16.0,
+    max_video_seconds: Annotated[float, typer.Option(min=0.1, help="Maximum duration of a video, in seconds.")] = 20.0,
+    max_images: Annotated[int, typer.Option(min=1, help="Maximum number of images in a burst.")] = 32,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Maximum duration of a request, in seconds.")] = 30.0,
+    several_faces: Annotated[
+        bool,
+        typer.Option(
+            "--several-faces", help="Score the largest face if several are found (default: reject the image)."
+        ),
+    ] = False,
+    key_file: Annotated[
+        Path | None, typer.Option(envvar="BONAFACE_KEY_FILE", help="File with the API key that requests must carry.")
+    ] = None,
+    log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file or an SQLAlchemy URL.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS (PEM).")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
+    variant: Annotated[str | None, typer.Option(help="Variant of the bundle, used at its own thresholds.")] = None,
+    weights: Weights = None,
+) -> None:
+    """Serve a bundle: REST API under /v1, its reference at /docs, a page with a camera at /."""
+    from bonaface.server.serve import serve
+    from bonaface.server.settings import Limits, ServerSettings, read_key
+
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        limits=Limits(
+            bytes=round(max_body_mb * 1e6),
+            pixels=round(max_megapixels * 1e6),
+            files=max_images,
+            seconds=max_video_seconds,
+            timeout=timeout,
+        ),
+        places=max_concurrent,
+        workers=threads,
+        faces="largest" if several_faces else "refuse",
+        key=read_key(key_file) if key_file else "",
+        log=log,
+        certificate=certificate,
+        certificate_key=certificate_key,
+    )
+
+    def started(address: str) -> None:
+        typer.echo(f"{bundle} is served at {address} (page), {address}/docs (API)")
+        if host not in {"127.0.0.1", "::1", "localhost"} and not settings.key:
+            typer.echo("anybody who can reach this address can use it; set an API key with --key-file", err=True)
+
+    serve(bundle, settings, detector_weights=weights, variant=variant, started=started)
+
+
+def log_command(
+    address: Annotated[str, typer.Argument(metavar="LOG", help="The file or URL given to `bonaface serve --log`.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PNG", help="Plot of the scores over time; a CSV is written next to it."
+        ),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="First date or time to include, UTC.")] = None,
+    until: Annotated[str | None, typer.Option(help="Date or time before which to stop, UTC.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Beginning of a bundle's id.")] = None,
+) -> None:
+    """Read a server's decision log: counts by verdict, and whether the scores drift over time."""
+    typer.echo(bonaface.log(address, output=output, since=since, until=until, bundle=bundle).summary())
