@@ -93,3 +93,50 @@ def test_a_damaged_video_gives_what_it_holds_and_says_so(video: Path):
 
 def test_kinds():
     assert [kind_of(name) for name in ("a.JPG", "b.mov", "Thumbs.db", "noext")] == ["image", "video", None, None]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve pictures 1.png to 12.png, each of one grey that tells its number."""
+    for number in range(1, 13):
+        Image.new("RGB", (40, 30), (20 + 7 * number,) * 3).save(tmp_path / f"{number}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_a_folder_of_pictures_is_read_in_natural_order(clip: Path):
+    assert kind_of(clip) == "video"
+    assert numbers(clip, count="all") == [(number, number + 1) for number in range(12)]
+    assert numbers(clip, count=3) == [(0, 1), (4, 5), (8, 9)]
+    assert numbers(clip, count=2, first=4) == [(0, 1), (2, 3)]
+
+
+def test_a_damaged_picture_of_a_folder_is_noted(clip: Path):
+    (clip / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    with open_frames(clip, count=3) as frames:
+        assert [frame.index for frame in frames] == [0, 8]
+    assert "5.png" in frames.note
+    assert str(clip) not in frames.note
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path):
+    with pytest.raises(MediaError, match="holds no pictures"):
+        open_frames(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("photo", "JPEG", "image"), ("photo.mp4", "PNG", "image"), ("x.tmp", "GIF", "video"), ("scan", "TIFF", "image")],
+)
+def test_the_kind_of_a_file_is_that_of_its_content(tmp_path: Path, name: str, kind: str, expected: str):
+    Image.new("RGB", (40, 30)).save(tmp_path / name, kind)
+    assert kind_of(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "name"), [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x18ftypavif", "AVIF"), (b"II*\0", "TIFF")]
+)
+def test_a_format_that_is_not_read_is_named(tmp_path: Path, head: bytes, name: str):
+    (tmp_path / "photo.jpg").write_bytes(head + bytes(600))
+    with pytest.raises(MediaError, match=name):
+        list(open_frames(tmp_path / "photo.jpg"))

@@ -11,29 +11,25 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.frame_folder import FrameFolder
 from bonaface.data.hdf5 import HDF5_SUFFIXES, Hdf5Reader
-from bonaface.data.images import read_image
-from bonaface.data.signatures import VIDEO_TYPES, media_type
+from bonaface.data.images import IMAGE_SUFFIXES, read_image
+from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
 from bonaface.data.video import VideoReader
 from bonaface.errors import MediaError
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "VIDEO_SUFFIXES",
-    "Frame",
-    "Frames",
-    "Media",
-    "evenly_spaced",
-    "kind_of",
-    "open_frames",
-    "open_video",
-]
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"),
+        *(".mts", ".m2ts", ".ogv", ".3g2", ".vob", ".asf", ".mjpeg", ".gif"),
+    }
+)
 
 Media = Path | bytes | tuple[bytes, ...] | tuple[NDArray[np.uint8], ...]
-"""A file; what was uploaded: an image or a video, or the images of a burst, in order; or frames in RGB, upright."""
+"""A file, or a folder of numbered pictures; an upload: an image, a video, or the images of a burst in order; RGB frames."""
+
+
+Reader = VideoReader | Hdf5Reader | FrameFolder
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Frames:
         self.note = ""
         self._flip = flip
         self._stop = stop
-        self._reader: VideoReader | Hdf5Reader | None = None
+        self._reader: Reader | None = None
         self._wanted: set[int] | None = {0}
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
         if isinstance(source, tuple):
@@ -112,7 +108,7 @@ class Frames:
             )
         self.note = self._what_was_wrong(reader)
 
-    def _what_was_wrong(self, reader: VideoReader | Hdf5Reader) -> str:
+    def _what_was_wrong(self, reader: Reader) -> str:
         info = reader.info
         notes = []
         if info.declared > info.frames:
@@ -124,6 +120,8 @@ class Frames:
         if self.expected is not None and self.decoded < min(self.expected, info.frames or self.expected):
             why = f" ({reader.damage})" if reader.damage else ""
             notes.append(f"only {self.decoded} of {info.frames} frames could be decoded{why}")
+        elif reader.damage:
+            notes.append(reader.damage)
         if info.variable_rate:
             notes.append("variable frame rate: frames are evenly spaced by number, not by time")
         return "; ".join(notes)
@@ -154,23 +152,40 @@ def open_frames(
     return Frames(source, count=count, flip=flip, first=first, stop=stop)
 
 
-def open_video(source: Path | bytes) -> VideoReader | Hdf5Reader:
-    """What reads a video: by its suffix an HDF5 file's colour stream, else whatever FFmpeg knows."""
-    if isinstance(source, Path) and source.suffix.lower() in HDF5_SUFFIXES:
-        return Hdf5Reader(source)
+def open_video(source: Path | bytes) -> Reader:
+    """Return what reads a video: a folder's pictures, an HDF5 file's colour stream, or a file that FFmpeg knows."""
+    if isinstance(source, Path):
+        if source.suffix.lower() in HDF5_SUFFIXES:
+            return Hdf5Reader(source)
+        if source.is_dir():
+            return FrameFolder(source)
     return VideoReader(source)
 
 
 def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
-    """What a file is by its suffix, or an upload by its first bytes; None for neither.
+    """Return what a file or an upload is by its first bytes; by its suffix where the bytes do not say; None for neither.
+
+    A folder counts as a video: its pictures are the frames. An upload is one of IMAGE_TYPES or VIDEO_TYPES or nothing.
 
     >>> kind_of("a/B.MP4"), kind_of("Thumbs.db")
     ('video', None)
     """
     if isinstance(source, bytes):
         kind = media_type(source)
-        return None if kind is None else "video" if kind in VIDEO_TYPES else "image"
-    suffix = Path(source).suffix.lower()
+        return "image" if kind in IMAGE_TYPES else "video" if kind in VIDEO_TYPES else None
+    path = Path(source)
+    suffix = path.suffix.lower()
+    try:
+        with path.open("rb") as file:
+            kind = media_type(file.read(HEAD)) or ""
+    except IsADirectoryError:
+        return "video"
+    except (OSError, ValueError):  # not there, or not to be read: its name has to do
+        kind = ""
+    if kind.startswith("image/") and suffix != ".mjpeg":  # a stream of JPEGs starts as one JPEG does
+        return "image"
+    if kind.startswith("video/"):
+        return "video"
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "video" if suffix in VIDEO_SUFFIXES | HDF5_SUFFIXES else None

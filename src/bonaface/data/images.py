@@ -16,9 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import MediaError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "encode_jpeg", "pixels_of", "read_image"]
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
+        # Not decoded yet, and refused by name: better than passed over.
+        *(".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+    }
+)
+"""Suffixes of pictures, whether they are decoded or not."""
 
 MAX_PIXELS = 50_000_000
 """More pixels than this are refused before they are decoded."""
@@ -69,7 +77,7 @@ def pixels_of(content: bytes) -> float:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return math.inf
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-        raise MediaError(f"the image: {_fault(error, _FORMATS)}") from None
+        raise MediaError(f"the image: {_fault(error, _FORMATS, content[:HEAD])}") from None
 
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
@@ -129,7 +137,8 @@ def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
         except (_Refused, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-            raise _Refused(_fault(error, formats)) from None
+            file.seek(0)
+            raise _Refused(_fault(error, formats, file.read(HEAD))) from None
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
@@ -210,7 +219,12 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _fault(error: Exception, formats: tuple[str, ...]) -> str:
+def _fault(error: Exception, formats: tuple[str, ...], head: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image that can be read; expected {', '.join(formats[:-1])} or {formats[-1]}"
+        expected = f"expected {', '.join(formats[:-1])} or {formats[-1]}"
+        kind = media_type(head) or ""
+        name = kind.partition("/")[2].upper()
+        if kind.startswith("image/") and name not in formats:
+            return f"a picture in the format {name}, which is not read; {expected}: convert it"
+        return f"not an image that can be read; {expected}"
     return f"damaged: {' '.join(str(error).split()) or type(error).__name__}"

@@ -1,36 +1,80 @@
-"""What an upload holds, told by its first bytes: names and headers of a request are not believed."""
+"""What a file holds, by its first bytes: neither its name nor the headers of a request are believed."""
 
 from __future__ import annotations
 
-__all__ = ["IMAGE_TYPES", "VIDEO_TYPES", "media_type"]
+HEAD = 512
+"""So many bytes from a file's start are enough for `media_type`."""
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm")
+"""With IMAGE_TYPES what an upload may be; of the user's own files more is read."""
 
+_STARTS = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF8", "video/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
+    (b"IIU\0", "image/raw"),
+    (b"IIRO", "image/raw"),
+    (b"IIRS", "image/raw"),
+    (b"FUJIFILMCCD-RAW", "image/raw"),
+    (b"\0\0\0\x0cjP  ", "image/jp2"),
+    (b"\xff\x4f\xff\x51", "image/jp2"),
+    (b"\xff\x0a", "image/jxl"),
+    (b"\0\0\0\x0cJXL ", "image/jxl"),
+    (b"8BPS", "image/psd"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video/asf"),
+    (b"FLV\x01", "video/flv"),
+    (b"\0\0\x01\xba", "video/mpeg"),
+    (b"\0\0\x01\xb3", "video/mpeg"),
+    (b"\x06\x0e\x2b\x34", "video/mxf"),
+    (b"\x89HDF\r\n\x1a\n", "video/hdf5"),
+)
+_RIFF = {b"WEBP": "image/webp", b"AVI ": "video/avi"}
 # ISO base media files that are no video: pictures and sound in the same container.
-_OTHER_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"jpx ", b"crx ", b"M4A ")
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "image/heic"),
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    **dict.fromkeys((b"jp2 ", b"jpx "), "image/jp2"),
+    b"crx ": "image/raw",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
+    b"qt  ": "video/quicktime",
+}
 _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_TS_PACKET = 188
 
 
-def media_type(content: bytes) -> str | None:
-    """One of IMAGE_TYPES or VIDEO_TYPES; None for everything else.
+def media_type(head: bytes) -> str | None:
+    """The type of a picture or a video (`image/...`, `video/...`) by the first HEAD bytes; None for anything else.
 
     >>> media_type(b"\\xff\\xd8\\xff\\xe0"), media_type(b"<svg")
     ('image/jpeg', None)
     """
-    if content.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    if content.startswith(b"\x1aE\xdf\xa3"):
+    for start, kind in _STARTS:
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF":
+        return _RIFF.get(head[8:12])
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "image/bmp"
+    if head.startswith(b"\x1aE\xdf\xa3"):
         # The document type stands within the first element, which is a few dozen bytes long.
-        return "video/webm" if b"webm" in content[:128] else None
-    atom = content[4:8]
-    if atom == b"ftyp":
-        brand = content[8:12]
-        if brand in _OTHER_BRANDS:
-            return None
-        return "video/quicktime" if brand == b"qt  " else "video/mp4"
-    return "video/quicktime" if atom in _QUICKTIME_ATOMS else None
+        return "video/webm" if b"webm" in head[:128] else "video/matroska" if b"matroska" in head[:128] else None
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if head[4:8] in _QUICKTIME_ATOMS:
+        return "video/quicktime"
+    # A transport stream, as it is or (Blu-ray, AVCHD) with four bytes before each packet.
+    if any(len(head) > first + _TS_PACKET and _is_ts(head, first, step) for first, step in ((0, 188), (4, 192))):
+        return "video/mp2t"
+    # An Ogg stream may be sound alone: of video where its first page names Theora.
+    return "video/ogg" if head[:4] == b"OggS" and b"theora" in head[:64] else None
+
+
+def _is_ts(head: bytes, first: int, step: int) -> bool:
+    return all(byte == 0x47 for byte in head[first::step][:3])

@@ -25,8 +25,8 @@ from bonaface.data.datasets.rose_youtu import ROSE_YOUTU, ROSE_YOUTU_CLIENTS
 from bonaface.data.datasets.scan import Listing, list_files
 from bonaface.data.datasets.siw import SIW
 from bonaface.data.datasets.table import TABLE, find_table, table_rows
-from bonaface.data.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from bonaface.data.manifest import Manifest, make_manifest
+from bonaface.data.sources import MEDIA_SUFFIXES
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 
@@ -51,7 +51,6 @@ _LAYOUTS = (
     CEFA,
     LCC_FASD,
 )
-_MEDIA = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def layouts() -> list[Layout]:
@@ -167,7 +166,7 @@ def _media(listing: Listing, chosen: Layout, request: Request) -> list[str]:
         hidden = sum(listing.left_out.values())
         and_hidden = f" but {hidden} hidden ones" if hidden else ""
         raise ManifestError(f"{listing.root} holds no files{and_hidden}: expected {chosen.expects}")
-    suffixes = chosen.suffixes or _MEDIA
+    suffixes = chosen.suffixes or MEDIA_SUFFIXES
     media = [name for name in listing.files if name[name.rfind(".") :].lower() in suffixes]
     if not media:
         what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
@@ -288,7 +287,7 @@ def _looks_like(files: Sequence[str], chosen: Layout) -> str:
     share: dict[str, float] = {}
     for layout in _LAYOUTS:
         if layout is not chosen and layout.names:
-            suffixes = layout.suffixes or _MEDIA
+            suffixes = layout.suffixes or MEDIA_SUFFIXES
             media = [name for name in some if name[name.rfind(".") :].lower() in suffixes]
             share[layout.name] = len(match_names(media, layout.names)[0]) / max(1, len(media))
     best = max(share, key=lambda name: share[name])
