@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,25 +135,19 @@ def test_names_with_commas_quotes_and_unicode_survive(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path, monkeypatch):
-    with pytest.raises(ScoreTableError, match="no score table at"):
+    with pytest.raises(ScoreTableError, match="no file at"):
         read_scores(tmp_path / "none.csv")
-    (tmp_path / "t.txt").write_text("x")
-    with pytest.raises(ScoreTableError, match=r"neither \.csv nor \.parquet"):
-        read_scores(tmp_path / "t.txt")
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ScoreTableError, match="cannot be read as a score table"):
+    with pytest.raises(ScoreTableError, match="damaged UTF-16"):
         read_scores(tmp_path / "t.csv")
-    (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(ScoreTableError, match="cannot be read as a score table"):
-        read_scores(tmp_path / "empty.csv")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 not at all")
-    with pytest.raises(ScoreTableError, match="cannot be read as a score table"):
+    with pytest.raises(ScoreTableError, match="cannot be read as Parquet"):
         read_scores(tmp_path / "t.parquet")
-    with pytest.raises(OutputError, match=r"must end in \.csv or \.parquet"):
+    with pytest.raises(OutputError, match=r"name ends in \.csv"):
         write_scores(table([("print", 1.0)]), tmp_path / "t.json")
     with pytest.raises(OutputError, match="cannot write"):
         write_scores(table([("print", 1.0)]), tmp_path / "t.csv" / "inside.csv")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("bonaface.io.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'bonaface\[parquet\]'"):
         read_scores(tmp_path / "t.parquet")
     with pytest.raises(MissingExtraError, match="parquet"):
@@ -170,7 +162,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scores.os, "fsync", full)  # type: ignore[attr-defined]
+    monkeypatch.setattr("bonaface.io.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         write_scores(table([("print", 2.0)]), path)
     assert path.read_bytes() == old
@@ -234,5 +226,5 @@ def test_the_digest_knows_scores_but_not_the_order_of_rows():
 
 def test_a_column_that_stands_twice_in_a_file_is_refused(tmp_path):
     (tmp_path / "s.csv").write_text("presentation,label,score,score\na.mp4,attack,0.1,0.9\n")
-    with pytest.raises(ScoreTableError, match="has the column score twice"):
+    with pytest.raises(ScoreTableError, match="has the column 'score' more than once"):
         read_scores(tmp_path / "s.csv")

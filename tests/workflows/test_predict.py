@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 import bonaface
 from bonaface.cli import app
+from bonaface.data.manifest import read_manifest
 from bonaface.errors import InputError, OutputError
 from bonaface.inference.pipeline import Pipeline, Source
 from tests.workflows.test_bundle_commands import network
@@ -174,3 +176,24 @@ def test_a_manifest_says_of_how_many_frames_a_video_is_judged(reddish: Path, tmp
     manifest.write_text("path,label,first_frames\nclip.mp4,bona_fide,some\n")
     with pytest.raises(InputError, match=r"first_frames of clip\.mp4 is 'some'"):
         list(bonaface.predict(reddish, manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.csv", "path;label\nb/photo.png;attack\nclip.mp4;bona_fide\n"),
+        ("m.tsv", "path\tlabel\nb/photo.png\tattack\nclip.mp4\tbona_fide\n"),
+        ("m.txt", "label, path,\nattack, b/photo.png,\nbona_fide, clip.mp4,\n"),
+        ("m.csv", "\ufeffpath,label\n{root}/b/photo.png,attack\n{root}/clip.mp4,bona_fide\n"),
+    ],
+)
+def test_a_manifest_is_read_as_evaluate_reads_it(reddish: Path, shelf: Path, name: str, content: str):
+    (shelf / name).write_text(content.format(root=shelf))
+    assert outcomes(reddish, shelf / name) == [("photo.png", "attack"), ("clip.mp4", "bona_fide")]
+    assert read_manifest(shelf / name).table["path"].tolist() == ["b/photo.png", "clip.mp4"]
+
+
+def test_a_manifest_in_parquet_is_read(reddish: Path, shelf: Path):
+    pd.DataFrame({"path": ["clip.mp4"], "label": ["attack"], "first_frames": [3.0]}).to_parquet(shelf / "m.pq")
+    (verdict,) = bonaface.predict(reddish, shelf / "m.pq", frames=8)
+    assert [frame.frame for frame in verdict.frames] == [0, 1, 2]

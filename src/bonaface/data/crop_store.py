@@ -40,8 +40,8 @@ from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import in_processes
-from bonaface.data.tables import write_bytes
 from bonaface.errors import MediaError, OutputError, writing
+from bonaface.io import write_bytes
 from bonaface.types import Box, Status
 
 __all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
@@ -267,7 +267,7 @@ def _remembered(path: Path) -> dict[str, tuple[str, ...]]:
 def _remember(memory: Mapping[str, tuple[str, ...]], path: Path) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
-    write_bytes(buffer.getvalue().encode(errors="replace"), path)
+    write_bytes(path, buffer.getvalue().encode(errors="replace"))
 
 
 def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str]:

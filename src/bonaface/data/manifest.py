@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.tables import as_text, read_table, remove_file, write_bytes, write_table
 from bonaface.errors import ManifestError, did_you_mean, few
+from bonaface.io import read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.types import CATEGORIES, Label
 
 __all__ = [
@@ -117,7 +117,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     what the sidecar says, else the manifest's folder. Raises ManifestError with every fault and its rows.
     """
     path = Path(path)
-    table = read_table(path)
+    table = read_table(path, error=ManifestError)
     about = _read_about(_beside(path, "meta.json"))
     folder = path.absolute().parent
     if root is None:
@@ -147,7 +147,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """
     path = Path(path)
     about = {**manifest.about, "root": _relative_root(manifest.root, path), "notes": list(manifest.notes)}
-    write_bytes((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode(), _beside(path, "meta.json"))
+    write_json(_beside(path, "meta.json"), about)
     if manifest.boxes is not None:
         write_table(manifest.boxes, _beside(path, "boxes.csv"))
     else:
@@ -171,7 +171,7 @@ def make_manifest(
     before it. An attack's missing `category` is read from the words of its species (`category_of`).
     """
     places = _row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
-    manifest = _make(as_text(table), _folder(root), places, "")
+    manifest = _make(text_frame(table), _folder(root), places, "")
     if boxes is not None:
         boxes = _checked_boxes(boxes, "the boxes: ", _row_numbers, manifest.table["path"])
     return replace(manifest, boxes=boxes, notes=tuple(notes), about=dict(about or {}))
@@ -221,7 +221,7 @@ def _make(table: pd.DataFrame, root: Path, places: Places, prefix: str) -> Manif
         if name not in found:
             table[name] = ""
     faults = _Faults(places)
-    table["path"] = _normal_paths(table["path"])
+    table["path"] = _normal_paths(pd.Series(relative_paths(table["path"], root), dtype="str"))
     _check_paths(table["path"], faults)
     _check_words(table, faults)
     known = _known_subjects(table, faults)
@@ -330,7 +330,7 @@ def _checked_boxes(boxes: pd.DataFrame, prefix: str, places: Places, paths: pd.S
     if missing:
         raise ManifestError(f"{prefix}no column {', '.join(missing)}; expected {', '.join(BOX_COLUMNS)}")
     boxes = boxes.reset_index(drop=True)
-    checked = as_text(boxes[["path"]])
+    checked = text_frame(boxes[["path"]])
     faults = _Faults(places)
     for name in BOX_COLUMNS[1:]:
         numbers = pd.to_numeric(boxes[name], errors="coerce").astype("float64")
@@ -341,7 +341,7 @@ def _checked_boxes(boxes: pd.DataFrame, prefix: str, places: Places, paths: pd.S
     faults.add("a second box for one frame", checked.duplicated(["path", "frame"]), values=checked["path"])
     size = pd.Series("", index=boxes.index, dtype="str")
     if "frame_size" in boxes.columns:
-        size = as_text(boxes[["frame_size"]])["frame_size"]
+        size = text_frame(boxes[["frame_size"]])["frame_size"]
     faults.add("a frame_size that is no whole number", ~size.str.fullmatch(r"[1-9]\d*|"), values=size)
     if faults.found:
         raise ManifestError(prefix + "; ".join(faults.found))
@@ -353,7 +353,7 @@ def _checked_boxes(boxes: pd.DataFrame, prefix: str, places: Places, paths: pd.S
 def _read_boxes(path: Path, paths: pd.Series) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    table = read_table(path)
+    table = read_table(path, error=ManifestError)
     return _checked_boxes(table.frame, f"{path}: ", table.places, paths)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, did_you_mean, few
+from bonaface.io import decimal_comma
 from bonaface.types import Label, Status, probability
 
 __all__ = ["SCORE_COLUMNS", "UNSPECIFIED", "check_scores", "text_column"]
@@ -24,11 +25,17 @@ _SCORE_TOLERANCE = 1e-6
 Bools = NDArray[np.bool_]
 
 
-def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFrame:
-    """The table with every column of the format in its type; raises ScoreTableError naming the bad rows.
+def check_scores(
+    table: pd.DataFrame,
+    *,
+    name: str = "score table",
+    places: Callable[[Sequence[int]], list[str]] | None = None,
+) -> pd.DataFrame:
+    """Return the table with every column of the format in its type.
 
-    Only `presentation`, `label` and one of `score` and `logit` are required. Without logits the scores are a
-    foreign system's and may be any real numbers. All further columns are carried as they are.
+    Only `presentation`, `label` and one of `score` and `logit` are required. Without logits the scores are those of a
+    different system and may be any real numbers. Further columns are carried as they are. `places` names rows (from 0)
+    in errors, by default `row 1` for the first. Raises ScoreTableError with the bad rows.
     """
     _need_columns(table, name)
     faults: list[str] = []
@@ -38,7 +45,10 @@ def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFr
     def fault(what: str, bad: Bools, shown: Callable[[int], str] | None = None) -> None:
         at = np.flatnonzero(bad)
         if len(at):
-            listed = few([f"row {i + 1} ({shown(i) if shown else names[i] or 'unnamed'})" for i in at[:1000]], limit=4)
+            first = at[:1000].tolist()
+            rows_named = places(first) if places else [f"row {i + 1}" for i in first]
+            words = [shown(i) if shown else names[i] or "unnamed" for i in first]
+            listed = few([f"{place} ({word})" for place, word in zip(rows_named, words, strict=True)], limit=4)
             more = f" of {len(at)}" if len(at) > 1000 else ""
             faults.append(f"{what}: {listed}{more}")
 
@@ -64,17 +74,21 @@ def check_scores(table: pd.DataFrame, *, name: str = "score table") -> pd.DataFr
 
     logit, bad_logit = _numbers(table, "logit")
     score, bad_score = _numbers(table, "score")
+    comma = {"logit": _decimal_commas(table, "logit", bad_logit), "score": _decimal_commas(table, "score", bad_score)}
+    for column, rows_with in comma.items():
+        what = f"{column} has a decimal comma; write a point, as in 0.5"
+        fault(what, rows_with, quoted(text_column(table, column)))
     has_logits = bool((ok & (~np.isnan(logit) | bad_logit)).any())
     if has_logits:
-        fault("logit is not a number though status is ok", ok & ~np.isfinite(logit))
+        fault("logit is not a number though status is ok", ok & ~np.isfinite(logit) & ~comma["logit"])
         if "score" not in table.columns:
             score = np.asarray(probability(logit))
-    fault("score is not a number though status is ok", ok & ~np.isfinite(score))
+    fault("score is not a number though status is ok", ok & ~np.isfinite(score) & ~comma["score"])
     fault(
         "score given though status says that the sample failed",
         ~ok & ~unknown & (~np.isnan(score) | ~np.isnan(logit)),
     )
-    fault("neither a number nor empty", ~ok & (bad_logit | bad_score))
+    fault("neither a number nor empty", ~ok & ((bad_logit & ~comma["logit"]) | (bad_score & ~comma["score"])))
     if has_logits:
         both = ok & np.isfinite(logit) & np.isfinite(score)
         apart = both & (np.abs(score - probability(np.where(both, logit, 0.0))) > _SCORE_TOLERANCE)
@@ -167,6 +181,14 @@ def _numbers(table: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], Boo
         except ValueError:
             bad[i] = True
     return numbers, bad
+
+
+def _decimal_commas(table: pd.DataFrame, column: str, bad: Bools) -> Bools:
+    """Where a cell that is not a number would be one with a point for its comma."""
+    found = np.zeros(len(table), dtype=bool)
+    if bad.any():
+        found[bad] = [decimal_comma(text) for text in text_column(table, column)[bad]]
+    return found
 
 
 def _first_of_each(code: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -8,9 +8,6 @@ sample that got no score is a row with a status; a table that breaks a rule is r
 from __future__ import annotations
 
 import hashlib
-import os
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
+from bonaface.errors import ScoreTableError
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.evaluation.fusion import presentations
+from bonaface.io import read_table, write_table
 from bonaface.types import Status
 
 __all__ = [
@@ -34,62 +32,21 @@ __all__ = [
     "write_scores",
 ]
 
-_PARQUET = {".parquet", ".pq"}
-
 
 def read_scores(path: Path | str) -> pd.DataFrame:
-    """A score table from CSV or Parquet (by suffix), checked; numbers come back exactly as written."""
-    return check_scores(read_raw_scores(path), name=str(path))
+    """Read and check a score table from CSV, TSV, text or Parquet; numbers come back exactly as written."""
+    table = read_table(path, error=ScoreTableError)
+    return check_scores(table.frame, name=table.name, places=table.places)
 
 
 def read_raw_scores(path: Path | str) -> pd.DataFrame:
-    """A table as it lies in the file, unchecked: what a foreign system wrote, for `join_manifest`."""
-    path = Path(path)
-    if not path.is_file():
-        raise ScoreTableError(f"no score table at {path}; expected a .csv or .parquet file")
-    suffix = path.suffix.lower()
-    if suffix in _PARQUET:
-        _need_parquet(path)
-    elif suffix != ".csv":
-        raise ScoreTableError(f"{path} is neither .csv nor .parquet; give a score table in one of these formats")
-    try:
-        if suffix in _PARQUET:
-            return pd.read_parquet(path)
-        # The header as a row: pandas would rename a column that is there twice, and nobody would know.
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None, nrows=1)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return table.set_axis(text.iloc[0].to_numpy(), axis=1) if text.shape[1] == table.shape[1] else table
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ScoreTableError(f"{path} cannot be read as a score table: {reason}") from None
+    """Read a table as it lies in the file, unchecked: what a different system wrote, for `join_manifest`."""
+    return read_table(path, error=ScoreTableError).frame
 
 
 def write_scores(table: pd.DataFrame, path: Path | str) -> None:
-    """Write a score table, checked, as CSV or Parquet (by suffix): atomic, and float64 survives exactly."""
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix != ".csv" and suffix not in _PARQUET:
-        raise OutputError(f"cannot write a score table to {path}; its name must end in .csv or .parquet")
-    if suffix in _PARQUET:
-        _need_parquet(path)
-    table = check_scores(table)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            if suffix == ".csv":
-                table.to_csv(file, index=False, encoding="utf-8", lineterminator="\n")
-            else:
-                table.to_parquet(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another place"
-        ) from None
+    """Write a score table, checked, as CSV, TSV or Parquet by suffix; float64 survives exactly. Raises OutputError."""
+    write_table(check_scores(table), path)
 
 
 def join_manifest(
@@ -158,10 +115,3 @@ def _absent(manifest: pd.DataFrame, at: NDArray[np.intp]) -> NDArray[np.intp]:
         split = text_column(manifest, "split")
         scored |= ~np.isin(split, np.unique(split[scored]))
     return np.flatnonzero(~scored)
-
-
-def _need_parquet(path: Path) -> None:
-    try:
-        import_module("pyarrow")
-    except ImportError:
-        raise MissingExtraError("parquet", needed_for=f"{path.name} (Parquet)") from None

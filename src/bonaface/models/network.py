@@ -13,8 +13,8 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.config import ModelSettings
-from bonaface.data.tables import write_bytes
 from bonaface.errors import SettingsError, WeightsError, did_you_mean
+from bonaface.io import write_bytes
 from bonaface.models.weights import (
     METADATA_KEY,
     Weights,
@@ -130,7 +130,7 @@ def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
 
 def save_network(network: LivenessNet, path: Path) -> None:
     """Write a network's weights, mean and std included, as safetensors, whole or not at all."""
-    write_bytes(network_bytes(network), path)
+    write_bytes(path, network_bytes(network))
 
 
 def network_bytes(network: LivenessNet) -> bytes:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bonaface.data.tables import write_bytes
 from bonaface.errors import BundleError
+from bonaface.io import write_bytes
 from bonaface.models.network import LivenessNet
 from bonaface.onnx_runtime import onnx_session
 from bonaface.types import probability
@@ -83,7 +83,7 @@ def export_onnx(network: LivenessNet, path: Path, *, input_size: int) -> Path:
         whole = Path(folder) / "model.onnx"
         assert program is not None
         program.save(str(whole), external_data=False)
-        write_bytes(whole.read_bytes(), path)
+        write_bytes(path, whole.read_bytes())
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import pandas as pd
 import torch
 
 from bonaface.config import Recipe
-from bonaface.data.tables import write_bytes
 from bonaface.errors import InputError, OutputError, few
+from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
 from bonaface.training.loader import StoredFrames
 
@@ -95,15 +94,15 @@ class Checkpoints:
             "metrics": dict(record),
             "model": recipe.model.model_dump(mode="json"),
         }
-        write_bytes(f"{json.dumps(about, indent=2)}\n".encode(), self.best.with_suffix(".json"))
+        write_json(self.best.with_suffix(".json"), about)
 
     def keep_last(self, state: Mapping[str, Any], history: Sequence[Record]) -> None:
         """Make this the state to go on from; it holds tensors, numbers, strings and containers of them."""
         buffer = io.BytesIO()
         torch.save({**state, "history": [dict(record) for record in history]}, buffer)
-        write_bytes(buffer.getvalue(), self.last)
+        write_bytes(self.last, buffer.getvalue())
         table = pd.DataFrame([dict(record) for record in history])
-        write_bytes(table.to_csv(index=False, lineterminator="\n").encode(), self.history)
+        write_table(table, self.history)
 
     def read_last(self, expected: Mapping[str, Any]) -> dict[str, Any] | None:
         """The state to go on from, None where no epoch was completed yet.

@@ -22,9 +22,9 @@ from bonaface.evaluation.arrays import Sample
 from bonaface.evaluation.intervals import IntervalSettings, Resampling
 from bonaface.evaluation.rates import Figure
 from bonaface.evaluation.threshold_free import auc
+from bonaface.io import fresh_folder, now, write_json, write_text
 from bonaface.report.audit_page import render_page
 from bonaface.types import Status
-from bonaface.workflows.folders import fresh_folder, now, write_json, write_text
 from bonaface.workflows.prepare import Progress, counts_line
 
 __all__ = ["Audit", "Shortcut", "audit"]

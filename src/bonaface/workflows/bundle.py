@@ -28,9 +28,9 @@ from bonaface.inference.bundle import (
 from bonaface.inference.model_card import describe
 from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.inference.onnx_import import ForeignNetwork
+from bonaface.io import now
 from bonaface.types import FusionRule
 from bonaface.workflows.assess import choose_points
-from bonaface.workflows.folders import now
 from bonaface.workflows.prepare import Progress
 
 __all__ = [

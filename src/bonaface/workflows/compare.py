@@ -16,10 +16,10 @@ from bonaface.evaluation.compare import compare as compare_tables
 from bonaface.evaluation.intervals import IntervalSettings
 from bonaface.evaluation.iso30107 import Policy
 from bonaface.evaluation.thresholds import OperatingPoint
+from bonaface.io import fresh_folder, write_json
 from bonaface.report.page import ReportInput
 from bonaface.report.page import write_report as write_page
 from bonaface.types import FusionRule
-from bonaface.workflows.folders import fresh_folder, write_json
 from bonaface.workflows.report import measured_and_validation, operating_points
 
 __all__ = ["Compared", "compare"]

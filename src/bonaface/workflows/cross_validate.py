@@ -18,7 +18,7 @@ from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, ManifestError, SettingsError, few, writing
 from bonaface.evaluation.iso30107 import Evaluation
-from bonaface.workflows.folders import fresh_folder, read_json, write_json, write_text
+from bonaface.io import fresh_folder, read_json, write_json, write_text
 from bonaface.workflows.prepare import Progress
 from bonaface.workflows.train import Run, train
 

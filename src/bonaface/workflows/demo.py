@@ -10,9 +10,9 @@ from pathlib import Path
 from bonaface.data.manifest import Manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import writing
+from bonaface.io import fresh_folder, write_json
 from bonaface.workflows.embed import embed
 from bonaface.workflows.explain import explain
-from bonaface.workflows.folders import fresh_folder, write_json
 from bonaface.workflows.prepare import Progress, index, split
 from bonaface.workflows.train import Run, train
 

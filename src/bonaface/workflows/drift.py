@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from bonaface.data.tables import write_bytes
 from bonaface.errors import InputError, SettingsError
 from bonaface.inference.decision_log import DECISIONS, open_log
+from bonaface.io import write_bytes, write_text
 from bonaface.report.style import CLASS_STYLE, Ink, png_of, tidy
 from bonaface.types import Label
-from bonaface.workflows.folders import write_text
 
 __all__ = ["Decisions", "log"]
 
@@ -98,7 +97,7 @@ def log(
         return Decisions(table, periods)
     plot = Path(output)
     numbers = plot.with_suffix(".csv")
-    write_bytes(png_of("drift", lambda figure: _paint(figure, periods), size=(9.0, 5.4)), plot)
+    write_bytes(plot, png_of("drift", lambda figure: _paint(figure, periods), size=(9.0, 5.4)))
     write_text(numbers, periods.to_csv(index=False))
     return Decisions(table, periods, plot, numbers)
 

@@ -12,8 +12,8 @@ from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean, writing
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.io import fresh_folder, write_text
 from bonaface.report.training_figures import embedding_figure
-from bonaface.workflows.folders import fresh_folder, write_text
 from bonaface.workflows.prepare import Progress, part_of
 
 __all__ = ["Embedded", "embed", "map_of"]

@@ -13,8 +13,8 @@ from bonaface.errors import writing
 from bonaface.evaluation.scores import write_scores
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import score_manifest
+from bonaface.io import fresh_folder
 from bonaface.workflows.assess import Assessment, assess
-from bonaface.workflows.folders import fresh_folder
 from bonaface.workflows.prepare import Progress, part_of
 from bonaface.workflows.reporting import write_report
 

@@ -13,17 +13,15 @@ from bonaface.errors import InputError, writing
 from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
 from bonaface.inference.pipeline import Pipeline, Sample, Source, verdict_of
 from bonaface.inference.scoring import score_manifest
+from bonaface.io import TABLE_SUFFIXES, fresh_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet
 from bonaface.report.strips import strip
 from bonaface.types import Status, Verdict
 from bonaface.workflows.assess import rows_of
-from bonaface.workflows.folders import fresh_folder
 from bonaface.workflows.gallery import Explainer, gallery
 from bonaface.workflows.prepare import Progress, part_of
 
 __all__ = ["Explained", "explain"]
-
-TABLES = {".csv", ".parquet"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ def _sources(inputs: Sequence[Path]) -> Iterator[Source | Path]:
             yield from (Source(str(item), item) for item in found)
         elif not path.exists():
             raise InputError(f"{path} does not exist; expected an image, a video, a folder or a manifest")
-        elif path.suffix.lower() in TABLES:
+        elif path.suffix.lower() in TABLE_SUFFIXES:
             yield path
         elif kind_of(path) is None:
             raise InputError(f"{path} is neither an image nor a video nor a manifest, by its name")

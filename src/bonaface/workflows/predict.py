@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import itertools
 import re
@@ -21,6 +20,7 @@ from bonaface.errors import InputError, MediaError, OutputError, few, writing
 from bonaface.inference.annotate import write_annotated_image, write_annotated_video
 from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
 from bonaface.inference.pipeline import FacePolicy, Pipeline, Source, verdict_of
+from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
 from bonaface.types import Verdict
 
 __all__ = ["Input", "predict", "verdict_row"]
@@ -28,7 +28,6 @@ __all__ = ["Input", "predict", "verdict_row"]
 Input = str | Path | int | bytes | NDArray[np.uint8]
 """A file, folder, glob or manifest; the number of a camera; an encoded picture or video; an RGB picture `(h, w, 3)`."""
 
-_TABLES = {".csv", ".parquet"}
 _BURST_SECONDS = 1.0
 
 
@@ -171,7 +170,7 @@ def _files(path: Path, *, root: str | Path | None) -> Iterator[Source]:
         if not found:
             raise InputError(f"{path} holds no image or video; expected files such as .jpg, .png, .mp4 or .mov")
         yield from (Source(str(file), file) for file in found)
-    elif path.is_file() and path.suffix.lower() in _TABLES:
+    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         yield from _presentations(path, root=root)
     elif path.exists():
         yield Source(str(path), path)
@@ -186,35 +185,26 @@ def _files(path: Path, *, root: str | Path | None) -> Iterator[Source]:
 
 
 def _presentations(path: Path, *, root: str | Path | None) -> Iterator[Source]:
-    """The presentations of a manifest; a CSV is read without pandas, which would take longer than judging a picture."""
-    if path.suffix.lower() == ".parquet":
-        from bonaface.data.manifest import read_manifest
-        from bonaface.inference.scoring import sources_of
-
-        yield from sources_of(read_manifest(path, root=root))
-        return
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a manifest: {error}") from None
-    if not rows or "path" not in rows[0]:
-        raise InputError(f"{path} is not a manifest: it has no column `path` with a row below it")
+    """The presentations of a manifest; read without pandas, whose import takes longer than judging a picture."""
+    table = read_table(path, error=InputError)
+    if "path" not in table.columns or not len(table):
+        raise InputError(
+            f"{path} is not a manifest: it has no column `path` with a row below it; found: {few(table.columns, limit=20)}"
+        )
     folder = Path(root) if root is not None else path.parent
     about = path.with_name(f"{path.stem}.meta.json")
     if root is None and about.is_file():
         folder = _root_of(about)
-    missing = [row["path"] for row in rows if not (folder / str(row["path"])).is_file()]
-    if len(missing) == len(rows):
-        raise InputError(f"none of the {len(rows)} files of {path} is below {folder} ({few(missing)}); set --root")
-    for row in rows:
-        first = str(row.get("first_frames") or "")
+    names = relative_paths(table.columns["path"], folder)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if len(missing) == len(names):
+        raise InputError(f"none of the {len(names)} files of {path} is below {folder} ({few(missing)}); set --root")
+    nothing = [""] * len(names)
+    flips, firsts = (table.columns.get(column, nothing) for column in ("flip", "first_frames"))
+    for name, flip, first in zip(names, flips, firsts, strict=True):
         if not re.fullmatch(r"[1-9]\d{0,8}|", first):
-            raise InputError(
-                f"{path}: first_frames of {row['path']} is {first!r}; expected a number of frames, or none"
-            )
-        name = str(row["path"])
-        yield Source(name, folder / name, str(row.get("flip") or ""), int(first) if first else None)
+            raise InputError(f"{path}: first_frames of {name} is {first!r}; expected a number of frames, or none")
+        yield Source(name, folder / name, flip, int(first) if first else None)
 
 
 def _root_of(about: Path) -> Path:

@@ -14,11 +14,11 @@ from bonaface.evaluation.intervals import IntervalSettings
 from bonaface.evaluation.iso30107 import Evaluation, Policy, by_group, evaluate
 from bonaface.evaluation.scores import check_scores, join_manifest, presentations, read_raw_scores
 from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point, given_point
+from bonaface.io import fresh_folder
 from bonaface.report.page import ReportInput
 from bonaface.report.page import write_report as write_page
 from bonaface.types import FUSION_RULES, FusionRule, Status
 from bonaface.workflows.assess import summary_of
-from bonaface.workflows.folders import fresh_folder
 
 __all__ = ["Reported", "measured_and_validation", "operating_points", "report", "score_table"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from bonaface.config import Recipe, dump_recipe
 from bonaface.data.manifest import Manifest, write_manifest
 from bonaface.errors import OutputError, few
-from bonaface.workflows.folders import fresh_folder, now, read_json, versions, write_json, write_text
+from bonaface.io import fresh_folder, now, read_json, versions, write_json, write_text
 
 __all__ = ["marked_if_failed", "open_run", "update_run"]
 

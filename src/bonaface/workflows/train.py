@@ -15,9 +15,9 @@ from bonaface.errors import InputError, MissingExtraError, SettingsError, few, w
 from bonaface.evaluation.scores import write_scores
 from bonaface.inference.bundle import change_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.io import now
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.export import export_bundle, results_of
-from bonaface.workflows.folders import now
 from bonaface.workflows.prepare import Progress
 from bonaface.workflows.reporting import write_report
 from bonaface.workflows.runs import marked_if_failed, open_run, update_run

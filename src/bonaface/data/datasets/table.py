@@ -12,8 +12,8 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
-from bonaface.data.tables import TABLE_SUFFIXES, TextTable, read_table
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
+from bonaface.io import TABLE_SUFFIXES, TextTable, read_table, relative_paths
 
 __all__ = ["TABLE", "find_table", "table_rows"]
 
@@ -34,7 +34,7 @@ def find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
     if not root.is_dir():
         raise ManifestError(f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder")
     tables = sorted(each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != ".")
-    tables = [each for each in tables if not each.name.endswith((".boxes.csv",))]
+    tables = [each for each in tables if not each.name.endswith((".boxes.csv", ".txt"))]
     if len(tables) != 1:
         found = few([each.name for each in tables]) if tables else "none"
         raise ManifestError(f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table")
@@ -48,11 +48,11 @@ def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
     need no mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and
     split words are understood as folder names are.
     """
-    table = read_table(path)
+    table = read_table(path, error=ManifestError)
     if len(table.frame) == 0:
         raise ManifestError(f"{path} has no rows: expected one a presentation")
     rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    rows["path"] = [_relative(name, request.root) for name in rows["path"].str.replace("\\", "/", regex=False)]
+    rows["path"] = relative_paths(rows["path"].str.replace("\\", "/", regex=False), request.root)
     wanted = np.ones(len(rows), dtype=bool)
     rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
     request.left_out["left out by the mapping"] += int(ignored.sum())
@@ -125,12 +125,6 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
             "expected train, val (dev, devel) or test"
         )
     return split.map(known)
-
-
-def _relative(name: str, root: Path) -> str:
-    """An absolute path below the root made relative to it; any other as it is, for the manifest to judge."""
-    prefix = root.as_posix().rstrip("/") + "/"
-    return name[len(prefix) :] if name.startswith(prefix) else name
 
 
 def _present(table: TextTable, paths: pd.Series, request: Request) -> np.ndarray:
