@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ __all__ = [
     "FrameScore",
     "FusionRule",
     "Label",
+    "Progress",
     "Status",
     "Verdict",
     "fuse",
@@ -104,6 +105,16 @@ class Verdict:
     def accepted(self) -> bool:
         """True for `bona_fide` alone: what could not be judged is not accepted."""
         return self.outcome is Label.BONA_FIDE
+
+
+class Progress(Protocol):
+    """Receives how far a long task is; the command line shows it as a bar or, without a terminal, as lines."""
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        """Report that `done` of `total` items of a stage are finished; `total` is 0 while it is unknown."""
+
+    def epoch(self, line: str, /) -> None:
+        """Report the result of one training epoch, as one line of text."""
 
 
 def probability(value: float | NDArray[np.floating]) -> NDArray[np.float64]:

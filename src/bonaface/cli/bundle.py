@@ -8,18 +8,20 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Weights, as_numbers
-from bonaface.cli.output import progress_bars
+from bonaface.cli.options import BundlePath, Quiet, Weights, as_numbers
+from bonaface.cli.output import echo_lines, show_progress
 
-__all__ = ["bundle_calibrate_command", "bundle_from_onnx_command", "bundle_pull_command", "bundle_show_command"]
+app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from networks of others, download open ones.")
 
 
-def bundle_show_command(bundle: BundlePath) -> None:
+@app.command("show")
+def show_command(bundle: BundlePath) -> None:
     """Check every file of a bundle and tell what it is, what it holds and what was measured of it."""
-    typer.echo(bonaface.show_bundle(bundle).summary())
+    echo_lines(bonaface.show_bundle(bundle).summary())
 
 
-def bundle_from_onnx_command(
+@app.command("from-onnx")
+def from_onnx_command(
     network: Annotated[Path, typer.Argument(metavar="NETWORK", help="ONNX file of one image input.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
     meaning: Annotated[
@@ -60,10 +62,11 @@ def bundle_from_onnx_command(
         licence=licence,
         source=source,
     )
-    typer.echo(made.summary())
+    echo_lines(made.summary())
 
 
-def bundle_calibrate_command(
+@app.command("calibrate")
+def calibrate_command(
     bundle: BundlePath,
     scores: Annotated[Path, typer.Argument(metavar="SCORES", help="This bundle's score table of validation.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
@@ -84,17 +87,19 @@ def bundle_calibrate_command(
         frames=frames,
         fusion=fusion,  # type: ignore[arg-type]
     )
-    typer.echo(done.summary())
+    echo_lines(done.summary())
 
 
-def bundle_pull_command(
+@app.command("pull")
+def pull_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="yunet, minifas-128 or minifas-128-int8.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write; by default NAME.bonaface.")
     ] = None,
     weights: Weights = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fetch an open model, check its sha256 and make a bundle of it."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         pulled = bonaface.pull_bundle(name, output=output, detector_weights=weights, progress=progress)
-    typer.echo(pulled.summary())
+    echo_lines(pulled.summary())

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import Manifest, NoFaces, Root, Weights, as_names, as_pairs, as_share, as_whole
-from bonaface.cli.output import progress_bars
+from bonaface.cli.options import Manifest, NoFaces, Quiet, Root, Weights, as_names, as_pairs, as_share, as_whole
+from bonaface.cli.output import echo_lines, show_progress
 
-__all__ = ["audit_command", "crop_command", "index_command", "layouts_command", "split_command"]
+app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
 
+@app.command("index")
 def index_command(
     root: Annotated[Path, typer.Argument(help="The dataset's folder, or the table of layout `csv`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest to write: .csv or .parquet.")],
@@ -37,9 +38,10 @@ def index_command(
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default the folder's.")] = None,
     allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a dataset's manifest: a row per image or video, read from names alone."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         result = bonaface.index(
             root,
             layout=layout,
@@ -57,9 +59,10 @@ def index_command(
             check=check,
             progress=progress,
         )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("split")
 def split_command(
     manifest: Manifest,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="By default the manifest itself.")] = None,
@@ -85,9 +88,10 @@ def split_command(
         seed=seed,
         root=root,
     )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("crop")
 def crop_command(
     manifest: Manifest,
     output: Annotated[Path, typer.Option("-o", "--output", help="Crop store to fill.")],
@@ -100,9 +104,10 @@ def crop_command(
     resize: Annotated[int | None, typer.Option(help="For whole_frame: pixels of the shorter side, made first.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find the faces once and store wide squares around them, to train from at any narrower scale."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         result = bonaface.crop(
             manifest,
             output=output,
@@ -117,9 +122,10 @@ def crop_command(
             root=root,
             progress=progress,
         )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("audit")
 def audit_command(
     manifest: Manifest,
     output: Annotated[
@@ -130,12 +136,13 @@ def audit_command(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     no_faces: NoFaces = False,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find leaks, copies, unreadable files and shortcuts before anybody trains.
 
     Exit code 0 where nothing leaks, 1 where a person, a file or a picture stands in two splits, 2 on an error.
     """
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         result = bonaface.audit(
             manifest,
             output=output,
@@ -146,14 +153,15 @@ def audit_command(
             faces=not no_faces,
             progress=progress,
         )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
     if result.leaks:
         raise typer.Exit(1)
 
 
+@app.command("layouts")
 def layouts_command() -> None:
     """List the layouts that `bonaface data index` understands, and what each expects on disk."""
     for layout in bonaface.layouts():
         protocols = f"\n  protocols: {', '.join(layout.protocols)}" if layout.protocols else ""
         splits = f"\n  splits: {', '.join(layout.splits)}" if layout.splits else ""
-        typer.echo(f"{layout.name}: {layout.title}\n  expects {layout.expects}{protocols}{splits}")
+        echo_lines(f"{layout.name}: {layout.title}\n  expects {layout.expects}{protocols}{splits}")

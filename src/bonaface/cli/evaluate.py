@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Manifest, NoFaces, Root, Threads, Weights, as_pairs
-from bonaface.cli.output import progress_bars
+from bonaface.cli.options import BundlePath, Manifest, NoFaces, Quiet, Root, Threads, Weights, as_pairs
+from bonaface.cli.output import echo_lines, show_progress
 from bonaface.errors import SettingsError
 
-__all__ = ["compare_command", "embed_command", "evaluate_command", "explain_command", "report_command"]
+app = typer.Typer()
 
 
+@app.command("evaluate")
 def evaluate_command(
     bundle: BundlePath,
     manifest: Manifest,
@@ -32,9 +33,10 @@ def evaluate_command(
     weights: Weights = None,
     threads: Threads = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score a manifest through a bundle and report its error rates at the bundle's thresholds."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         evaluation = bonaface.evaluate(
             bundle,
             manifest,
@@ -49,9 +51,10 @@ def evaluate_command(
             root=root,
             progress=progress,
         )
-    typer.echo(evaluation.summary())
+    echo_lines(evaluation.summary())
 
 
+@app.command("report")
 def report_command(
     scores: Annotated[Path, typer.Argument(metavar="SCORES", help="Score table, ours or a foreign system's.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
@@ -85,9 +88,10 @@ def report_command(
         seed=seed,
         allow_missing=allow_missing,
     )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("compare")
 def compare_command(
     scores: Annotated[
         list[str], typer.Argument(metavar="[NAME=]SCORES...", help="Score tables of two systems or more.")
@@ -140,9 +144,10 @@ def compare_command(
         seed=seed,
         allow_missing=allow_missing,
     )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("explain")
 def explain_command(
     bundle: BundlePath,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, videos, folders or a manifest.")],
@@ -153,9 +158,10 @@ def explain_command(
     count: Annotated[int, typer.Option(min=1, help="Pictures a row of a manifest's gallery.")] = 6,
     weights: Weights = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Show which regions decided: Grad-CAM for both outcomes over the crop, with the score under it."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         pictures = bonaface.explain(
             bundle,
             *inputs,
@@ -166,9 +172,10 @@ def explain_command(
             root=root,
             progress=progress,
         )
-    typer.echo(pictures.summary())
+    echo_lines(pictures.summary())
 
 
+@app.command("embed")
 def embed_command(
     bundle: BundlePath,
     manifest: Manifest,
@@ -180,9 +187,10 @@ def embed_command(
     seed: Annotated[int, typer.Option(help="Seed of the t-SNE.")] = 0,
     weights: Weights = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Draw a t-SNE map of the embeddings, coloured by any manifest column, and write its coordinates."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         drawn = bonaface.embed(
             bundle,
             manifest,
@@ -194,4 +202,4 @@ def embed_command(
             root=root,
             progress=progress,
         )
-    typer.echo(drawn.summary())
+    echo_lines(drawn.summary())

@@ -10,20 +10,6 @@ import typer
 
 from bonaface.errors import SettingsError
 
-__all__ = [
-    "BundlePath",
-    "Manifest",
-    "NoFaces",
-    "Root",
-    "Threads",
-    "Weights",
-    "as_names",
-    "as_numbers",
-    "as_pairs",
-    "as_share",
-    "as_whole",
-]
-
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest as `bonaface data index` writes it.")]
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, or the run folder that holds it.")]
 Root = Annotated[Path | None, typer.Option(help="Folder the manifest's paths are relative to, if it moved.")]
@@ -32,6 +18,7 @@ Weights = Annotated[
     typer.Option("--detector-weights", help="Weights of the face detector (default: the cached download)."),
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="No picture of a person in the report.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; by default one per core.")]
 
 

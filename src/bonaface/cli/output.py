@@ -1,18 +1,173 @@
-"""Progress bars on a terminal."""
+"""Everything that the command line writes to the terminal: text, errors and progress."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+import traceback
+import unicodedata
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["progress_bars"]
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from bonaface.types import Progress
+
+LINE_EVERY = 0.1
+"""Share of a stage after which a line is printed where there is no terminal."""
+LINE_AT_MOST = 1.0
+"""Seconds between two such lines, at least."""
+SILENT_AT_MOST = 20.0
+"""Seconds after which the state is printed again although nothing has changed."""
+
+
+def use_any_console() -> None:
+    """Escape what the console's encoding lacks, instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    r"""Escape line breaks, control and bidirectional characters, which names from outside may hold.
+
+    >>> print(printable("a\nb \x1b[31m \u202e José"))
+    a\nb \x1b[31m \u202e José
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write one line to stdout, or to stderr, with everything escaped that is not to be printed."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is not None:  # a program without console, such as pythonw, has none
+        stream.write(f"{printable(text)}\n")
+        stream.flush()
+
+
+def echo_lines(text: str) -> None:
+    """Write text of several lines to stdout."""
+    for line in text.split("\n"):
+        echo(line)
+
+
+def print_error(message: str) -> None:
+    """Write the one line of an error to stderr, after its traceback where BONAFACE_DEBUG is set."""
+    if os.environ.get("BONAFACE_DEBUG") and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    echo(f"bonaface: {message}", err=True)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar per stage on a terminal; nothing elsewhere, where stderr is for errors."""
+def show_progress(*, quiet: bool = False) -> Iterator[Progress | None]:
+    """Show progress on stderr: bars in a terminal, lines elsewhere, nothing where `quiet`."""
+    if quiet or sys.stderr is None:
+        yield None
+    elif sys.stderr.isatty():
+        with _rich_bars() as bars:
+            yield _BarProgress(bars)
+    else:
+        lines = _LineProgress()
+        try:
+            yield lines
+        finally:
+            lines.close()
+
+
+@dataclass
+class _Stage:
+    name: str
+    began: float
+    done: int = 0
+    total: int = 0
+    shown: int = 0
+    """Items done when the last line was printed."""
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self.began
+        if not self.total:
+            return f"{self.name}: {self.done or '...'}, {seconds:.0f} s"
+        return f"{self.name}: {self.done}/{self.total} ({100 * self.done / self.total:.0f} %), {seconds:.0f} s"
+
+
+class _LineProgress:
+    """A line where a stage of known length starts and ends, at its tenths, and at least every SILENT_AT_MOST seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[str, _Stage] = {}
+        self._current = _Stage("starting", time.monotonic())
+        self._printed = time.monotonic()
+        self._has_epochs = False
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        with self._lock:
+            state = self._stages.get(stage)
+            started = state is None or done < state.done
+            if state is None or started:
+                state = self._stages[stage] = _Stage(stage, time.monotonic())
+            changed = (done, total) != (state.done, state.total)
+            if self._current is not state:
+                self._current, self._has_epochs = state, False
+            state.done, state.total = done, total
+            finished = changed and total > 0 and done >= total
+            tenth = total > 0 and done - state.shown >= LINE_EVERY * total and not self._has_epochs
+            if (started and total) or finished or (tenth and time.monotonic() - self._printed >= LINE_AT_MOST):
+                self._print(str(state))
+                state.shown = done
+
+    def epoch(self, line: str, /) -> None:
+        with self._lock:
+            self._has_epochs = True
+            self._print(line)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(1.0):
+            with self._lock:
+                if time.monotonic() - self._printed >= SILENT_AT_MOST:
+                    finished = self._current.total and self._current.done >= self._current.total
+                    self._print(f"working, {self._current.name} done" if finished else str(self._current))
+
+    def _print(self, line: str) -> None:
+        echo(line, err=True)
+        self._printed = time.monotonic()
+
+
+class _BarProgress:
+    """A bar for each stage, with the lines of epochs above them."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, tuple[TaskID, int]] = {}
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        task, before = self._tasks.get(stage, (None, 0))
+        if task is None:
+            task = self._bars.add_task(printable(stage), total=total or None)
+        elif done < before:
+            self._bars.reset(task)
+        self._tasks[stage] = (task, done)
+        self._bars.update(task, completed=done, total=total or None)
+
+    def epoch(self, line: str, /) -> None:
+        self._bars.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _rich_bars() -> Bars:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -23,35 +178,17 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
-    columns: list[Any] = [
-        TextColumn("{task.description:<10}"),
+    return Progress(
+        TextColumn("{task.description:<10}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-    ]
-    tasks: dict[str, Any] = {}
-    # Left to itself it would draw what goes to stdout onto the terminal, even where stdout is a file.
-    redirect = sys.stdout.isatty()
-    bars = Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=redirect)
+        console=Console(stderr=True),
+        # Redirecting would draw what goes to stdout onto the terminal, even where stdout is a file.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )
 
-    def report(stage: str, done: int, total: int) -> None:
-        # Live only while a stage is under way: training draws a bar of its own.
-        if not bars.live.is_started:
-            bars.start()
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-        if total and done >= total:
-            bars.stop_task(tasks[stage])
-            if bars.finished:
-                bars.stop()
-                for finished in tasks.values():
-                    bars.remove_task(finished)
-                tasks.clear()
 
-    try:
-        yield report
-    finally:
-        bars.stop()
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

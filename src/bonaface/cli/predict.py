@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,13 @@ import typer
 
 import bonaface
 from bonaface.cli.options import BundlePath, Root, Threads, Weights
-from bonaface.cli.output import progress_bars
+from bonaface.cli.output import echo, show_progress
 from bonaface.errors import SettingsError
 
-__all__ = ["predict_command"]
+app = typer.Typer()
 
 
+@app.command("predict")
 def predict_command(
     bundle: BundlePath,
     sources: Annotated[
@@ -54,7 +54,7 @@ def predict_command(
     outcomes = set()
     # On a terminal the verdicts themselves show how far it is; where they go elsewhere, a bar does.
     unseen = sys.stderr.isatty() and not sys.stdout.isatty()
-    with progress_bars() if unseen else nullcontext() as progress:
+    with show_progress(quiet=not unseen) as progress:
         for verdict in bonaface.predict(
             bundle,
             *sources,
@@ -72,13 +72,12 @@ def predict_command(
         ):
             outcomes.add(verdict.outcome.value)
             if as_json:
-                line = json.dumps(verdict_row(verdict), ensure_ascii=False)
+                line = json.dumps(verdict_row(verdict))
             else:
                 score = "     -" if verdict.score is None else f"{verdict.score:.4f}"
                 reason = f"  ({verdict.reason})" if verdict.reason else ""
                 line = (
                     f"{verdict.outcome.value:<13} {score}  threshold {verdict.threshold:.4f}  {verdict.source}{reason}"
                 )
-            typer.echo(line)
-            sys.stdout.flush()
+            echo(line)
     raise typer.Exit(1 if "attack" in outcomes else 0 if outcomes == {"bona_fide"} else 3)

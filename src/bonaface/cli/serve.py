@@ -9,8 +9,12 @@ import typer
 
 import bonaface
 from bonaface.cli.options import BundlePath, Threads, Weights
+from bonaface.cli.output import echo, echo_lines
+
+app = typer.Typer()
 
 
+@app.command("serve")
 def serve_command(
     bundle: BundlePath,
     host: Annotated[
@@ -63,13 +67,14 @@ def serve_command(
     )
 
     def started(address: str) -> None:
-        typer.echo(f"{bundle} is served at {address} (page), {address}/docs (API)")
+        echo(f"{bundle} is served at {address} (page), {address}/docs (API)")
         if host not in {"127.0.0.1", "::1", "localhost"} and not settings.key:
-            typer.echo("anybody who can reach this address can use it; set an API key with --key-file", err=True)
+            echo("anybody who can reach this address can use it; set an API key with --key-file", err=True)
 
     serve(bundle, settings, detector_weights=weights, variant=variant, started=started)
 
 
+@app.command("log")
 def log_command(
     address: Annotated[str, typer.Argument(metavar="LOG", help="The file or URL given to `bonaface serve --log`.")],
     output: Annotated[
@@ -83,4 +88,4 @@ def log_command(
     bundle: Annotated[str | None, typer.Option(help="Beginning of a bundle's id.")] = None,
 ) -> None:
     """Read a server's decision log: counts by verdict, and whether the scores drift over time."""
-    typer.echo(bonaface.log(address, output=output, since=since, until=until, bundle=bundle).summary())
+    echo_lines(bonaface.log(address, output=output, since=since, until=until, bundle=bundle).summary())

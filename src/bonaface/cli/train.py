@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import NoFaces, Root, Weights
-from bonaface.cli.output import progress_bars
+from bonaface.cli.options import NoFaces, Quiet, Root, Weights
+from bonaface.cli.output import echo_lines, show_progress
 from bonaface.errors import SettingsError
 
-__all__ = ["demo_command", "export_command", "folds_command", "train_command"]
+app = typer.Typer()
 
 
+@app.command("train")
 def train_command(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Run folder to write.")],
@@ -26,18 +27,20 @@ def train_command(
         bool, typer.Option("--allow-leak", help="Train although persons stand in two splits.")
     ] = False,
     no_faces: NoFaces = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
     extra = ["data.allow_leak=true"] if allow_leak else []
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         run = bonaface.train(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
-    typer.echo(run.summary())
+    echo_lines(run.summary())
     if run.stopped == "interrupted":
         raise typer.Exit(130)
 
 
+@app.command("folds")
 def folds_command(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
     sources: Annotated[
@@ -55,6 +58,7 @@ def folds_command(
     allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of validation splits that a dataset does not bring.")] = 0,
     no_faces: NoFaces = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a dataset's official protocol, all its folds, or leave each dataset out in turn; report mean and spread."""
     from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
@@ -75,27 +79,30 @@ def folds_command(
         if len(read) < len(paths):
             raise SettingsError("two manifests have the same name; folds are called by it")
         manifests = leave_out(list(read.values()), seed=seed) if leave_one_dataset_out else read
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         result = bonaface.folds(
             recipe, *overrides, manifests=manifests, output=output, faces=not no_faces, progress=progress
         )
-    typer.echo(result.summary())
+    echo_lines(result.summary())
 
 
+@app.command("demo")
 def demo_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path(
         "bonaface-demo"
     ),
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         result = bonaface.demo(output=output, seed=seed, progress=progress)
-    typer.echo(result.summary())
+    echo_lines(result.summary())
     if result.run.stopped == "interrupted":
         raise typer.Exit(130)
 
 
+@app.command("export")
 def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")],
     output: Annotated[
@@ -111,9 +118,10 @@ def export_command(
     crops: Annotated[Path | None, typer.Option(help="The run's crop store, if it moved.")] = None,
     weights: Weights = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write a run's bundle, held against torch on the run's own crops, with variants that are held against it."""
-    with progress_bars() as progress:
+    with show_progress(quiet=quiet) as progress:
         exported = bonaface.export(
             run,
             output=output,
@@ -126,4 +134,4 @@ def export_command(
             root=root,
             progress=progress,
         )
-    typer.echo(exported.summary())
+    echo_lines(exported.summary())

@@ -20,7 +20,7 @@ from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
 from bonaface.training.loader import StoredFrames
 
-__all__ = ["BestEpoch", "Checkpoints", "Record", "best_epoch", "fingerprint", "has_run_dry"]
+__all__ = ["BestEpoch", "Checkpoints", "Record", "best_epoch", "epoch_line", "fingerprint", "has_run_dry"]
 
 Record = Mapping[str, float]
 """One epoch, counted from 1, by the columns of the history."""
@@ -42,6 +42,16 @@ def best_epoch(history: Sequence[Record], monitor: str) -> BestEpoch:
         return BestEpoch(0, float("nan"))
     best = min(history, key=lambda record: (record[monitor], record["val_loss"]))
     return BestEpoch(int(best["epoch"]), best[monitor])
+
+
+def epoch_line(history: Sequence[Record], *, epochs: int, monitor: str) -> str:
+    """Return the last epoch of a history as a line for a person; the best so far is marked."""
+    last = history[-1]
+    best = "  best *" if best_epoch(history, monitor).epoch == last["epoch"] else ""
+    return (
+        f"epoch {last['epoch']:.0f}/{epochs}  train {last['train_loss']:.3f}  val {last['val_loss']:.3f}  "
+        f"HTER {100 * last['val_hter']:.1f} %{best}  {last['seconds']:.0f} s"
+    )
 
 
 def has_run_dry(history: Sequence[Record], monitor: str, *, patience: int | None) -> bool:

@@ -24,8 +24,8 @@ from bonaface.evaluation.rates import Figure
 from bonaface.evaluation.threshold_free import auc
 from bonaface.io import fresh_folder, now, write_json, write_text
 from bonaface.report.audit_page import render_page
-from bonaface.types import Status
-from bonaface.workflows.prepare import Progress, counts_line
+from bonaface.types import Progress, Status
+from bonaface.workflows.prepare import counts_line
 
 __all__ = ["Audit", "Shortcut", "audit"]
 

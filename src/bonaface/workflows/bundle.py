@@ -29,9 +29,8 @@ from bonaface.inference.model_card import describe
 from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.inference.onnx_import import ForeignNetwork
 from bonaface.io import now
-from bonaface.types import FusionRule
+from bonaface.types import FusionRule, Progress
 from bonaface.workflows.assess import choose_points
-from bonaface.workflows.prepare import Progress
 
 __all__ = [
     "RANGES",

@@ -19,7 +19,7 @@ from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, ManifestError, SettingsError, few, writing
 from bonaface.evaluation.iso30107 import Evaluation
 from bonaface.io import fresh_folder, read_json, write_json, write_text
-from bonaface.workflows.prepare import Progress
+from bonaface.types import Progress
 from bonaface.workflows.train import Run, train
 
 __all__ = ["Folded", "folds", "leave_one_dataset_out", "protocol_folds"]

@@ -11,9 +11,10 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import writing
 from bonaface.io import fresh_folder, write_json
+from bonaface.types import Progress
 from bonaface.workflows.embed import embed
 from bonaface.workflows.explain import explain
-from bonaface.workflows.prepare import Progress, index, split
+from bonaface.workflows.prepare import index, split
 from bonaface.workflows.train import Run, train
 
 __all__ = ["Demonstrated", "demo"]

@@ -14,7 +14,8 @@ from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import fresh_folder, write_text
 from bonaface.report.training_figures import embedding_figure
-from bonaface.workflows.prepare import Progress, part_of
+from bonaface.types import Progress
+from bonaface.workflows.prepare import part_of
 
 __all__ = ["Embedded", "embed", "map_of"]
 

@@ -14,8 +14,9 @@ from bonaface.evaluation.scores import write_scores
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import fresh_folder
+from bonaface.types import Progress
 from bonaface.workflows.assess import Assessment, assess
-from bonaface.workflows.prepare import Progress, part_of
+from bonaface.workflows.prepare import part_of
 from bonaface.workflows.reporting import write_report
 
 __all__ = ["Evaluated", "evaluate"]

@@ -16,10 +16,10 @@ from bonaface.inference.scoring import score_manifest
 from bonaface.io import TABLE_SUFFIXES, fresh_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet
 from bonaface.report.strips import strip
-from bonaface.types import Status, Verdict
+from bonaface.types import Progress, Status, Verdict
 from bonaface.workflows.assess import rows_of
 from bonaface.workflows.gallery import Explainer, gallery
-from bonaface.workflows.prepare import Progress, part_of
+from bonaface.workflows.prepare import part_of
 
 __all__ = ["Explained", "explain"]
 

@@ -34,9 +34,8 @@ from bonaface.inference.bundle import (
 from bonaface.inference.model_card import describe
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import now, versions
-from bonaface.types import Box
+from bonaface.types import Box, Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.prepare import Progress
 from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, check_processor, make_variants
 
 __all__ = ["Exported", "export", "export_bundle", "results_of"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +19,9 @@ from bonaface.data.frames import open_frames
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, few
+from bonaface.types import Progress
 
-__all__ = ["Cropped", "Indexed", "Progress", "counts_line", "crop", "index", "part_of", "split"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and how much there is."""
+__all__ = ["Cropped", "Indexed", "counts_line", "crop", "index", "part_of", "split"]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from bonaface.evaluation.scores import write_scores
 from bonaface.inference.bundle import change_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import now
+from bonaface.types import Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.export import export_bundle, results_of
-from bonaface.workflows.prepare import Progress
 from bonaface.workflows.reporting import write_report
 from bonaface.workflows.runs import marked_if_failed, open_run, update_run
 
@@ -107,7 +107,24 @@ def _train(
     if len(store.unusable):
         shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
         own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
-    result = fit(settings, footage, store.table, run, resume=resume)
+    from bonaface.training.checkpoints import epoch_line
+
+    history: list[Any] = []
+
+    def on_epoch(record: Any) -> None:
+        history.append(record)
+        if progress:
+            progress.epoch(epoch_line(history, epochs=settings.training.epochs, monitor=settings.training.monitor))
+
+    result = fit(
+        settings,
+        footage,
+        store.table,
+        run,
+        resume=resume,
+        progress=partial(progress, "train") if progress else None,
+        on_epoch=on_epoch,
+    )
     if result.stopped == "interrupted":
         update_run(run, status="interrupted")
         return Run(run, "interrupted", result.best_epoch, notes=(*notes, *own))

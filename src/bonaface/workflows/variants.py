@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bonaface.errors import BundleError
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, Comparison, OperatingPoint, VariantCard, change_bundle
-from bonaface.types import probability
+from bonaface.types import Progress, probability
 
 __all__ = [
     "FEWEST_FRAMES",
@@ -40,7 +40,6 @@ ROUNDING_SPAN = 0.01
 Chosen = dict[Literal["image", "video"], OperatingPoint]
 Points = Callable[[Bundle], Chosen]
 """The thresholds that validation chooses for a bundle as it scores."""
-Progress = Callable[[str, int, int], None]
 
 _BATCH = 32
 _OPENVINO = ("openvino.xml", "openvino.bin")
