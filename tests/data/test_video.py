@@ -126,10 +126,10 @@ def test_a_playlist_under_a_videos_name_reads_no_other_file(frames, tmp_path: Pa
         VideoReader(tmp_path / "list.mp4")
 
 
-def test_a_video_that_lost_its_index_is_said_to_be_truncated(frames, tmp_path: Path):
+def test_lost_index_is_named(frames, tmp_path: Path):
     path = write(tmp_path / "cut.mp4", frames)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(MediaError, match=r"cut\.mp4.*truncated: its index"):
+    with pytest.raises(MediaError, match=r"cut\.mp4.*cut off before its index"):
         VideoReader(path)
 
 
@@ -139,7 +139,7 @@ def test_whatever_ffmpeg_says_of_damage_ends_the_video_and_no_more(frames, error
         raise error(1, "not yet implemented")
 
     reader = VideoReader(write(tmp_path / "odd.mp4", frames[:3]))
-    monkeypatch.setattr("bonaface.data.video._upright", fails)
+    monkeypatch.setattr("bonaface.data.video._oriented", fails)
     assert list(reader.frames(None)) == []
     assert "not yet implemented" in reader.damage
 

@@ -64,6 +64,7 @@ class FrameFolder:
         self.name = str(source)
         self.decoded = 0
         self.damage = ""
+        self.note = ""
         self._files = frame_files(source)
         self._faults: list[str] = []
         self.info = VideoInfo(

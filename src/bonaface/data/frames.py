@@ -110,7 +110,7 @@ class Frames:
 
     def _what_was_wrong(self, reader: Reader) -> str:
         info = reader.info
-        notes = []
+        notes = [reader.note] if reader.note else []
         if info.declared > info.frames:
             notes.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
         elif not info.declared and info.seconds and info.seconds > 1.1 * info.held_seconds + 0.5:

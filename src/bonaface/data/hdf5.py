@@ -30,6 +30,7 @@ class Hdf5Reader:
         self.name = str(source)
         self.decoded = 0
         self.damage = ""
+        self.note = ""
         if not source.is_file():
             raise MediaError(f"{source}: {'is a folder; expected an HDF5 file' if source.is_dir() else 'no such file'}")
         try:
