@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.data.categories import category_of
 from bonaface.data.manifest import (
     COLUMNS,
-    category_of,
     make_manifest,
     read_manifest,
     write_manifest,
@@ -240,7 +240,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
 def test_footage_that_moved_is_said_so(tmp_path: Path) -> None:
     manifest = make_manifest(table(), tmp_path / "gone")
     write_manifest(manifest, tmp_path / "m.csv")
-    with pytest.raises(ManifestError, match=r"gone, which is not a folder: say where it is \(root\)"):
+    with pytest.raises(ManifestError, match=r"gone, which is not a folder: name it with --root"):
         read_manifest(tmp_path / "m.csv")
     assert read_manifest(tmp_path / "m.csv", root=tmp_path).root == tmp_path
 
@@ -256,9 +256,9 @@ def test_boxes_of_an_older_manifest_do_not_stay(tmp_path: Path) -> None:
     [
         ("w", 0, "without width or height in row 1"),
         ("x", "left", r"no number as x in row 1 \('left'\)"),
-        ("frame", 0.5, "no whole number in row 1"),
+        ("frame", 0.5, "not a whole number in row 1"),
         ("frame", 7, "second box for one frame in row 2"),
-        ("frame_size", "big", r"no whole number in row 1 \('big'\)|frame_size that is no whole number in row 1"),
+        ("frame_size", "big", r"frame_size that is not a whole number in row 1"),
     ],
 )
 def test_boxes_are_checked(tmp_path: Path, column: str, value: object, expected: str) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import bonaface
+from bonaface.data.identity import DISTINCT
 from bonaface.data.manifest import make_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import InputError, ManifestError, SettingsError
@@ -47,6 +49,16 @@ def test_each_dataset_is_tested_on_what_the_others_taught(tmp_path: Path):
     assert (table.loc[(table["dataset"] == "one"), "split"] == "val").sum() == 2
     assert (table.groupby("subject")["split"].nunique() == 1).all()
     assert all(file.is_file() for file in found["without_two"].files())
+
+
+def test_unknown_and_distinct_persons_stay_so(tmp_path: Path):
+    one, two = (manifest(name, tmp_path / f"at_{name}") for name in ("one", "two"))
+    unknown = make_manifest(two.table.drop(columns=["subject", "subject_known"]), two.root)
+    declared = replace(one, about={DISTINCT: [["one/1", "one/01"]]})
+    found = leave_one_dataset_out([declared, unknown])["without_one"]
+    assert not found.table.loc[found.table["dataset"] == "two", "subject_known"].any()
+    assert found.table.loc[found.table["dataset"] == "one", "subject_known"].all()
+    assert found.about[DISTINCT] == [["one/1", "one/01"]]
 
 
 def test_one_dataset_alone_or_twice_is_refused(tmp_path: Path):

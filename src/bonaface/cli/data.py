@@ -13,6 +13,14 @@ from bonaface.cli.output import echo_lines, show_progress
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
+SamePerson = Annotated[
+    bool,
+    typer.Option("--same-person", help="Names that differ only in case, blanks or number writing are one person."),
+]
+Distinct = Annotated[
+    bool, typer.Option("--distinct", help="Such names are different persons; the manifest records it.")
+]
+
 
 @app.command("index")
 def index_command(
@@ -37,6 +45,8 @@ def index_command(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default the folder's.")] = None,
     allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
+    same_person: SamePerson = False,
+    distinct: Distinct = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,6 +66,8 @@ def index_command(
             boxes=boxes,
             dataset=dataset,
             allow_missing=allow_missing,
+            same_person=same_person,
+            distinct=distinct,
             check=check,
             progress=progress,
         )
@@ -75,6 +87,8 @@ def split_command(
         list[str] | None, typer.Option(help="Split that stays as it is, such as a dataset's own test.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    same_person: SamePerson = False,
+    distinct: Distinct = False,
     root: Root = None,
 ) -> None:
     """Decide who trains, who validates and who tests: by person, balanced by class and species."""
@@ -86,6 +100,8 @@ def split_command(
         train=as_names(train),
         keep=as_names(keep) or (),
         seed=seed,
+        same_person=same_person,
+        distinct=distinct,
         root=root,
     )
     echo_lines(result.summary())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.data.identity import alike
 from bonaface.data.manifest import SPLITS, Manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
 from bonaface.types import Label
@@ -25,7 +27,7 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Leak:
-    """A person who stands in more than one split."""
+    """A subject in more than one split; `subject` joins the spellings by ` = ` where there are several."""
 
     subject: str
     splits: tuple[str, ...]
@@ -35,26 +37,37 @@ class Leak:
 
 
 def find_leaks(manifest: Manifest) -> list[Leak]:
-    """The known persons who stand in more than one split, sorted by name."""
+    """Return the known subjects in more than one split, sorted by name.
+
+    Names that differ only in case, blanks or the writing of a number count as one subject, unless the manifest
+    declares them distinct.
+    """
     table = manifest.table
     seen = table.loc[table["subject_known"] & (table["split"] != ""), ["subject", "split"]].drop_duplicates()
-    twice = seen[seen.duplicated("subject", keep=False)]
+    one = {name: group[0] for group in alike(seen["subject"].unique(), manifest.about) for name in group}
+    seen = seen.assign(person=seen["subject"].map(lambda name: one.get(name, name)))
+    across = seen.groupby("person")["split"].transform("nunique") > 1
     return [
-        Leak(str(subject), tuple(split for split in SPLITS if split in set(splits)))
-        for subject, splits in twice.groupby("subject", sort=True)["split"]
+        Leak(
+            " = ".join(sorted(set(rows["subject"]))),
+            tuple(split for split in SPLITS if split in set(rows["split"])),
+        )
+        for _, rows in seen[across].groupby("person", sort=True)
     ]
 
 
 def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
-    """Raise LeakError naming the persons who stand in two splits; with `allow`, say it in a note instead.
+    """Raise LeakError naming the subjects in more than one split; with `allow`, return it as a note.
 
-    Returns the notes that every report must carry beside those the manifest already has.
+    Returns the notes that every report must carry in addition to the manifest's own.
     """
     leaks = find_leaks(manifest)
     persons = f"{_persons(len(leaks))} {'stands' if len(leaks) == 1 else 'stand'} in more than one split"
     if leaks and not allow:
+        spelt = any(" = " in leak.subject for leak in leaks)
+        names = " (say with --same-person or --distinct whether names that are alike are one person)" if spelt else ""
         raise LeakError(
-            f"{persons}: {few(leaks)}; split the manifest by person, "
+            f"{persons}: {few(leaks)}; split the manifest again with `bonaface data split`{names}, "
             "or, for a published protocol that leaks, allow it with --allow-leak"
         )
     notes = []
@@ -176,7 +189,7 @@ def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[
 
 def _resolve(person: str, free: pd.DataFrame) -> str:
     """The subject that a person's name means: in full, or without the dataset before it."""
-    person = person.strip()
+    person = unicodedata.normalize("NFC", person.strip())
     subjects = free["subject"].drop_duplicates()
     if (subjects == person).any():
         return person

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bonaface.config import load_recipe
 from bonaface.data.datasets.registry import folds_of
 from bonaface.data.datasets.registry import index as index_layout
+from bonaface.data.identity import DISTINCT, declared_distinct
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, ManifestError, SettingsError, few, writing
@@ -180,6 +182,7 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
     """
     parts: dict[str, pd.DataFrame] = {}
     boxes: list[pd.DataFrame] = []
+    distinct = [group for manifest in manifests for group in declared_distinct(manifest.about)]
     root = Path(os.path.commonpath([manifest.root.resolve() for manifest in manifests])) if manifests else Path()
     for manifest in manifests:
         prefix = manifest.root.resolve().relative_to(root)
@@ -191,11 +194,12 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
                 raise ManifestError(f"dataset {name} is in two manifests; index them under other names (--dataset)")
             own = table
             if "val" not in set(table["split"]):
-                bare = make_manifest(table.drop(columns=["split", "subject_known"], errors="ignore"), manifest.root)
-                own = table.assign(
-                    split=split_manifest(bare, val=VAL_SHARE, test=0.0, seed=seed).table["split"].to_numpy()
-                )
-            parts[str(name)] = own.assign(path=[(prefix / path).as_posix() for path in own["path"]])
+                rows = manifest.select(manifest.table["dataset"] == name)
+                drawn = split_manifest(rows, val=VAL_SHARE, test=0.0, seed=seed).table["split"]
+                own = table.assign(split=drawn.to_numpy())
+            moved = [(prefix / path).as_posix() for path in own["path"]]
+            known = np.where(own["subject_known"].to_numpy(dtype=bool), "true", "false")
+            parts[str(name)] = own.assign(path=moved, subject_known=known)
     if len(parts) < 2:
         raise SettingsError(f"leaving one dataset out needs two or more; found {few(parts) or 'none'}")
     found = {}
@@ -205,10 +209,11 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
             for name, part in parts.items()
         ]
         found[f"without_{out}"] = make_manifest(
-            pd.concat(tables, ignore_index=True).drop(columns=["subject_known"], errors="ignore").fillna(""),
+            pd.concat(tables, ignore_index=True).fillna(""),
             root,
             boxes=pd.concat(boxes, ignore_index=True) if boxes else None,
             notes=[f"trained without any presentation of {out}, tested on it alone"],
+            about={DISTINCT: distinct},
         )
     return found
 

@@ -16,6 +16,7 @@ from bonaface.config import CropSettings
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.datasets.registry import index as index_layout
 from bonaface.data.frames import open_frames
+from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, few
@@ -86,6 +87,8 @@ def index(
     boxes: bool | None = None,
     dataset: str | None = None,
     allow_missing: bool = False,
+    same_person: bool = False,
+    distinct: bool = False,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Indexed:
@@ -110,6 +113,7 @@ def index(
         allow_missing=allow_missing or None,
         progress=partial(progress, "names") if progress else None,
     )
+    manifest = settle_names(manifest, same_person=same_person, distinct=distinct)
     unreadable = _check(manifest, progress) if check else None
     if output is not None:
         write_manifest(manifest, output)
@@ -125,6 +129,8 @@ def split(
     train: Sequence[str] | None = None,
     keep: Sequence[str] = (),
     seed: int = 0,
+    same_person: bool = False,
+    distinct: bool = False,
     root: str | Path | None = None,
 ) -> Indexed:
     """Assign persons to train, val and test, and write the manifest back, or to `output`.
@@ -141,7 +147,7 @@ def split(
     }
     shares = {name: float(share) for name, share in (("val", val), ("test", test)) if isinstance(share, float | int)}
     done = split_manifest(
-        read,
+        settle_names(read, same_person=same_person, distinct=distinct),
         val=shares.get("val"),
         test=shares.get("test"),
         seed=seed,

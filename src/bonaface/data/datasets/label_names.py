@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bonaface.data.manifest import UNSPECIFIED, category_of
+from bonaface.data.categories import category_of
+from bonaface.data.manifest import UNSPECIFIED
 from bonaface.errors import SettingsError, did_you_mean, few
 from bonaface.types import Label
 
@@ -124,7 +126,7 @@ def normal(name: str) -> str:
     >>> normal("Print A4"), normal("ClientRaw"), normal("bona-fide")
     ('print_a4', 'client_raw', 'bona_fide')
     """
-    apart = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", name.strip())
+    apart = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", unicodedata.normalize("NFC", name).strip())
     return re.sub(r"[\W_]+", "_", apart).strip("_").lower()
 
 

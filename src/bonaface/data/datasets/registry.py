@@ -104,7 +104,6 @@ def index(
         progress=progress,
     )
     request.fold = _fold(chosen, request.protocol, fold)
-    places: list[str] | None = None
     if chosen is TABLE:
         path, request.root = find_table(root, None if table is None else Path(table))
         rows, places = table_rows(path, request)
@@ -112,6 +111,7 @@ def index(
     else:
         rows = _rows(chosen, request)
         name = root.resolve().name if chosen is FOLDER else chosen.name
+        places = rows["path"].tolist()
     name = _dataset_name(dataset if dataset is not None else name or chosen.name)
     rows = _finished(rows, name, request, numbered_within)
     manifest = make_manifest(rows, request.root, boxes=request.boxes, row_names=places)
@@ -124,7 +124,7 @@ def index(
         "fold": str(request.fold or ""),
         "left_out": {what: count for what, count in sorted(request.left_out.items()) if count},
     }
-    return replace(manifest, notes=tuple(notes), about=about)
+    return replace(manifest, notes=(*notes, *manifest.notes), about=about)
 
 
 def _rows(chosen: Layout, request: Request) -> pd.DataFrame:

@@ -12,10 +12,9 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
+from bonaface.data.identity import on_disk
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 from bonaface.io import TABLE_SUFFIXES, TextTable, read_table, relative_paths
-
-__all__ = ["TABLE", "find_table", "table_rows"]
 
 TABLE = Layout(
     name="csv",
@@ -52,7 +51,8 @@ def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
     if len(table.frame) == 0:
         raise ManifestError(f"{path} has no rows: expected one a presentation")
     rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    rows["path"] = relative_paths(rows["path"].str.replace("\\", "/", regex=False), request.root)
+    paths = relative_paths(rows["path"].str.replace("\\", "/", regex=False), request.root)
+    rows["path"] = [_as_on_disk(path, request.root) for path in paths]
     wanted = np.ones(len(rows), dtype=bool)
     rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
     request.left_out["left out by the mapping"] += int(ignored.sum())
@@ -125,6 +125,11 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
             "expected train, val (dev, devel) or test"
         )
     return split.map(known)
+
+
+def _as_on_disk(path: str, root: Path) -> str:
+    """Return a relative path in the Unicode form that the disk has."""
+    return path if path.isascii() or path.startswith("/") else on_disk(root, path).relative_to(root).as_posix()
 
 
 def _present(table: TextTable, paths: pd.Series, request: Request) -> np.ndarray:
