@@ -13,7 +13,8 @@
     ├── DownloadError          a file that could not be fetched
     └── MissingExtraError      an optional dependency that is not installed
 
-The command line catches the base class, prints its one line and exits with code 2.
+The command line catches the base class, prints its one line and exits with code 2. It prints a BonafaceWarning, for what
+works but not as it should, as one line too.
 """
 
 from __future__ import annotations
@@ -24,27 +25,13 @@ from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 
-__all__ = [
-    "BonafaceError",
-    "BundleError",
-    "DownloadError",
-    "InputError",
-    "LeakError",
-    "ManifestError",
-    "MediaError",
-    "MissingExtraError",
-    "OutputError",
-    "ScoreTableError",
-    "SettingsError",
-    "WeightsError",
-    "did_you_mean",
-    "few",
-    "writing",
-]
-
 
 class BonafaceError(Exception):
     """Base of every error that Bonaface raises on purpose."""
+
+
+class BonafaceWarning(UserWarning):
+    """Something that works, but not as it should; the command line prints its one line."""
 
 
 class InputError(BonafaceError):

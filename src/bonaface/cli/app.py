@@ -10,7 +10,7 @@ import typer
 
 import bonaface
 from bonaface.cli import bundle, data, evaluate, predict, serve, train
-from bonaface.cli.output import echo, echo_lines, print_error, use_any_console
+from bonaface.cli.output import echo, echo_lines, print_error, print_warnings, use_any_console
 from bonaface.errors import BonafaceError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run the command line and exit; an error is one line on stderr and exit code 2."""
     use_any_console()
+    print_warnings()
     try:
         code = app(standalone_mode=False) or 0
         if code == 130:

@@ -9,10 +9,13 @@ import threading
 import time
 import traceback
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bonaface.errors import BonafaceWarning
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -58,6 +61,19 @@ def echo_lines(text: str) -> None:
     """Write text of several lines to stdout."""
     for line in text.split("\n"):
         echo(line)
+
+
+def print_warnings() -> None:
+    """From now on write each BonafaceWarning as one line to stderr."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, BonafaceWarning):
+            echo(f"bonaface: {message}", err=True)
+        else:
+            usual(message, category, *where, **more)
+
+    warnings.showwarning = show
 
 
 def print_error(message: str) -> None:

@@ -14,16 +14,15 @@ import csv
 import hashlib
 import io
 import json
-import os
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,11 @@ from numpy.typing import NDArray
 from bonaface.config import CropSettings
 from bonaface.data.cropping import MINIMUM_FACE, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
-from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector
+from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
-from bonaface.data.parallel import in_processes
+from bonaface.data.parallel import parallel_map
 from bonaface.errors import MediaError, OutputError, writing
 from bonaface.io import write_bytes
 from bonaface.types import Box, Status
@@ -136,7 +135,6 @@ def fill_store(
     """
     boxes = boxes_of(manifest) if settings.detector == "boxes" else None
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
-    workers = workers or os.cpu_count() or 1
     _open_store(store)
     hashes = _hashes(manifest.files(), store, workers, progress)
     jobs = _jobs(manifest, store, settings, detector.identity, boxes, hashes)
@@ -145,7 +143,7 @@ def fill_store(
     done = len(jobs) - len(todo)
     if progress:
         progress("crops", done, len(jobs))
-    for _ in _work(todo, settings, workers):
+    for _ in parallel_map(partial(_crop, settings), todo, workers=workers):
         done += 1
         if progress:
             progress("crops", done, len(jobs))
@@ -219,7 +217,7 @@ def _jobs(
     return jobs
 
 
-def _hashes(files: list[Path], store: Path, workers: int, progress: Progress | None) -> list[str]:
+def _hashes(files: list[Path], store: Path, workers: int | None, progress: Progress | None) -> list[str]:
     """The sha256 of each file's content, "" where it cannot be read; remembered by size and time of change."""
     remembered = store / "files.csv"
     memory = _remembered(remembered)
@@ -270,34 +268,12 @@ def _remember(memory: Mapping[str, tuple[str, ...]], path: Path) -> None:
     write_bytes(path, buffer.getvalue().encode(errors="replace"))
 
 
-def _work(jobs: list[Job], settings: CropSettings, workers: int) -> Iterable[str]:
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        if jobs:
-            _start(settings, 0)
-        for job in jobs:
-            yield _crop(job)
-        return
-    yield from in_processes(_crop, jobs, workers=workers, initializer=_start, initargs=(settings, 1))
-
-
-_own: dict[str, Any] = {}
-
-
-def _start(settings: CropSettings, threads: int) -> None:
-    """Prepare this process; several processes share the cores, so each has `threads` OpenCV threads (0: leave as is)."""
-    if threads:
-        cv2.setNumThreads(threads)
-    _own.update(settings=settings, detector=None)
-
-
-def _crop(job: Job) -> str:
-    """Crop one presentation into its entry, written beside and moved there; gives the presentation's name."""
-    settings: CropSettings = _own["settings"]
+def _crop(settings: CropSettings, job: Job) -> str:
+    """Crop one presentation into its entry, written to a temporary folder and moved; return the presentation's name."""
     if settings.detector == "boxes":
         detector = load_detector("boxes", boxes=job.boxes)
     else:
-        detector = _own["detector"] = _own["detector"] or load_detector(settings.detector, weights=settings.weights)
+        detector = shared_detector(settings.detector, settings.weights)
     for _ in range(3):
         try:
             _write_entry(job, settings, detector)

@@ -1,84 +1,71 @@
-"""Worker processes that a plain script can start, with or without an `if __name__ == "__main__"` guard."""
+"""A map over worker processes, on joblib."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import parent_process
-from multiprocessing.context import SpawnContext, SpawnProcess
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from bonaface.errors import BonafaceError
+import cv2
 
-__all__ = ["in_processes", "worker_pool"]
+from bonaface.errors import BonafaceError, BonafaceWarning
 
-_Job = TypeVar("_Job")
-_Answer = TypeVar("_Answer")
-_lock = threading.Lock()
+with warnings.catch_warnings():  # joblib warns where there are no semaphores; parallel_map says it in its own words
+    warnings.simplefilter("ignore")
+    import joblib
 
+IDLE_SECONDS = 10
+"""A worker without a job ends after so long; one whose parent was killed within half a minute more, by loky's rules."""
 
-class _Process(SpawnProcess):
-    """A fresh interpreter that does not run the caller's script again: our jobs lie in modules that can be imported."""
-
-    def run(self) -> None:
-        """Work until the pool is closed, or the process that opened it is gone."""
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        super().run()
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        with _lock, _hidden_script():
-            return SpawnProcess._Popen(process_obj)
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
-class _Context(SpawnContext):
-    Process = _Process
+def parallel_map(
+    function: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int | None = None
+) -> Generator[Result, None, None]:
+    """Yield `function(job)` for each job, in order, from `workers` processes (by default one per core).
 
-
-def worker_pool(workers: int | None = None, **options: Any) -> ProcessPoolExecutor:
-    """A pool of `workers` fresh processes, by default one per core, safe beside threads and on every system."""
-    return ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=_Context(), **options)
-
-
-def in_processes(
-    function: Callable[[_Job], _Answer], jobs: Iterable[_Job], *, workers: int | None = None, **options: Any
-) -> Generator[_Answer, None, None]:
-    """What an importable function gives for each job, in order; what has not begun is dropped when the caller stops.
-
-    Raises BonafaceError where a worker was killed from outside, as systems do that run out of memory.
+    Works without an `if __name__ == "__main__"` guard. One worker, or a system that cannot start processes, means this
+    process; the latter gives a BonafaceWarning. Jobs that have not begun are dropped when the caller stops or a job
+    raises. Raises BonafaceError where a worker was killed from outside.
     """
-    with worker_pool(workers, **options) as pool:
-        try:
-            yield from pool.map(function, jobs)
-        except BrokenProcessPool:
-            raise BonafaceError(
-                "a worker process was killed, most likely for want of memory; run again with fewer workers, what is "
-                "done is kept"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent was killed, which had no chance to: it would wait for jobs, and hold its memory."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _hidden_script() -> Iterator[None]:
-    """An empty `__main__` while a process starts: Python would else import the caller's script in it."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+    if workers != 1 and len(jobs) > 1 and joblib.effective_n_jobs(2) == 1:
+        _warn("no semaphores; is /dev/shm mounted and writable?")
+        workers = 1
+    workers = min(workers or joblib.cpu_count(), len(jobs))
+    if workers <= 1:
+        yield from map(function, jobs)
+        return
+    pool = joblib.Parallel(
+        workers, return_as="generator", max_nbytes=None, idle_worker_timeout=IDLE_SECONDS, backend="loky"
+    )
     try:
-        yield
+        results = pool(joblib.delayed(_run)(function, job) for job in jobs)
+    except OSError as error:
+        _warn(error.strerror or str(error))
+        yield from map(function, jobs)
+        return
+    try:
+        for result in results:  # noqa: UP028 (`yield from` would close them outside the filter below)
+            yield result
+    except BrokenProcessPool:
+        raise BonafaceError(
+            "a worker process was killed, probably out of memory; run again with fewer workers; finished work is kept"
+        ) from None
     finally:
-        sys.modules["__main__"] = script
+        with warnings.catch_warnings():  # joblib warns of results that the caller does not want
+            warnings.simplefilter("ignore")
+            results.close()
+
+
+def _run(function: Callable[[Job], Result], job: Job) -> Result:
+    cv2.setNumThreads(1)  # the workers share the cores
+    return function(job)
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"worker processes cannot be started ({reason}); working in one process", BonafaceWarning, stacklevel=3
+    )

@@ -9,11 +9,9 @@ when the pictures themselves, laid over each other, show no motion (`meeting`).
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ from bonaface.data.audit.film import Film
 from bonaface.data.audit.hashing import CROPS, Crop, hash_of, hash_of_crops, mirror
 from bonaface.data.audit.meeting import SOUGHT, Attempt, Meeting, Pictures, meeting_of
 from bonaface.data.frames import evenly_spaced
-from bonaface.data.parallel import in_processes
+from bonaface.data.parallel import parallel_map
 
 __all__ = ["Copy", "find_copies"]
 
@@ -95,8 +93,7 @@ def find_copies(
     jobs = list(_jobs(candidates, films))
     found: list[Copy] = []
     done = 0
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    for job, copies in zip(jobs, _work(jobs, workers), strict=True):
+    for job, copies in zip(jobs, parallel_map(_verified, jobs, workers=workers), strict=True):
         found += copies
         done += len(job.candidates)
         if progress:
@@ -216,12 +213,6 @@ def _jobs(candidates: Candidates, films: Sequence[Film]) -> Iterator[_Job]:
     for begin in range(0, len(pairs), _PAIRS_A_JOB):
         some = pairs[begin : begin + _PAIRS_A_JOB]
         yield _Job(some, {position: films[position] for pair, _ in some for position in pair})
-
-
-def _work(jobs: list[_Job], workers: int) -> Iterable[list[Copy]]:
-    if workers <= 1:
-        return map(_verified, jobs)
-    return in_processes(_verified, jobs, workers=workers, initializer=cv2.setNumThreads, initargs=(1,))
 
 
 def _verified(job: _Job) -> list[Copy]:

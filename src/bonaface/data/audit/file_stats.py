@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 
 from bonaface.data.audit.film import LONG_SIDE, MOST_FRAMES, SIDE, Film, margins_of, shrunk, tiny, view_of
 from bonaface.data.crop_store import boxes_of
-from bonaface.data.faces.detector import Boxes, GivenBox, load_detector
+from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
 from bonaface.data.manifest import Manifest
-from bonaface.data.parallel import in_processes
+from bonaface.data.parallel import parallel_map
 from bonaface.data.signatures import media_type
 from bonaface.errors import MediaError
 
@@ -97,6 +96,8 @@ class _Job:
     file: Path
     flip: str
     boxes: dict[tuple[str, int], GivenBox] | None
+    detector: str
+    weights: Path | None
 
 
 def read_files(
@@ -114,11 +115,9 @@ def read_files(
     """
     boxes = boxes_of(manifest) if detector == "boxes" else None
     load_detector(detector, weights=weights, boxes=boxes)  # refused here, and fetched here, not in every worker
-    jobs = list(_jobs(manifest, boxes))
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    options = (detector, weights, 1 if workers > 1 else 0)
+    jobs = list(_jobs(manifest, boxes, detector, weights))
     facts: list[FileFacts] = []
-    for fact in _work(jobs, workers, options):
+    for fact in parallel_map(_read, jobs, workers=workers):
         facts.append(fact)
         if progress:
             progress(len(facts), len(jobs))
@@ -131,33 +130,15 @@ def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
     return pd.DataFrame({name: [getattr(fact, name) for fact in facts] for name in names})
 
 
-def _jobs(manifest: Manifest, boxes: Boxes | None) -> Iterable[_Job]:
+def _jobs(manifest: Manifest, boxes: Boxes | None, detector: str, weights: Path | None) -> Iterable[_Job]:
     table = manifest.table
     flips = table["flip"] if "flip" in table else [""] * len(table)
     per_path: dict[str, dict[tuple[str, int], GivenBox]] = {}
     for key, box in (boxes or {}).items():
         per_path.setdefault(key[0], {})[key] = box
     for path, file, flip in zip(table["path"], manifest.files(), flips, strict=True):
-        yield _Job(str(path), file, str(flip), per_path.get(path, {}) if boxes is not None else None)
-
-
-def _work(jobs: list[_Job], workers: int, options: tuple[str, Path | None, int]) -> Iterable[FileFacts]:
-    if workers <= 1:
-        _start(*options)
-        yield from map(_read, jobs)
-        return
-    yield from in_processes(_read, jobs, workers=workers, initializer=_start, initargs=options)
-
-
-_own: dict[str, Any] = {}
-
-
-def _start(detector: str, weights: Path | None, threads: int) -> None:
-    """Prepare this process; several processes share the cores."""
-    if threads:
-        cv2.setNumThreads(threads)
-    fixed = detector not in {"boxes", "whole_frame"}
-    _own.update(name=detector, detector=load_detector(detector, weights=weights) if fixed else None)
+        own = per_path.get(path, {}) if boxes is not None else None
+        yield _Job(str(path), file, str(flip), own, detector, weights)
 
 
 def _read(job: _Job) -> FileFacts:
@@ -233,9 +214,7 @@ def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
 def _seen(pictures: Pictures, frames: list[Picture], step: int, job: _Job) -> dict[str, Any]:
     """Means over the views of what a picture shows, the faces, and the film that copies are sought by."""
     rows, greys, shares = [], [], []
-    detector = _own["detector"]
-    if _own["name"] == "boxes":
-        detector = load_detector("boxes", boxes=job.boxes)
+    detector = _detector(job)
     for index, picture in pictures:
         small = shrunk(picture, LONG_SIDE)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
@@ -269,6 +248,12 @@ def _seen(pictures: Pictures, frames: list[Picture], step: int, job: _Job) -> di
             flip=job.flip,
         ),
     }
+
+
+def _detector(job: _Job) -> Detector | None:
+    if job.detector == "boxes":
+        return load_detector("boxes", boxes=job.boxes)
+    return None if job.detector == "whole_frame" else shared_detector(job.detector, job.weights)
 
 
 def _grey(picture: Picture) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, SupportsFloat
 
@@ -17,7 +18,7 @@ from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
 from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, few
 from bonaface.types import Box
 
-__all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector"]
+__all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector", "shared_detector"]
 
 LONG_SIDE = 640
 """Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
@@ -176,6 +177,12 @@ def load_detector(name: str, *, weights: Path | None = None, boxes: Boxes | None
             f"no face detector {name!r}; expected {', '.join(DETECTORS)}{did_you_mean(name, DETECTORS)}"
         )
     return DETECTORS[name](weights, boxes)
+
+
+@lru_cache(maxsize=4)
+def shared_detector(name: str, weights: Path | None) -> Detector:
+    """Return the detector of that name, made once in this process; for worker processes of one thread."""
+    return load_detector(name, weights=weights)
 
 
 def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.parallel import in_processes
+from bonaface.data.parallel import parallel_map
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
 from bonaface.errors import OutputError, writing
@@ -54,7 +54,7 @@ def write_demo_dataset(
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
-            for done, _ in enumerate(in_processes(_write, clips, workers=workers), start=1):
+            for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
                 if progress:
                     progress(done, len(clips))
             fresh.chmod(0o755)
