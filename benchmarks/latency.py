@@ -111,7 +111,7 @@ def stand_in(folder: Path, weights: Path | None) -> Bundle:
     """A MobileNetV3-Large with random weights as a bundle."""
     settings = ModelSettings(weights="none")
     network = build_network(settings).eval()
-    onnx = export_onnx(network, folder / "model.onnx", input_size=settings.input_size).read_bytes()
+    onnx = export_onnx(network)
     detector = load_detector("yunet" if weights else "haar", weights=weights)
     card = BundleCard(
         name="random weights",

@@ -190,7 +190,7 @@ def stand_in(folder: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Path
     path = folder / "random.bonaface"
 
     def write() -> None:
-        onnx = export_onnx(network, folder / "model.onnx", input_size=settings.input_size).read_bytes()
+        onnx = export_onnx(network)
         detector = load_detector("yunet" if weights else "haar", weights=weights)
         card = BundleCard(
             name="random weights",

@@ -330,7 +330,7 @@ def random_bundle(path: Path) -> Path:
 
     settings = ModelSettings(weights="none")
     network = build_network(settings)
-    onnx = export_onnx(network, path.with_name("model.onnx"), input_size=settings.input_size)
+    onnx = export_onnx(network)
     card = BundleCard(
         name="random",
         created="",
@@ -341,7 +341,7 @@ def random_bundle(path: Path) -> Path:
         crop_scale=settings.crop_scale,
         detector=DetectorCard(name="haar", identity=load_detector("haar").identity),
     )
-    write_bundle(make_bundle(path, card, {"model.onnx": onnx.read_bytes()}))
+    write_bundle(make_bundle(path, card, {"model.onnx": onnx}))
     return path
 
 

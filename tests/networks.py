@@ -76,10 +76,10 @@ def points(threshold: float = 0.0) -> dict[str, OperatingPoint]:
     return {"image": point(threshold), "video": point(threshold, frames=4, fusion="mean")}
 
 
-def tiny_bundle(path: Path, work: Path, network: LivenessNet | None = None) -> Bundle:
+def tiny_bundle(path: Path, network: LivenessNet | None = None) -> Bundle:
     """A bundle of the tiny network as training makes one, in memory; whole frames are its crops."""
     network = tiny_network() if network is None else network
-    onnx = export_onnx(network, work / "tiny.onnx", input_size=SIZE)
+    onnx = export_onnx(network)
     card = BundleCard(
         name="tiny",
         created="2026-01-01T00:00:00+00:00",
@@ -94,4 +94,4 @@ def tiny_bundle(path: Path, work: Path, network: LivenessNet | None = None) -> B
         licence="MIT",
         training={"datasets": ["drawn"], "best_epoch": 3},
     )
-    return make_bundle(path, card, {"model.onnx": onnx.read_bytes(), "model.safetensors": network_bytes(network)})
+    return make_bundle(path, card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)})

@@ -22,7 +22,7 @@ def test_help_imports_nothing_heavy():
     program = (
         "import sys, contextlib\nsys.argv = ['bonaface', '--help']\nfrom bonaface.cli import main\n"
         "with contextlib.suppress(SystemExit): main()\n"
-        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'onnxruntime', 'lightning', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'onnxruntime', 'accelerate', 'pydantic'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -36,7 +36,7 @@ def test_what_the_base_install_lacks_is_not_needed_to_report(tmp_path: Path):
     table = tmp_path / "scores.csv"
     table.write_text("\n".join(["presentation,label,species,subject,score", *rows]) + "\n")
     program = (
-        "import sys\nfor name in ('torch', 'scipy', 'sklearn', 'timm', 'lightning'): sys.modules[name] = None\n"
+        "import sys\nfor name in ('torch', 'scipy', 'sklearn', 'timm', 'accelerate'): sys.modules[name] = None\n"
         "from bonaface.cli import main\nmain()"
     )
     command = [sys.executable, "-c", program, "report", str(table), "-o", str(tmp_path / "report")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -131,8 +132,25 @@ class TrainingSettings(Settings):
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(1, ge=1)
-    workers: int = Field(2, ge=0, description="loader processes")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="batches whose gradients are summed before the optimiser steps, for GPUs with little memory",
+    )
+    workers: int = Field(2, ge=0, description="loader processes of each training process")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _torchrun_sets_the_devices(cls, value: object) -> object:
+        """Recipes that earlier versions left in run folders hold `devices: 1`."""
+        if not isinstance(value, dict) or "devices" not in value:
+            return value
+        if value["devices"] != 1:
+            raise ValueError(
+                f"training.devices={value['devices']}: start one process per device with "
+                "`torchrun --nproc-per-node=N -m bonaface train ...` instead"
+            )
+        return {key: part for key, part in value.items() if key != "devices"}
 
 
 class ScoringSettings(Settings):
@@ -140,6 +158,7 @@ class ScoringSettings(Settings):
 
     frames: int = Field(8, ge=1, description="frames of a video, evenly spaced, that are fused to its score")
     fusion: FusionRule = Field("mean", description="how frame logits become one")
+    criterion: str = Field("eer", description="what validation chooses the thresholds by, such as eer or apcer<=0.01")
 
 
 class Recipe(Settings):
@@ -163,10 +182,12 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _crop_fits_the_store(self) -> Recipe:
         widest = self.model.crop_scale * (1 + self.augment.scale_jitter)
-        if self.crop.detector != "whole_frame" and self.model.crop_scale > self.crop.scale:
+        # A stored square of exactly that size may be a rounding error narrower.
+        if self.crop.detector != "whole_frame" and widest > self.crop.scale * (1 + 1e-9):
             raise ValueError(
-                f"model.crop_scale is {self.model.crop_scale:g} but crop.scale stores only {self.crop.scale:g} x the box; "
-                f"set crop.scale to {widest:.2g} or more"
+                f"training crops reach {widest:g} x the box (model.crop_scale {self.model.crop_scale:g}, "
+                f"augment.scale_jitter {self.augment.scale_jitter:g}), but crop.scale stores {self.crop.scale:g} x; "
+                f"set crop.scale to {math.ceil(100 * widest) / 100:g} or more, or lower the others"
             )
         return self
 

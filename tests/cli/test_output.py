@@ -47,7 +47,7 @@ class Console(io.TextIOWrapper):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(tiny_bundle(folder / "bundle", folder))
+    write_bundle(tiny_bundle(folder / "bundle"))
     return folder / "bundle"
 
 

@@ -13,7 +13,7 @@ from tests.networks import pictures, tiny_bundle
 def tiny(tmp_path_factory) -> Bundle:
     """A bundle of a tiny network whose scores are spread, in memory."""
     folder = Path(tmp_path_factory.mktemp("tiny"))
-    return tiny_bundle(folder / "bundle", folder)
+    return tiny_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def openvino_variant(bundle: Bundle, precision: str = "f32") -> Bundle:
 @pytest.mark.parametrize("spread", [2.0, 40.0], ids=["spread", "saturated"])
 def test_every_f32_backend_gives_what_torch_gives(tmp_path: Path, thousand: np.ndarray, spread: float):
     network = tiny_network(spread=spread)
-    bundle = openvino_variant(tiny_bundle(tmp_path / "b", tmp_path, network))
+    bundle = openvino_variant(tiny_bundle(tmp_path / "b", network))
     with torch.no_grad():
         torch_logits, torch_embeddings = network(torch.from_numpy(thousand))
     expected = torch_logits.double().numpy()

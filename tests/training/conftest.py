@@ -14,7 +14,7 @@ from bonaface.config import Recipe, load_recipe
 from bonaface.data.manifest import Manifest, make_manifest
 
 SMALL = (
-    "model.name=mobilenetv3_small_050",
+    "model.name=test_efficientnet",
     "model.weights=none",
     "model.input_size=64",
     "model.crop_scale=1.5",

@@ -10,9 +10,29 @@ from safetensors.numpy import load_file
 
 from bonaface.config import Recipe, load_recipe
 from bonaface.errors import InputError, OutputError, SettingsError
-from bonaface.training.loop import validation_measures
-from bonaface.training.trainer import fit
+from bonaface.training.measures import validation_measures
+from bonaface.training.trainer import Trainer, TrainingResult
 from tests.training.conftest import SMALL, Stored
+
+
+class AtEpoch:
+    """A progress that sends this process a signal at the end of an epoch."""
+
+    def __init__(self, epoch: int, number: int = signal.SIGINT) -> None:
+        self.lines: list[str] = []
+        self._epoch, self._number = epoch, number
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        assert 0 < done <= total
+
+    def epoch(self, line: str, /) -> None:
+        self.lines.append(line)
+        if len(self.lines) == self._epoch:
+            os.kill(os.getpid(), self._number)
+
+
+def fit(recipe: Recipe, manifest, crops, run: Path, **options) -> TrainingResult:
+    return Trainer(recipe).fit(manifest, crops, run, **options)
 
 
 def small(*overrides: str) -> Recipe:
@@ -69,12 +89,7 @@ def test_simulated_attacks_join_the_real_ones_and_each_class_weighs_half_of_the_
 def test_an_interrupted_training_goes_on_to_the_very_same_weights(stored: Stored, tmp_path: Path):
     recipe = small("training.epochs=4", "model.drop_rate=0.2")
     whole = fit(recipe, *stored, tmp_path / "whole")
-
-    def interrupt(record) -> None:
-        if record["epoch"] == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    broken = fit(recipe, *stored, tmp_path / "broken", on_epoch=interrupt)
+    broken = fit(recipe, *stored, tmp_path / "broken", progress=AtEpoch(2))
     assert broken.stopped == "interrupted"
     assert len(broken.history) == 2
     resumed = fit(recipe, *stored, tmp_path / "broken", resume=True)
@@ -151,7 +166,7 @@ def test_a_lost_loss_says_what_to_lower(stored: Stored, tmp_path: Path):
 
 def test_a_batch_of_one_on_a_map_of_one_says_what_to_raise(stored: Stored, tmp_path: Path):
     tiny = ("model.input_size=32", "training.batch_size=1", "training.epochs=1")
-    with pytest.raises(SettingsError, match=r"batch_size=1 and this model\.input_size"):
+    with pytest.raises(SettingsError, match="batch_size=1 leaves one crop per process"):
         fit(small(*tiny), *stored, tmp_path / "learning")
     assert fit(small(*tiny, "training.freeze_norm=true"), *stored, tmp_path / "frozen").stopped == "finished"
 

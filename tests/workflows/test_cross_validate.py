@@ -12,17 +12,8 @@ from bonaface.data.manifest import make_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import InputError, ManifestError, SettingsError
 from bonaface.workflows.cross_validate import leave_one_dataset_out, protocol_folds
+from tests.conftest import SMALL
 from tests.corpora import write_corpus
-
-SMALL = (
-    "model.name=mobilenetv3_small_050",
-    "model.input_size=64",
-    "crop.frames=2",
-    "training.epochs=1",
-    "training.workers=0",
-    "training.batch_size=8",
-    "scoring.frames=2",
-)
 
 
 def manifest(dataset: str, folder: Path, splits: str = ""):
@@ -91,6 +82,7 @@ def test_a_protocol_without_validation_takes_it_from_who_trains(tmp_path: Path):
     assert (manifest.table.groupby("subject")["split"].nunique() == 1).all()
 
 
+@pytest.mark.slow
 def test_folds_are_trained_once_and_reported_with_their_spread(tmp_path: Path):
     write_demo_dataset(tmp_path / "footage", persons=5, takes=1, seconds=0.2, seed=5)
     whole = bonaface.index(tmp_path / "footage", layout="folder").manifest

@@ -10,40 +10,20 @@ import pytest
 import torch
 
 import bonaface
-from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BundleError, InputError
 from bonaface.inference.backends import computes_bf16
 from bonaface.inference.bundle import Bundle, VariantCard, change_bundle, load_bundle, write_bundle
 from bonaface.models.network import network_bytes
 from bonaface.models.openvino_export import layer_groups, search_int8
+from bonaface.workflows.train import Run
 from bonaface.workflows.variants import Frames, VariantName, make_variants
 from tests.networks import pictures, point, points, tiny_bundle, tiny_network
-
-SMALL = (
-    "model.name=mobilenetv3_small_050",
-    "model.input_size=64",
-    "crop.frames=2",
-    "training.epochs=1",
-    "training.workers=0",
-    "training.batch_size=8",
-    "scoring.frames=2",
-)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    folder = Path(tmp_path_factory.mktemp("export"))
-    write_demo_dataset(folder / "footage", persons=4, takes=1, seconds=0.2, seed=3)
-    bonaface.index(folder / "footage", layout="folder", output=folder / "manifest.csv")
-    bonaface.split(folder / "manifest.csv", val=0.25, test=0.25)
-    bonaface.train("demo", *SMALL, manifest=folder / "manifest.csv", output=folder / "run", faces=False)
-    return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Bundle:
     folder = Path(tmp_path_factory.mktemp("tiny"))
-    return tiny_bundle(folder / "bundle", folder)
+    return tiny_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +31,12 @@ def frames() -> Frames:
     return Frames(pictures(1000), "1000 drawn pictures", pictures(24, seed=8), "24 drawn pictures")
 
 
-def test_a_run_becomes_one_file_with_its_real_figures(run: Path, tmp_path: Path):
-    exported = bonaface.export(run, output=tmp_path / "model.bonaface", licence="MIT")
+def test_a_run_becomes_one_file_with_its_real_figures(run: Run, tmp_path: Path):
+    exported = bonaface.export(run.path, output=tmp_path / "model.bonaface", licence="MIT")
     again = load_bundle(tmp_path / "model.bonaface")
     assert again.id == exported.bundle.id
     assert (tmp_path / "model.bonaface").is_file()
-    trained = load_bundle(run)
+    trained = load_bundle(run.path)
     assert again.contents["model.onnx"] == trained.contents["model.onnx"]
     assert again.card.operating_points == trained.card.operating_points
     assert exported.parity["crops"] > 0
@@ -68,19 +48,19 @@ def test_a_run_becomes_one_file_with_its_real_figures(run: Path, tmp_path: Path)
     assert trained.card.results == again.card.results
 
 
-def test_a_folder_where_the_name_does_not_end_like_a_zip(run: Path, tmp_path: Path):
-    bonaface.export(run, output=tmp_path / "model")
-    assert load_bundle(tmp_path / "model").card.name == load_bundle(run).card.name
+def test_a_folder_where_the_name_does_not_end_like_a_zip(run: Run, tmp_path: Path):
+    bonaface.export(run.path, output=tmp_path / "model")
+    assert load_bundle(tmp_path / "model").card.name == load_bundle(run.path).card.name
 
 
-def test_the_card_names_no_path_of_this_machine(run: Path):
-    text = (run / "bundle" / "bundle.json").read_text()
-    assert str(run.parent) not in text
+def test_the_card_names_no_path_of_this_machine(run: Run):
+    text = (run.path / "bundle" / "bundle.json").read_text()
+    assert str(run.path.parent) not in text
 
 
-def test_a_network_that_gives_other_scores_is_not_written(run: Path, tmp_path: Path):
+def test_a_network_that_gives_other_scores_is_not_written(run: Run, tmp_path: Path):
     copy = tmp_path / "run"
-    shutil.copytree(run, copy)
+    shutil.copytree(run.path, copy)
     bundle = load_bundle(copy)
     from bonaface.config import ModelSettings
     from bonaface.models.network import network_from_bytes
@@ -94,14 +74,14 @@ def test_a_network_that_gives_other_scores_is_not_written(run: Path, tmp_path: P
     write_bundle(
         change_bundle(replace(bundle, path=copy / "bundle"), files={"model.safetensors": network_bytes(network)})
     )
-    with pytest.raises(BundleError, match=r"does not give what torch gives: over .* crops probabilities differ"):
-        bonaface.export(copy, output=tmp_path / "model.bonaface", root=run.parent / "footage")
+    with pytest.raises(BundleError, match=r"differs from torch: over .* crops probabilities differ"):
+        bonaface.export(copy, output=tmp_path / "model.bonaface", root=run.path.parent / "footage")
     assert not (tmp_path / "model.bonaface").exists()
 
 
-def test_too_few_frames_for_a_variant_are_counted(run: Path, tmp_path: Path):
+def test_too_few_frames_for_a_variant_are_counted(run: Run, tmp_path: Path):
     with pytest.raises(BundleError, match=r"at least 1000 frames, and there are \d+ \(.*mirror images of all of them"):
-        bonaface.export(run, output=tmp_path / "model.bonaface", openvino=True)
+        bonaface.export(run.path, output=tmp_path / "model.bonaface", openvino=True)
     assert not (tmp_path / "model.bonaface").exists()
 
 
@@ -138,7 +118,7 @@ def test_openvino_becomes_a_variant_with_its_own_thresholds(tiny: Bundle, frames
 
 
 def test_bf16_becomes_a_variant_where_the_processor_has_it_and_is_refused_where_not(
-    tiny: Bundle, frames: Frames, run: Path, tmp_path: Path
+    tiny: Bundle, frames: Frames, run: Run, tmp_path: Path
 ):
     if computes_bf16():
         assert accepted(tiny, frames, "bf16").precision == "bf16"
@@ -147,7 +127,7 @@ def test_bf16_becomes_a_variant_where_the_processor_has_it_and_is_refused_where_
     with pytest.raises(BundleError, match=said):
         make_variants(tiny, ["openvino", "bf16"], frames, points=chosen)
     with pytest.raises(BundleError, match=said):
-        bonaface.export(run, output=tmp_path / "model.bonaface", bf16=True)
+        bonaface.export(run.path, output=tmp_path / "model.bonaface", bf16=True)
     assert not (tmp_path / "model.bonaface").exists()
 
 
@@ -193,7 +173,7 @@ def test_int8_that_cannot_be_had_is_refused_with_the_figure(tiny: Bundle):
 
 def test_int8_is_smaller_and_says_what_it_cost(tmp_path: Path, frames: Frames):
     network = tiny_network(spread=30.0)
-    bundle = tiny_bundle(tmp_path / "b", tmp_path, network)
+    bundle = tiny_bundle(tmp_path / "b", network)
     # A threshold far from every score, as training gives one: no frame is near it.
     away = points(600.0)
     bundle = change_bundle(bundle, operating_points=away)

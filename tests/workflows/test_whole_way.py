@@ -10,34 +10,9 @@ import pytest
 import bonaface
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
-from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
 from bonaface.inference.pipeline import Pipeline, Source
-
-SMALL = (
-    "model.name=mobilenetv3_small_050",
-    "model.input_size=64",
-    "crop.frames=2",
-    "training.epochs=1",
-    "training.workers=0",
-    "training.batch_size=8",
-    "scoring.frames=2",
-)
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory) -> Path:
-    folder = Path(tmp_path_factory.mktemp("whole")) / "footage"
-    write_demo_dataset(folder, persons=4, takes=1, seconds=0.3, seed=3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(footage: Path):
-    manifest = footage.parent / "manifest.csv"
-    bonaface.index(footage, layout="folder", output=manifest)
-    bonaface.split(manifest, val=0.25, test=0.25)
-    return bonaface.train("demo", *SMALL, manifest=manifest, output=footage.parent / "run")
+from tests.conftest import SMALL
 
 
 def test_a_run_folder_holds_everything(run):
@@ -252,11 +227,6 @@ def test_another_detector_is_said_in_the_report(run, tmp_path: Path):
         run.bundle, run.path / "manifest.csv", output=tmp_path / "w", faces=False, detector="whole_frame"
     )
     assert any("whole_frame in place of" in note for note in found.assessment.notes)
-
-
-def test_a_resumed_run_may_take_longer(run, tmp_path: Path):
-    with pytest.raises(OutputError, match="complete"):
-        bonaface.train("demo", *SMALL, manifest=run.path / "manifest.csv", output=run.path, resume=True)
 
 
 def test_a_run_that_failed_before_its_first_epoch_may_be_tried_again(run, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,11 +32,13 @@ def train_command(
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
     extra = ["data.allow_leak=true"] if allow_leak else []
-    with show_progress(quiet=quiet) as progress:
+    is_main = os.environ.get("RANK", "0") == "0"  # the others are further processes that torchrun started
+    with show_progress(quiet=quiet or not is_main) as progress:
         run = bonaface.train(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
-    echo_lines(run.summary())
+    if is_main:
+        echo_lines(run.summary())
     if run.stopped == "interrupted":
         raise typer.Exit(130)
 

@@ -32,6 +32,7 @@ __all__ = [
     "choose_threshold",
     "fixed_point",
     "given_point",
+    "parse_criterion",
     "rounded_apart",
 ]
 
@@ -83,7 +84,7 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
     presentations are left out and counted in `chosen_on`. Raises ScoreTableError where a class is missing or
     the table holds test data, SettingsError for an unknown criterion.
     """
-    name, limit = _parse(criterion)
+    name, limit = parse_criterion(criterion)
     if name == "fixed":
         return fixed_point(limit)
     split = sorted({str(item) for item in pd.unique(text_column(validation, "split"))} - {""})
@@ -163,8 +164,8 @@ def rounded_apart(sample: Sample, threshold: float, logit_threshold: float) -> i
     return int(((sample.score >= threshold) != (sample.value >= logit_threshold))[sample.ok].sum())
 
 
-def _parse(criterion: str) -> tuple[str, float]:
-    """The criterion's name and its limit: `bpcer20` is `apcer<=0.05`."""
+def parse_criterion(criterion: str) -> tuple[str, float]:
+    """Return the criterion's name and its limit: `bpcer20` is `apcer<=0.05`. Raises SettingsError."""
     text = criterion.strip().lower().replace(" ", "")
     if text in {"eer", "hter"}:
         return text, math.nan

@@ -120,12 +120,24 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
 
 def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
     """A trained network from the file that `save_network` wrote, ready to score. Raises WeightsError."""
-    return _trained(read_weights(Path(path)), settings)
+    return _assemble(settings, _own(read_weights(Path(path)))).eval()
+
+
+def load_weights(network: LivenessNet, path: Path) -> None:
+    """Replace the weights of a built network by those of a file that `save_network` wrote, and make it ready to score.
+
+    Raises WeightsError.
+    """
+    backbone = network.backbone
+    assert isinstance(backbone, nn.Module)
+    name = network.architecture
+    load_into(backbone, _own(read_weights(path)), classifier=_classifier_name(backbone, name), architecture=name)
+    network.eval()
 
 
 def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
     """The same from the file's bytes."""
-    return _trained(parse_weights(content, source="model.safetensors"), settings)
+    return _assemble(settings, _own(parse_weights(content, source="model.safetensors"))).eval()
 
 
 def save_network(network: LivenessNet, path: Path) -> None:
@@ -143,15 +155,16 @@ def network_bytes(network: LivenessNet) -> bytes:
         **network.about,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return bytes(safetensors.save(tensors, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+    # One entry only: safetensors writes several in no fixed order, and equal weights shall give equal bytes.
+    return bytes(safetensors.save(tensors, metadata={METADATA_KEY: json.dumps(about)}))
 
 
-def _trained(weights: Weights, settings: ModelSettings) -> LivenessNet:
+def _own(weights: Weights) -> Weights:
     if not weights.about:
         raise WeightsError(
-            f"{weights.source} is not a network that Bonaface trained; train one on it with model.weights"
+            f"{weights.source} is not a network that Bonaface trained; start a training from it with model.weights"
         )
-    return _assemble(settings, weights).eval()
+    return weights
 
 
 def _assemble(settings: ModelSettings, weights: Weights | None) -> LivenessNet:

@@ -1,4 +1,4 @@
-"""The network as one ONNX file, held against torch before anybody trusts it."""
+"""Export the network as one ONNX file, and compare its outputs with torch's."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ import torch
 from numpy.typing import NDArray
 
 from bonaface.errors import BundleError
-from bonaface.io import write_bytes
 from bonaface.models.network import LivenessNet
 from bonaface.onnx_runtime import onnx_session
 from bonaface.types import probability
 
-__all__ = ["LOGIT_TOLERANCE", "PROBABILITY_TOLERANCE", "ROUNDING_SPAN", "Parity", "check_parity", "export_onnx"]
-
 PROBABILITY_TOLERANCE = 1e-4
-"""How far apart the probabilities of torch and of the exported network may be."""
+"""The largest accepted difference between probabilities of torch and of the exported network."""
 LOGIT_TOLERANCE = 1e-3
-"""The same for logits, as a share of their range over the crops: probabilities hide faults near 0 and 1."""
+"""The same for logits, as a share of their range over the crops, because probabilities hide faults near 0 and 1."""
 
 ROUNDING_SPAN = 0.01
-"""Where all logits are nearly the same, this stands for their range: what is left of it is rounding in f32."""
+"""The least range of logits that differences are compared with: below it, rounding in f32 is all there is."""
 
 _OPSET = 18
 _BATCHES = (1, 2, 5, 32)
@@ -36,7 +33,7 @@ _BATCHES = (1, 2, 5, 32)
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported network strays from torch on the same crops, at its worst over batch sizes.
+    """The largest differences between an exported network and torch on the same crops, over all batch sizes.
 
     `logit_range` is the span of torch's logits over the crops; `embedding_difference` is relative to the largest value
     in the embeddings.
@@ -53,14 +50,14 @@ class Parity:
         return asdict(self)
 
 
-def export_onnx(network: LivenessNet, path: Path, *, input_size: int) -> Path:
-    """Write the network as a single ONNX file and return its path; any number of crops goes through it at once.
+def export_onnx(network: LivenessNet) -> bytes:
+    """Return the network as a single ONNX file that takes any number of crops.
 
-    `crops` uint8 RGB `(n, size, size, 3)` go in; `logit` `(n,)` and `embedding` `(n, d)` come out, float32. The network
-    is left on the device and in the mode that it had. Raises BundleError where torch cannot export it, OutputError.
+    Input `crops`, uint8 RGB `(n, size, size, 3)`; outputs `logit` `(n,)` and `embedding` `(n, d)`, float32. The network
+    keeps its device and mode. Raises BundleError if torch cannot export it.
     """
     # Two crops: with one, the exporter may take the batch for a constant.
-    crops = torch.zeros(2, input_size, input_size, 3, dtype=torch.uint8)
+    crops = torch.zeros(2, network.input_size, network.input_size, 3, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     with _ready_to_score(network), _quiet_exporter(), tempfile.TemporaryDirectory() as folder:
         try:
@@ -75,7 +72,7 @@ def export_onnx(network: LivenessNet, path: Path, *, input_size: int) -> Path:
                 external_data=False,
                 verbose=False,
             )
-        except Exception as error:  # the exporter's errors are of many kinds, and none that a user could act upon
+        except Exception as error:  # the exporter's errors share no base
             reason = " ".join(str(error).split())[:200]
             raise BundleError(
                 f"{network.architecture} cannot be exported to ONNX: {reason}; choose another model.name"
@@ -83,17 +80,16 @@ def export_onnx(network: LivenessNet, path: Path, *, input_size: int) -> Path:
         whole = Path(folder) / "model.onnx"
         assert program is not None
         program.save(str(whole), external_data=False)
-        write_bytes(path, whole.read_bytes())
-    return path
+        return whole.read_bytes()
 
 
-def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uint8]) -> Parity:
+def check_parity(network: LivenessNet, onnx: bytes, crops: NDArray[np.uint8]) -> Parity:
     """Run crops `(n, size, size, 3)` through torch and through ONNX Runtime, in batches of several sizes.
 
     Raises BundleError where a probability differs by more than 1e-4, or a logit by more than 1e-3 of the logits' range.
     """
     if len(crops) == 0:
-        raise BundleError("there are no crops to hold the exported network against torch with; give at least one")
+        raise BundleError("no crops to compare the exported network with torch on; give at least one")
     with _ready_to_score(network), torch.no_grad():
         parts = [network(torch.from_numpy(part)) for part in np.array_split(crops, -(-len(crops) // 32))]
     logits = torch.cat([logit for logit, _ in parts]).double().numpy()
@@ -118,16 +114,16 @@ def check_parity(network: LivenessNet, onnx: Path | bytes, crops: NDArray[np.uin
     )
     if not worst_probability <= PROBABILITY_TOLERANCE or not worst_logit <= LOGIT_TOLERANCE * max(span, ROUNDING_SPAN):
         raise BundleError(
-            f"the exported network does not give what torch gives: over {len(crops)} crops probabilities differ by up "
-            f"to {worst_probability:.2g} (at most {PROBABILITY_TOLERANCE:g} is accepted) and logits by up to "
-            f"{worst_logit:.2g} of a range of {span:.2g} (at most {LOGIT_TOLERANCE:g} of it); "
-            "another version of torch or of onnxruntime may export it rightly"
+            f"the exported network differs from torch: over {len(crops)} crops probabilities differ by up "
+            f"to {worst_probability:.2g} (accepted: {PROBABILITY_TOLERANCE:g}) and logits by up to "
+            f"{worst_logit:.2g} of a range of {span:.2g} (accepted: {LOGIT_TOLERANCE:g} of it); "
+            "try another version of torch or onnxruntime"
         )
     return parity
 
 
 def _batches(crops: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
-    """Batches of `size`, but the last, of a stretch of the crops that is long enough to show a fault of this size."""
+    """Return batches of `size` (the last may be smaller) of enough crops to show a fault at this size."""
     few = crops if size >= 32 else crops[: 4 * size + 1]
     return [np.ascontiguousarray(few[start : start + size]) for start in range(0, len(few), size)]
 
@@ -139,7 +135,7 @@ def _furthest(found: NDArray[np.floating], expected: NDArray[np.floating]) -> fl
 
 @contextmanager
 def _ready_to_score(network: LivenessNet) -> Iterator[None]:
-    """The network on the processor, without dropout and with fixed statistics, for the time of a block."""
+    """Keep the network on the CPU and in evaluation mode for the time of a block."""
     training, device = network.training, network.mean.device
     network.eval().cpu()
     try:
@@ -150,7 +146,7 @@ def _ready_to_score(network: LivenessNet) -> Iterator[None]:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """The exporter without its progress report, and without warnings about torch's own inside."""
+    """Silence the exporter's progress report and its warnings about torch's internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,32 +1,41 @@
-"""What a training keeps: its history, the best weights to use, and the state to go on from."""
+"""What a training keeps: the best weights, its history, and the state to resume from. No file is a pickle."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safetensors
+from torch import Tensor, nn
 
 from bonaface.config import Recipe
 from bonaface.errors import InputError, OutputError, few
 from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
+from bonaface.models.weights import METADATA_KEY
 from bonaface.training.loader import StoredFrames
 
-__all__ = ["BestEpoch", "Checkpoints", "Record", "best_epoch", "epoch_line", "fingerprint", "has_run_dry"]
-
 Record = Mapping[str, float]
-"""One epoch, counted from 1, by the columns of the history."""
+"""One epoch by the columns of the history; epochs count from 1."""
 
-_MAY_CHANGE = {"epochs", "early_stopping", "accelerator", "devices", "workers"}
-"""Settings of a training that a resumed one may change: how long, and on what, it runs."""
+MAY_CHANGE = {
+    "crop.weights",
+    "training.accelerator",
+    "training.early_stopping",
+    "training.epochs",
+    "training.workers",
+}
+"""Settings that a resumed run may change: where and how long it runs, not what it learns."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class BestEpoch(NamedTuple):
@@ -36,8 +45,21 @@ class BestEpoch(NamedTuple):
     value: float
 
 
+class State(BaseModel):
+    """A training after a complete epoch, but for its tensors: those of the network and of Adam."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    fingerprint: dict[str, Any]
+    history: list[dict[str, int | Finite]] = Field(min_length=1)
+    learning_rate: Finite
+    plateau_best: Finite
+    bad_epochs: int = Field(ge=0)
+    scaler: dict[str, int | Finite]
+
+
 def best_epoch(history: Sequence[Record], monitor: str) -> BestEpoch:
-    """The epoch with the least monitored value; of equal ones that with the least loss, then the first."""
+    """Return the epoch with the least monitored value; of equal ones that with the least loss, then the first."""
     if not history:
         return BestEpoch(0, float("nan"))
     best = min(history, key=lambda record: (record[monitor], record["val_loss"]))
@@ -54,40 +76,69 @@ def epoch_line(history: Sequence[Record], *, epochs: int, monitor: str) -> str:
     )
 
 
-def has_run_dry(history: Sequence[Record], monitor: str, *, patience: int | None) -> bool:
-    """Whether `patience` epochs have passed since the best one."""
+def out_of_patience(history: Sequence[Record], monitor: str, *, patience: int | None) -> bool:
+    """Return whether `patience` epochs have passed since the best one."""
     return patience is not None and len(history) - best_epoch(history, monitor).epoch >= patience
 
 
-def fingerprint(recipe: Recipe, train: StoredFrames, val: StoredFrames) -> dict[str, Any]:
-    """Everything that decides what a training learns: the same fingerprint, the same weights."""
-    seen = hashlib.sha256()
-    for frames in (train, val):
-        seen.update("\0".join(frames.names).encode())
-        for part in (frames.labels, frames.start, frames.boxes):
-            seen.update(np.ascontiguousarray(part).tobytes())
-    settings = recipe.model_dump(mode="json", include={"seed", "model", "augment", "training"})
-    settings["training"] = {key: value for key, value in settings["training"].items() if key not in _MAY_CHANGE}
-    return {"settings": settings, "data": seen.hexdigest()}
+def tensors_of(network: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """Return the tensors of network and optimiser by name: copying into them restores a training."""
+    found = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        state = adam.state[parameter]
+        if not state:  # as Adam itself would start it
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        found |= {f"adam.{name}.{key}": state[key] for key in ("step", "exp_avg", "exp_avg_sq")}
+    return found
+
+
+def fingerprint(recipe: Recipe, manifest: str, frames: Sequence[StoredFrames] = ()) -> dict[str, Any]:
+    """Return what decides the weights that a training reaches: recipe, manifest digest and, once known, crops."""
+    found: dict[str, Any] = {"manifest": manifest, "recipe": recipe.model_dump(mode="json", exclude={"data"})}
+    if frames:
+        crops = hashlib.sha256()
+        for part in frames:
+            crops.update("\0".join(part.names).encode())
+            for array in (part.labels, part.start, part.boxes):
+                crops.update(np.ascontiguousarray(array).tobytes())
+        found["crops"] = crops.hexdigest()
+    return found
+
+
+def check_resumable(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compare two fingerprints. Raises InputError naming whatever would change what the run learns."""
+    if before.get("manifest") != now["manifest"]:
+        raise InputError(f"{run} was trained on a different manifest; resume with that one or name another folder")
+    old, new = _flat(before.get("recipe"), "recipe"), _flat(now["recipe"], "recipe")
+    keys = [key for key in (old | new) if key.removeprefix("recipe.") not in MAY_CHANGE]
+    changed = [
+        f"{key.removeprefix('recipe.')} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+    if changed:
+        raise InputError(
+            f"{run} was trained with other settings ({few(changed)}); resume with those or name another folder"
+        )
+    if "crops" in now and "crops" in before and before["crops"] != now["crops"]:
+        raise InputError(f"{run} was trained on other crops: its footage has changed; name another folder")
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The files of a training under its run folder, each written beside its place and moved there.
-
-    `last` is a pickle, and is only ever read to resume the run that wrote it.
-    """
+    """The files of a training below its run folder; each is replaced as a whole."""
 
     run: Path
 
     @property
     def best(self) -> Path:
-        """The weights of the best epoch: safetensors, with a .json beside it that says which."""
+        """The weights of the best epoch, as safetensors; the .json next to it describes the epoch."""
         return self.run / "checkpoints" / "best.safetensors"
 
     @property
     def last(self) -> Path:
-        """Everything needed to go on after the last complete epoch."""
+        """Everything needed to resume after the last complete epoch: safetensors with a JSON header entry."""
         return self.run / "checkpoints" / "last.ckpt"
 
     @property
@@ -106,45 +157,60 @@ class Checkpoints:
         }
         write_json(self.best.with_suffix(".json"), about)
 
-    def keep_last(self, state: Mapping[str, Any], history: Sequence[Record]) -> None:
-        """Make this the state to go on from; it holds tensors, numbers, strings and containers of them."""
-        buffer = io.BytesIO()
-        torch.save({**state, "history": [dict(record) for record in history]}, buffer)
-        write_bytes(self.last, buffer.getvalue())
-        table = pd.DataFrame([dict(record) for record in history])
-        write_table(table, self.history)
+    def keep_last(self, state: State, tensors: Mapping[str, Tensor]) -> None:
+        """Make this the state to resume from, and write the history."""
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_bytes(self.last, bytes(safetensors.save(plain, metadata={METADATA_KEY: state.model_dump_json()})))
+        write_table(pd.DataFrame(state.history), self.history)
 
-    def read_last(self, expected: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The state to go on from, None where no epoch was completed yet.
+    def read_last(self, now: Mapping[str, Any], expected: Mapping[str, Tensor]) -> tuple[State, dict[str, Tensor]]:
+        """Return the state to resume from, and its tensors, all of which have a name and shape of `expected`.
 
-        Raises InputError where it is damaged, or of a training with another `fingerprint`.
+        Raises InputError where the file is damaged, or where its fingerprint differs from `now`.
         """
-        if not self.last.is_file():
-            return None
         try:
-            # As restricted as torch can make a pickle, which is no boundary: this is our own file, in our run.
-            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+            with safe_open(self.last, framework="pt") as file:
+                state = State.model_validate_json((file.metadata() or {})[METADATA_KEY])
+                names = list(file.keys())
+                misfits = [name for name in names if not _fits(file.get_slice(name), expected.get(name))]
+                if misfits or any(row.get("epoch") != place for place, row in enumerate(state.history, start=1)):
+                    raise ValueError(f"unexpected content: {few(misfits or ['history'])}")
+                if any({"val_loss", "val_hter", "train_loss"} - row.keys() for row in state.history):
+                    raise ValueError("incomplete history")
+                tensors = {name: file.get_tensor(name) for name in names}
+                missing = [name for name in expected if name not in tensors]
+                if missing:
+                    raise ValueError(f"missing tensors: {few(missing)}")
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split())[:120]
-            raise InputError(f"{self.last} is damaged and cannot be resumed from ({reason}); train anew") from None
-        held = state["fingerprint"]
-        changed = _changed(held["settings"], expected["settings"])
-        if changed:
-            raise InputError(f"{self.run} was trained with other settings ({few(changed)}); resume with those")
-        if held["data"] != expected["data"]:
-            raise InputError(f"{self.run} was trained on another manifest or other crops; resume with those")
-        return state
+            raise InputError(
+                f"{self.last} is damaged and cannot be resumed from ({reason}); train again in another folder"
+            ) from error
+        check_resumable(self.run, state.fingerprint, now)
+        return state, tensors
 
     def refuse_if_used(self) -> None:
-        """Raise OutputError where a training lies here already."""
+        """Raise OutputError if this folder holds a training already."""
         for path in (self.last, self.best):
             if path.exists():
-                raise OutputError(f"{path} is there already; resume that training, or name another folder")
+                raise OutputError(f"{path} exists; resume that training, or name another folder")
 
 
-def _changed(before: Any, after: Any, name: str = "") -> list[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [*before, *(key for key in after if key not in before)]
-        inner = (_changed(before.get(key), after.get(key), f"{name}.{key}".lstrip(".")) for key in keys)
-        return [line for lines in inner for line in lines]
-    return [] if before == after else [f"{name} was {before!r}, is {after!r}"]
+def _fits(found: Any, expected: Tensor | None) -> bool:
+    return (
+        expected is not None
+        and tuple(found.get_shape()) == tuple(expected.shape)
+        and found.get_dtype() == _DTYPES.get(str(expected.dtype))
+    )
+
+
+_DTYPES = {"torch.float32": "F32", "torch.int64": "I64", "torch.float64": "F64"}
+
+
+def _flat(values: Any, prefix: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}.{key}")
+    return flat

@@ -1,13 +1,14 @@
-"""From the crop store to batches on their way to the network.
+"""Load batches from the crop store.
 
-What a sample is follows from (seed, epoch, place in the epoch) alone, so that neither the number of worker
-processes, nor that of devices, nor an interruption changes what the network sees.
+A sample depends on (seed, epoch, place in the epoch) alone: the numbers of loader processes and of training processes,
+and interruptions, do not change what the network sees.
 """
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,45 +18,35 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from bonaface.config import Recipe
 from bonaface.data.attack_simulation.attacks import simulate
 from bonaface.data.crop_store import load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest
-from bonaface.errors import MediaError, SettingsError
+from bonaface.errors import BonafaceError, InputError, MediaError, SettingsError, few
 from bonaface.training.augment import Picture, TrainingCrop
 from bonaface.types import Box, Label, Status
 
-__all__ = [
-    "Batch",
-    "EpochSampler",
-    "Key",
-    "StoredFrames",
-    "TrainingSet",
-    "ValidationSet",
-    "frames_for_training",
-    "frames_for_validation",
-    "positive_weight",
-    "training_loader",
-    "validation_loader",
-]
-
 _SHUFFLE, _SAMPLE, _VALIDATION = 0, 1, 3
-"""Streams of random numbers that must not be the same; training has the one between."""
+"""Separate streams of random numbers; the trainer's dropout uses stream 2."""
 
 
 class Batch(NamedTuple):
-    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), which samples they are."""
+    """Crops `(n, size, size, 3)` uint8 RGB, labels `(n,)` float32 (1 bona fide), indices of the samples `(n,)`."""
 
     crops: Tensor
     labels: Tensor
     samples: Tensor
 
 
+Loader = DataLoader[Batch | BonafaceError]
+"""Read it through `batches`: an error of a sample arrives in place of its batch."""
+
+
 class Key(NamedTuple):
-    """What is asked of a training set: the sample in this place of this epoch."""
+    """Request for a training sample: the one in this place of this epoch."""
 
     epoch: int
     place: int
@@ -66,8 +57,8 @@ class Key(NamedTuple):
 class StoredFrames:
     """The usable stored frames of presentations; presentation i has frames `start[i]:start[i + 1]`.
 
-    `labels` are True for bona fide. `left_out` names the presentations without a frame. All is plain arrays,
-    which worker processes share without copying.
+    `labels` are True for bona fide. `left_out` names the presentations without a frame. Plain arrays, because forked
+    loader processes share them without copying.
     """
 
     names: tuple[str, ...]
@@ -75,16 +66,14 @@ class StoredFrames:
     start: NDArray[np.int64]
     boxes: NDArray[np.float64]
     left_out: tuple[str, ...]
-    _files: NDArray[np.uint8]
-    _file_ends: NDArray[np.int64]
+    files: NDArray[np.bytes_]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def load(self, frame: int) -> tuple[Picture, Box]:
-        """A stored square and the face's box in it. Raises MediaError where the file is gone or damaged."""
-        begin = int(self._file_ends[frame - 1]) if frame else 0
-        file = self._files[begin : int(self._file_ends[frame])].tobytes().decode()
+        """Return a stored square and the face's box in it. Raises MediaError if the file is missing or damaged."""
+        file = os.fsdecode(self.files[frame])
         try:
             return load_crop(file), Box(*self.boxes[frame])
         except OSError as error:
@@ -94,19 +83,19 @@ class StoredFrames:
 
 
 def frames_for_training(manifest: Manifest, crops: pd.DataFrame, *, first: bool = False) -> StoredFrames:
-    """All usable frames of each presentation, or its first usable one; `crops` is the crop store's table."""
+    """Select all usable frames of each presentation, or its first usable one; `crops` is the crop store's table."""
     usable = _usable(crops)
     return _stored_frames(manifest, usable.drop_duplicates("path") if first else usable)
 
 
 def frames_for_validation(manifest: Manifest, crops: pd.DataFrame) -> StoredFrames:
-    """Frame 0 of each presentation; one without a usable frame 0 is left out, never stood in for."""
+    """Select frame 0 of each presentation; one without a usable frame 0 is left out, never replaced."""
     usable = _usable(crops)
     return _stored_frames(manifest, usable[usable["frame"] == 0])
 
 
 class TrainingSet(Dataset[Batch]):
-    """One augmented crop a presentation and epoch, of a stored frame drawn at random."""
+    """One augmented crop per presentation and epoch, from a stored frame drawn at random."""
 
     def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
         self.frames = frames
@@ -126,7 +115,7 @@ class TrainingSet(Dataset[Batch]):
 class ValidationSet(Dataset[Batch]):
     """The crop that scoring sees, of each presentation's only frame; then attacks simulated on the bona fide ones.
 
-    `training.validate_simulated` of them each, the same in every epoch, so that losses compare.
+    `training.validate_simulated` attacks per bona fide frame, the same in every epoch, so that losses are comparable.
     """
 
     def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
@@ -150,10 +139,10 @@ class ValidationSet(Dataset[Batch]):
 
 
 class EpochSampler(Sampler[Key]):
-    """The order of an epoch: each presentation once, or drawn so that both classes come as often.
+    """The order of an epoch: each presentation once, or drawn so that both classes are equally frequent.
 
-    Set `epoch` before each. Of several devices, each takes every `world`-th place; places beyond the last are
-    filled from the beginning. A last batch of one sample, which BatchNorm cannot take, is left out.
+    Set `epoch` before each. Process `rank` of `world` takes every `world`-th place; all get equally many places, so the
+    last ones may repeat the first (see `real`). A last batch of one sample, which BatchNorm cannot take, is left out.
     """
 
     def __init__(
@@ -171,11 +160,18 @@ class EpochSampler(Sampler[Key]):
         self._seed = seed
         self._balanced = balanced
         self._rank, self._world = rank, world
+        self._batch_size = batch_size
         share = -(-len(labels) // world)
         self._share = share - (share % batch_size == 1 and share > 1)
+        self.total = min(len(labels), self._share * world)
 
     def __len__(self) -> int:
         return self._share
+
+    def real(self, batch: int) -> int:
+        """Return how many samples at the head of this process's batch are no repetition of others."""
+        mine = -(-(self.total - self._rank) // self._world)
+        return min(max(mine - batch * self._batch_size, 0), self._batch_size)
 
     def __iter__(self) -> Iterator[Key]:
         epoch = self.epoch
@@ -196,27 +192,46 @@ class EpochSampler(Sampler[Key]):
         return order
 
 
-def training_loader(
-    dataset: TrainingSet, sampler: EpochSampler, *, batch_size: int, workers: int, pin: bool
-) -> DataLoader[Batch]:
-    """Batches in the sampler's order; the workers live as long as the loader."""
+def training_loader(dataset: TrainingSet, sampler: EpochSampler, *, batch_size: int, workers: int, pin: bool) -> Loader:
+    """Return a loader in the sampler's order; its processes live as long as the loader."""
     return _loader(dataset, sampler, batch_size=batch_size, workers=workers, pin=pin)
 
 
 def validation_loader(
     dataset: ValidationSet, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world: int = 1
-) -> DataLoader[Batch]:
-    """Batches in order; of several devices each takes as many samples, so some come twice."""
+) -> Loader:
+    """Return a loader in order; each process gets equally many samples, so some occur twice."""
     count = len(dataset)
     places = [place % count for place in range(rank, -(-count // world) * world, world)]
     return _loader(dataset, places, batch_size=batch_size, workers=workers, pin=pin)
 
 
-def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: float) -> float:
-    """What a bona fide sample must weigh for both classes to weigh the same in the loss.
+def check_classes(split: str, frames: StoredFrames, what: str) -> None:
+    """Raise InputError if a split lacks a class; `what` names the frames that were looked for."""
+    bona_fide = int(frames.labels.sum())
+    attacks = len(frames) - bona_fide
+    if bona_fide and attacks:
+        return
+    left_out = f"; {few(frames.left_out, limit=3)} were left out for the lack of one" if frames.left_out else ""
+    raise InputError(
+        f"split {split!r} has {bona_fide} bona fide and {attacks} attack presentations with {what}; "
+        f"training needs both{left_out}"
+    )
 
-    Counts what is expected once a share `simulate` of the bona fide samples has become attacks; `balanced`
-    says that the sampler draws both classes as often.
+
+def batches(loader: Iterable[Batch | BonafaceError]) -> Iterator[Batch]:
+    """Iterate over a loader. Raises what a sample raised, in whichever process."""
+    for batch in loader:
+        if isinstance(batch, BonafaceError):
+            raise batch
+        yield batch
+
+
+def positive_weight(labels: NDArray[np.bool_], *, balanced: bool, simulate: float) -> float:
+    """Return the weight of a bona fide sample with which both classes weigh the same in the loss.
+
+    A share `simulate` of the bona fide samples is expected to become attacks. With `balanced` the sampler draws both
+    classes equally often.
     """
     bona_fide = 0.5 if balanced else float(labels.mean())
     left = bona_fide * (1 - simulate)
@@ -238,20 +253,19 @@ def _stored_frames(manifest: Manifest, usable: pd.DataFrame) -> StoredFrames:
     order = np.argsort(rows[known], kind="stable")
     mine, rows = usable[known].iloc[order], rows[known][order].astype(np.int64)
     present, counts = np.unique(rows, return_counts=True)
-    files = [str(file).encode() for file in mine["file"]]
+    files = [os.fsencode(file) for file in mine["file"]]
     return StoredFrames(
         names=tuple(table["path"].iloc[present]),
         labels=(table["label"].iloc[present] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
         start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=mine[["x", "y", "w", "h"]].to_numpy(dtype=np.float64),
         left_out=tuple(table["path"].drop(table.index[present])),
-        _files=np.frombuffer(b"".join(files), dtype=np.uint8),
-        _file_ends=np.cumsum([len(file) for file in files], dtype=np.int64),
+        files=np.array(files, dtype=np.bytes_),
     )
 
 
 def _repeated(choices: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`count` of the choices in random order, each as often as any other, give or take one."""
+    """Return `count` of the choices in random order, each as often as any other, give or take one."""
     rounds = [rng.permutation(choices) for _ in range(-(-count // len(choices)))]
     return np.concatenate([*rounds, choices[:0]])[:count]
 
@@ -262,16 +276,45 @@ def _sample(picture: Picture, bona_fide: bool, index: int) -> Batch:
 
 def _loader(
     dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
-) -> DataLoader[Batch]:
+) -> Loader:
     options: dict[str, Any] = {}
     if workers:
         start: Callable[[int], None] = _start_worker
         options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": start}
-    return DataLoader(dataset, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pin, **options)
+    return DataLoader(
+        _CatchErrors(dataset),
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        pin_memory=pin,
+        collate_fn=_collate,
+        **options,
+    )
+
+
+class _CatchErrors(Dataset[Batch | BonafaceError]):
+    """Return errors as samples: raised in a loader process, they would arrive as the text of a traceback."""
+
+    def __init__(self, dataset: Dataset[Batch]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> Batch | BonafaceError:
+        try:
+            return self._dataset[key]
+        except BonafaceError as error:
+            return error
+
+
+def _collate(samples: list[Batch | BonafaceError]) -> Batch | BonafaceError:
+    for sample in samples:
+        if isinstance(sample, BonafaceError):
+            return sample
+    batch: Batch = default_collate(samples)
+    return batch
 
 
 def _start_worker(_: int) -> None:
-    """One thread each, as the workers share the cores; and Ctrl-C is for the process that they work for."""
+    """Use one thread, as the processes share the cores, and leave Ctrl-C to the training process."""
     torch.set_num_threads(1)
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(1)

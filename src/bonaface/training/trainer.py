@@ -1,49 +1,87 @@
-"""Training, from a recipe and stored crops to the best weights."""
+"""The training loop, from a recipe and stored crops to the best weights.
+
+One process, or one per device under torchrun; Accelerate places the network, scales losses and averages gradients. The
+loaders are left out of its `prepare`, because our sampler already gives each process its share.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
+import signal
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import cv2
+import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, SettingsError, few, writing
-from bonaface.models.network import build_network
-from bonaface.training.checkpoints import Checkpoints, Record, best_epoch, fingerprint, has_run_dry
-from bonaface.training.interruption import Interrupted, Interruption
-from bonaface.training.loader import StoredFrames, frames_for_training, frames_for_validation
-from bonaface.training.loop import TrainingLoop
-from bonaface.training.progress import StepBar, StepProgress
-from bonaface.training.surroundings import InSpawnedProcess, quiet_lightning, seeded, single_threaded_opencv
-
-__all__ = ["Stopped", "TrainingResult", "check", "fit"]
+from bonaface.errors import BonafaceError, InputError, SettingsError
+from bonaface.models.network import LivenessNet, build_network, load_weights
+from bonaface.training.checkpoints import (
+    Checkpoints,
+    Record,
+    State,
+    best_epoch,
+    epoch_line,
+    fingerprint,
+    out_of_patience,
+    tensors_of,
+)
+from bonaface.training.loader import (
+    EpochSampler,
+    StoredFrames,
+    TrainingSet,
+    ValidationSet,
+    batches,
+    check_classes,
+    frames_for_training,
+    frames_for_validation,
+    positive_weight,
+    training_loader,
+    validation_loader,
+)
+from bonaface.training.measures import validation_measures
+from bonaface.types import Progress
 
 Stopped = Literal["finished", "early", "interrupted"]
+T = TypeVar("T")
+
+_PRECISIONS: Mapping[str, str] = {"32": "no", "16-mixed": "fp16", "bf16-mixed": "bf16"}
+_DROPOUT = 2
+"""The stream of random numbers behind dropout; the loader uses the others."""
+_STEPS_PER_POINT = 10
+"""Training steps between two points of TensorBoard's loss curve."""
+_WAIT = timedelta(days=1)
+"""How long processes wait for each other: the others wait while the first one crops."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """What a training left.
 
-    Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, where not one was completed. `history`
-    has a row an epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at
-    score 0.5), `val_hter` (at the threshold of equal error), `val_simulated_far` (at score 0.5, where attacks were
-    simulated on validation; they count in `val_loss`), `lr`, `seconds`. `left_out` names the
-    presentations of `train` without a usable frame, and those of `val` without a usable first frame.
-    `seconds` are of this call alone.
+    Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, if none was completed. `history` has a row per
+    epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at score 0.5), `val_hter` (at
+    the threshold of equal error), `val_simulated_far` (at score 0.5, if attacks were simulated on validation), `lr`,
+    `seconds`. `left_out` names the presentations of `train` without a usable frame, and those of `val` without a usable
+    first frame. `seconds` are of this call alone.
     """
 
     best_weights: Path
@@ -56,214 +94,350 @@ class TrainingResult:
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def fit(
-    recipe: Recipe,
-    manifest: Manifest,
-    crops: pd.DataFrame,
-    run: Path,
-    *,
-    resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-    bar: bool | None = None,
-) -> TrainingResult:
-    """Train on the manifest's `train`, choose the best epoch on its `val`; `crops` is the crop store's table.
+class Trainer:
+    """Trains the network of a recipe, which is built here and then trained by `fit`, once.
 
-    Writes `run/checkpoints` and `run/logs`. Ctrl-C or SIGTERM end it between two batches; with `resume` it
-    then goes on after the last complete epoch, to exactly the weights that it would have had. `progress` is
-    told training steps, `on_epoch` each row of the history (neither by processes of several devices).
-    Lightning's bar is shown on a terminal where nothing else tells of progress, or as `bar` says. Raises
-    InputError where a split lacks a class or the loss is lost, SettingsError for a device or precision that
-    is not here, OutputError where `run` holds a training or cannot be written, and what `build_network` does.
+    Raises SettingsError for a device or precision that this machine does not have, and what `build_network` does.
     """
-    started = time.monotonic()
-    settings = recipe.training
-    accelerator = _accelerator(settings)
-    train = frames_for_training(manifest.where("train"), crops, first=settings.frame == "first")
-    val = frames_for_validation(manifest.where("val"), crops)
-    _check_classes("train", train, "a usable stored frame")
-    _check_classes("val", val, "a usable first frame")
-    checkpoints = Checkpoints(run)
-    expected = fingerprint(recipe, train, val)
-    if not resume:
-        checkpoints.refuse_if_used()
-    state = checkpoints.read_last(expected) if resume else None
-    if _verdict(state["history"] if state else [], settings) == "interrupted":
-        _train(
-            recipe,
-            (train, val),
-            checkpoints,
-            fingerprint=expected,
-            state=state,
-            accelerator=accelerator,
-            progress=progress,
-            on_epoch=on_epoch,
-            bar=(sys.stderr.isatty() and progress is None and on_epoch is None) if bar is None else bar,
-        )
-        state = checkpoints.read_last(expected)
-    history = state["history"] if state else []
-    best = best_epoch(history, settings.monitor)
-    return TrainingResult(
-        best_weights=checkpoints.best,
-        last_checkpoint=checkpoints.last,
-        best_epoch=best.epoch,
-        best_value=best.value,
-        history=pd.DataFrame(history),
-        stopped=_verdict(history, settings),
-        seconds=time.monotonic() - started,
-        left_out={"train": train.left_out, "val": val.left_out},
-    )
 
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._settings = recipe.training
+        self._accelerator = _accelerator(self._settings)
+        self._stop = threading.Event()
+        with self._accelerator.local_main_process_first(), torch.random.fork_rng():
+            torch.manual_seed(recipe.seed % 2**32)
+            self.network: LivenessNet = build_network(recipe.model)
+        normalised = any(isinstance(module, _BatchNorm) for module in self.network.modules())
+        if self._batch_size == 1 and normalised and not self._settings.freeze_norm:
+            raise SettingsError(
+                f"training.batch_size={self._settings.batch_size} leaves one crop per process, from which BatchNorm "
+                "learns no statistics; raise it, or set training.freeze_norm=true"
+            )
 
-def check(recipe: Recipe) -> None:
-    """Raise now what `fit` would raise for the device, the precision, the network or its weights, before hours of cropping.
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self._accelerator.is_main_process)
 
-    Builds the network once, so weights that have to be fetched are fetched. Raises what `fit` does.
-    """
-    _accelerator(recipe.training)
-    with seeded(recipe.seed):
-        build_network(recipe.model)
+    def share(self, make: Callable[[], T]) -> T:
+        """Return what `make` gives in the main process, in every process."""
+        made: list[Any] = [make() if self.is_main else None]
+        if self._world > 1:
+            broadcast_object_list(made)
+        found: T = made[0]
+        return found
 
+    def fit(
+        self,
+        manifest: Manifest,
+        crops: pd.DataFrame,
+        run: Path,
+        *,
+        resume: bool = False,
+        progress: Progress | None = None,
+    ) -> TrainingResult:
+        """Train on the manifest's `train`, choose the best epoch on its `val`; `crops` is the crop store's table.
 
-def _train(
-    recipe: Recipe,
-    frames: tuple[StoredFrames, StoredFrames],
-    checkpoints: Checkpoints,
-    *,
-    fingerprint: Mapping[str, Any],
-    state: Mapping[str, Any] | None,
-    accelerator: str,
-    progress: Callable[[int, int], None] | None,
-    on_epoch: Callable[[Record], None] | None,
-    bar: bool,
-) -> None:
-    """Run Lightning's loop to its end, or until somebody interrupts it."""
-    settings = recipe.training
-    spawned = settings.devices > 1 and not _UNDER_TORCHRUN
-    interruption = Interruption(spawned=spawned)
-    callbacks: list[Callback] = [interruption, *([InSpawnedProcess()] if spawned else [])]
-    if bar:
-        callbacks.append(StepBar())
-    if progress is not None and not spawned:
-        callbacks.append(StepProgress(progress))
-    with (
-        seeded(recipe.seed),
-        quiet_lightning(),
-        single_threaded_opencv(),
-        _one_line(settings, checkpoints.run),
-    ):
-        loop = TrainingLoop(
-            build_network(recipe.model),
-            recipe,
-            train=frames[0],
-            val=frames[1],
-            checkpoints=checkpoints,
-            fingerprint=fingerprint,
-            state=state,
-            on_epoch=None if spawned else on_epoch,
-        )
-        trainer = Trainer(
-            accelerator=accelerator,
-            **_processes(settings, spawned=spawned),
-            precision=settings.precision,
-            max_epochs=settings.epochs,
-            callbacks=callbacks,
-            logger=TensorBoardLogger(checkpoints.run / "logs", name="", version="tensorboard"),
-            default_root_dir=checkpoints.run,
-            enable_progress_bar=bar,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            use_distributed_sampler=False,
-        )
-        done = trainer.fit_loop.epoch_progress.current
-        done.processed = done.completed = len(loop.history)  # type: ignore[attr-defined]
-        with interruption.listening():
+        Writes `run/checkpoints` and `run/logs`. Ctrl-C or SIGTERM stop it between two batches. With `resume` it continues
+        after the last complete epoch, and reaches exactly the weights of an uninterrupted training. At the end `network`
+        holds the best weights. Raises InputError if a split lacks a class or the loss diverges, OutputError if `run`
+        holds a training already or cannot be written.
+        """
+        started = time.monotonic()
+        settings = self._settings
+        train = frames_for_training(manifest.where("train"), crops, first=settings.frame == "first")
+        val = frames_for_validation(manifest.where("val"), crops)
+        check_classes("train", train, "a usable stored frame")
+        check_classes("val", val, "a usable first frame")
+        self._checkpoints = Checkpoints(run)
+        self._fingerprint = fingerprint(self.recipe, manifest.digest, (train, val))
+        if not resume:
+            self.share(self._checkpoints.refuse_if_used)
+        stopped = False
+        on_gpu = self._accelerator.device.type == "cuda"
+        with (
+            torch.random.fork_rng([self._accelerator.device] if on_gpu else []),
+            _one_opencv_thread(),
+            self._stoppable(),
+        ):
+            self._prepare(train, val)
             try:
-                trainer.fit(loop)
-            except Interrupted:
-                return
-            except Exception:
-                # Processes that the interruption has reached first take others down in ways of their own.
-                if not interruption.asked.is_set():
+                if resume and self.share(self._checkpoints.last.exists):
+                    self._restore()
+                while _outcome(self.history, settings) == "interrupted":
+                    self._run_epoch(progress)
+                self._raise_if_stopped()
+            except _Stopped:
+                stopped = True
+            except torch.OutOfMemoryError:
+                raise SettingsError(
+                    f"the GPU's memory is too small for training.batch_size={settings.batch_size}; lower it"
+                ) from None
+            except RuntimeError as error:
+                if self._world == 1:
                     raise
+                reason = " ".join(str(error).split())[:160]
+                raise BonafaceError(
+                    f"a training process failed or lost the others ({reason}); resume with --resume"
+                ) from error
+            finally:
+                if self._board:
+                    self._board.close()
+        self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)  # leave `network` as it was built
+        self._accelerator.end_training()
+        best = best_epoch(self.history, settings.monitor)
+        outcome = "interrupted" if stopped else _outcome(self.history, settings)
+        if outcome != "interrupted" and self.is_main:
+            load_weights(self.network, self._checkpoints.best)
+        return TrainingResult(
+            best_weights=self._checkpoints.best,
+            last_checkpoint=self._checkpoints.last,
+            best_epoch=best.epoch,
+            best_value=best.value,
+            history=pd.DataFrame(self.history),
+            stopped=outcome,
+            seconds=time.monotonic() - started,
+            left_out={"train": train.left_out, "val": val.left_out},
+        )
+
+    def _prepare(self, train: StoredFrames, val: StoredFrames) -> None:
+        """Make the optimiser, scheduler and loaders."""
+        recipe, settings = self.recipe, self._settings
+        balanced = settings.balance == "sampler"
+        place: dict[str, Any] = {"rank": int(self._accelerator.process_index), "world": self._world}
+        on_gpu = self._accelerator.device.type == "cuda"
+        loading: dict[str, Any] = {"batch_size": self._batch_size, "workers": settings.workers, "pin": on_gpu}
+        self.history: list[Record] = []
+        self._val = val
+        self._sampler = EpochSampler(
+            train.labels, seed=recipe.seed, batch_size=self._batch_size, balanced=balanced, **place
+        )
+        self._train_loader = training_loader(TrainingSet(train, recipe), self._sampler, **loading)
+        self._val_loader = validation_loader(ValidationSet(val, recipe), **loading, **place)
+        weight = 1.0
+        if settings.balance != "none":
+            weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
+        self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
+        self._model = self._accelerator.prepare_model(self.network)
+        self._adam = torch.optim.Adam(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._optimizer = self._accelerator.prepare_optimizer(self._adam)
+        self._scheduler = ReduceLROnPlateau(
+            self._adam, mode="min", factor=settings.scheduler_factor, patience=settings.scheduler_patience
+        )
+        self._board = _board(self._checkpoints.run / "logs" / "tensorboard") if self.is_main else None
+
+    def _run_epoch(self, progress: Progress | None) -> None:
+        """Train an epoch, validate, and keep what it gave."""
+        started = time.monotonic()
+        train_loss = self._train_epoch(progress)
+        record = {
+            "epoch": len(self.history) + 1,
+            "train_loss": train_loss,
+            **self._validate(),
+            "lr": float(self._adam.param_groups[0]["lr"]),
+            "seconds": round(time.monotonic() - started, 2),
+        }
+        if not np.isfinite([record["train_loss"], record["val_loss"]]).all():
+            raise InputError(
+                f"in epoch {record['epoch']} the loss became {record['train_loss']:g} in training and "
+                f"{record['val_loss']:g} in validation; lower training.learning_rate or set training.precision=32"
+            )
+        self._scheduler.step(record["val_loss"])
+        self.history.append(record)
+        if not self.is_main:
+            return
+        if best_epoch(self.history, self._settings.monitor).epoch == record["epoch"]:
+            self._checkpoints.keep_best(self.network, record, recipe=self.recipe)
+        self._checkpoints.keep_last(self._state(), tensors_of(self.network, self._adam))
+        self._plot({name: value for name, value in record.items() if name != "epoch"}, len(self.history))
+        if progress:
+            progress.epoch(epoch_line(self.history, epochs=self._settings.epochs, monitor=self._settings.monitor))
+
+    def _train_epoch(self, progress: Progress | None) -> float:
+        """Train on each presentation once, and return the mean loss."""
+        epoch, steps = len(self.history), len(self._train_loader)
+        smoothing, window = self._settings.label_smoothing, self._settings.accumulate
+        self._sampler.epoch = epoch
+        self._model.train()
+        if self._settings.freeze_norm:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        total = torch.zeros(2, device=self._accelerator.device)
+        loader = iter(self._train_loader)
+        # Seeded here because making the iterator draws a number, too.
+        seed = np.random.SeedSequence((_DROPOUT, self.recipe.seed, epoch, self._accelerator.process_index))
+        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+        for step, batch in enumerate(batches(loader)):
+            self._raise_if_stopped()
+            ends_window = (step + 1) % window == 0 or step + 1 == steps
+            first = step - step % window
+            whole = min(
+                window * self._batch_size * self._world, self._sampler.total - first * self._batch_size * self._world
+            )
+            real = self._sampler.real(step)
+            logits, _ = self._model(batch.crops.to(self._accelerator.device, non_blocking=True))
+            labels = batch.labels.to(self._accelerator.device, non_blocking=True) * (1 - smoothing) + smoothing / 2
+            losses = binary_cross_entropy_with_logits(
+                logits[:real], labels[:real], pos_weight=self._positive_weight, reduction="none"
+            )
+            # Gradients are averaged over processes and summed over the window: each sample weighs the same in both.
+            loss = losses.sum() / (whole / self._world)
+            with nullcontext() if ends_window else self._accelerator.no_sync(self._model):
+                self._accelerator.backward(loss)
+            if ends_window:
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+            total += torch.stack([losses.detach().sum(), losses.new_tensor(real)])
+            if step % _STEPS_PER_POINT == 0 and self._board:
+                self._plot({"step/train_loss": float(losses.detach().mean())}, epoch * steps + step)
+            if progress and self.is_main:
+                progress("train", epoch * steps + step + 1, self._settings.epochs * steps)
+        loss_sum, count = self._gathered(total[None]).sum(dim=0).tolist()
+        return float(loss_sum / count)
+
+    def _validate(self) -> dict[str, float]:
+        """Measure validation, each presentation once whichever processes scored it."""
+        self._model.eval()
+        indices, logits = [], []
+        with torch.inference_mode():
+            for batch in batches(self._val_loader):
+                self._raise_if_stopped()
+                found, _ = self.network(batch.crops.to(self._accelerator.device, non_blocking=True))
+                indices.append(batch.samples)
+                logits.append(found)
+            gathered = self._gathered(torch.cat(logits)).cpu().double().numpy()
+            index = self._gathered(torch.cat(indices).to(self._accelerator.device)).cpu().numpy()
+        known, first = np.unique(index, return_index=True)
+        values, real = gathered[first], known < len(self._val)
+        return validation_measures(values[real], self._val.labels[known[real]], simulated=values[~real])
+
+    def _state(self) -> State:
+        scaler = self._accelerator.scaler
+        return State(
+            fingerprint=self._fingerprint,
+            history=[dict(record) for record in self.history],
+            learning_rate=float(self._adam.param_groups[0]["lr"]),
+            plateau_best=float(self._scheduler.best),
+            bad_epochs=self._scheduler.num_bad_epochs,
+            scaler=scaler.state_dict() if scaler else {},
+        )
+
+    def _restore(self) -> None:
+        """Continue where the last checkpoint was made."""
+        own = tensors_of(self.network, self._adam)
+        state, tensors = self._checkpoints.read_last(self._fingerprint, own)
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(tensors[name])
+        self._adam.param_groups[0]["lr"] = state.learning_rate
+        self._scheduler.best, self._scheduler.num_bad_epochs = state.plateau_best, state.bad_epochs
+        self._scheduler.last_epoch = len(state.history)
+        if self._accelerator.scaler:
+            self._accelerator.scaler.load_state_dict({**self._accelerator.scaler.state_dict(), **state.scaler})
+        self.history = list(state.history)
+
+    def _raise_if_stopped(self) -> None:
+        """Stop all processes at the same batch as soon as one of them was asked to."""
+        asked = self._stop.is_set()
+        if self._world > 1:
+            flag = torch.tensor(float(asked), device=self._accelerator.device)
+            asked = bool(self._accelerator.reduce(flag).item())
+        if asked:
+            raise _Stopped
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM ask the loop to stop; a second one interrupts at once."""
+
+        def ask(*_: object) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self._stop.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _plot(self, values: Record, step: int) -> None:
+        if self._board:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    @property
+    def _world(self) -> int:
+        return int(self._accelerator.num_processes)
+
+    @property
+    def _batch_size(self) -> int:
+        """The share of the recipe's batch that each process takes, so that the recipe means the same on any number."""
+        return max(self._settings.batch_size // self._world, 1)
+
+    def _gathered(self, values: Tensor) -> Tensor:
+        """Return the values of all processes, along the first axis."""
+        found: Tensor = self._accelerator.gather(values)
+        return found
 
 
-_UNDER_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
+class _Stopped(Exception):
+    """Ctrl-C or SIGTERM asked the training to stop."""
 
 
-def _processes(settings: TrainingSettings, *, spawned: bool) -> dict[str, Any]:
-    if _UNDER_TORCHRUN:
-        here = int(os.environ["LOCAL_WORLD_SIZE"])
-        return {"strategy": "ddp", "devices": here, "num_nodes": int(os.environ["WORLD_SIZE"]) // here}
-    # Spawned, not started as the same command anew: what else the command does is done once.
-    return {"strategy": "ddp_spawn" if spawned else "auto", "devices": settings.devices}
-
-
-def _verdict(history: Sequence[Record], settings: TrainingSettings) -> Stopped:
-    """What a training with this history is, whoever asks and whenever."""
-    if has_run_dry(history, settings.monitor, patience=settings.early_stopping):
+def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Stopped:
+    """Return what a training with this history is."""
+    if out_of_patience(history, settings.monitor, patience=settings.early_stopping):
         return "early" if len(history) < settings.epochs else "finished"
     return "finished" if len(history) >= settings.epochs else "interrupted"
 
 
-def _check_classes(split: str, frames: StoredFrames, what: str) -> None:
-    bona_fide = int(frames.labels.sum())
-    attacks = len(frames) - bona_fide
-    if bona_fide and attacks:
-        return
-    left_out = f"; {few(frames.left_out, limit=3)} were left out for the lack of one" if frames.left_out else ""
-    raise InputError(
-        f"split {split!r} has {bona_fide} bona fide and {attacks} attack presentations with {what}; "
-        f"training needs both{left_out}"
-    )
-
-
-def _accelerator(settings: TrainingSettings) -> str:
-    """The accelerator by Lightning's name, checked against what is here."""
+def _accelerator(settings: TrainingSettings) -> Accelerator:
+    """Return the accelerator that the settings ask for, checked against this machine."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
     if settings.accelerator == "gpu" and not gpus:
         raise SettingsError("training.accelerator=gpu, but torch finds no GPU here; use cpu or auto")
     on_gpu = settings.accelerator != "cpu" and gpus > 0
-    if on_gpu and settings.devices > gpus and not _UNDER_TORCHRUN:
-        raise SettingsError(f"training.devices={settings.devices}, but torch finds {gpus} GPU here; set that")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if on_gpu and here > gpus:
+        raise SettingsError(f"torchrun starts {here} processes, but torch finds {gpus} GPU here; start as many")
     if settings.precision == "16-mixed" and not on_gpu:
         raise SettingsError("training.precision=16-mixed needs a GPU; on a CPU use 32, or bf16-mixed")
-    return "gpu" if on_gpu else "cpu"
+    # Its state is global, and would fix the first training's precision and device for all later ones.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    with warnings.catch_warnings():
+        # torchrun sets OMP_NUM_THREADS where Accelerate expects its own launcher to.
+        warnings.filterwarnings("ignore", message="OMP_NUM_THREADS", category=UserWarning)
+        return Accelerator(
+            cpu=not on_gpu,
+            mixed_precision=_PRECISIONS[settings.precision],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
+        )
+
+
+def _board(folder: Path) -> Any:
+    """Return a writer of TensorBoard's log, None where tensorboard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
 
 
 @contextmanager
-def _one_line(settings: TrainingSettings, run: Path) -> Iterator[None]:
-    """What goes wrong inside torch and Lightning, as an error that says what to do."""
+def _one_opencv_thread() -> Iterator[None]:
+    """Switch OpenCV's thread pool off: a forked loader process that sets the number of threads itself hangs."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
         yield
-    except BonafaceError as error:
-        # One that a loader process raised arrives with that process's traceback around it.
-        lines = str(error).strip().splitlines()
-        if len(lines) > 1:
-            raise type(error)(lines[-1].partition(": ")[2] or lines[-1]) from None
-        raise
-    except torch.OutOfMemoryError:
-        raise SettingsError(
-            f"the GPU's memory is too small for training.batch_size={settings.batch_size}; lower it"
-        ) from None
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
-            raise
-        with writing(run):
-            raise
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise SettingsError(
-            f"BatchNorm has one value to learn a spread from at training.batch_size={settings.batch_size} and this "
-            "model.input_size; raise either, or set training.freeze_norm=true"
-        ) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise BonafaceError(
-            f"a loader process died ({' '.join(str(error).split())[:160]}); "
-            "give the machine more (shared) memory, or set training.workers=0"
-        ) from None
+    finally:
+        cv2.setNumThreads(threads)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from bonaface.config import ModelSettings, Recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store, load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import BundleError, InputError, MissingExtraError, writing
+from bonaface.errors import BundleError, InputError, MissingExtraError
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.bundle import (
     Bundle,
@@ -28,7 +27,6 @@ from bonaface.inference.bundle import (
     OutputCard,
     change_bundle,
     load_bundle,
-    make_bundle,
     write_bundle,
 )
 from bonaface.inference.model_card import describe
@@ -38,7 +36,8 @@ from bonaface.types import Box, Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, check_processor, make_variants
 
-__all__ = ["Exported", "export", "export_bundle", "results_of"]
+if TYPE_CHECKING:
+    from bonaface.models.network import LivenessNet
 
 PARITY_CROPS = 64
 """Crops, spread over the stored ones, on which the exported network must agree with torch."""
@@ -124,30 +123,26 @@ def export(
     return Exported(Path(output), bundle, parity)
 
 
-def export_bundle(
-    run: Path, settings: Recipe, manifest: Manifest, store: CropStore, weights: Path, *, training: Mapping[str, Any]
+def export_network(
+    network: LivenessNet,
+    path: Path,
+    settings: Recipe,
+    manifest: Manifest,
+    store: CropStore,
+    *,
+    training: Mapping[str, Any],
 ) -> Bundle:
-    """A bundle from trained weights, in memory and without thresholds: validation has still to be scored through it.
+    """Return a draft of the bundle of a trained network: without thresholds, which its scores on validation decide.
 
-    Raises BundleError where the exported network does not give torch's logits.
+    Raises BundleError if the exported network's logits differ from torch's.
     """
-    from bonaface.models.network import load_network
+    from bonaface.models.network import network_bytes
     from bonaface.models.onnx_export import check_parity, export_onnx
 
-    network = load_network(weights, settings.model)
-    crops = _some_crops(store.table, settings)
-    work = run / ".export"
-    with writing(work):
-        work.mkdir(exist_ok=True)
-    try:
-        with writing(work):
-            onnx = export_onnx(network, work / "model.onnx", input_size=settings.model.input_size)
-        parity = check_parity(network, onnx, crops)
-        files = {"model.onnx": onnx.read_bytes(), "model.safetensors": weights.read_bytes()}
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    onnx = export_onnx(network)
+    parity = check_parity(network, onnx, _some_crops(store.table, settings))
     card = BundleCard(
-        name=f"{settings.model.name}-{run.resolve().name}",
+        name=f"{settings.model.name}-{path.resolve().parent.name}",
         created=now(),
         files={},
         architecture=settings.model.name,
@@ -168,7 +163,12 @@ def export_bundle(
         },
         notes=manifest.notes,
     )
-    return make_bundle(run / "bundle", card, files)
+    return Bundle(path, card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)})
+
+
+def with_card(draft: Bundle, **changes: Any) -> Bundle:
+    """Return a draft under a card with some entries changed."""
+    return replace(draft, card=draft.card.model_copy(update=changes))
 
 
 def results_of(assessment: Assessment, split: str) -> dict[str, Any]:

@@ -1,92 +1,95 @@
-"""The run folder of a training: opened once, reopened only by the same recipe on the same manifest."""
+"""The run folder of a training: one process at a time, reopened only by what it was begun with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bonaface.config import Recipe, dump_recipe
 from bonaface.data.manifest import Manifest, write_manifest
-from bonaface.errors import OutputError, few
+from bonaface.errors import OutputError, writing
 from bonaface.io import fresh_folder, now, read_json, versions, write_json, write_text
 
-__all__ = ["marked_if_failed", "open_run", "update_run"]
-
-_MAY_CHANGE = {
-    "training.workers",
-    "training.accelerator",
-    "training.devices",
-    "training.epochs",
-    "training.early_stopping",
-    "crop.weights",
-}
-"""Settings that say where and how long a training runs, not what it learns."""
+LOCK = ".lock"
 
 
-def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) -> Path:
-    """Make the run folder, or reopen it where the same recipe and manifest are resumed."""
-    about = {"manifest": manifest.digest, "recipe": settings.model_dump(mode="json", exclude={"data"})}
+@contextmanager
+def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) -> Iterator[None]:
+    """Make or reopen the run folder, hold it for the time of the block, and note there how the block ended.
+
+    Raises OutputError for a folder in use, InputError where `resume` would change what the run learns.
+    """
+    from bonaface.training.checkpoints import check_resumable, fingerprint
+
+    about = fingerprint(settings, manifest.digest)
+    held = read_json(path / "run.json")
     if resume:
-        held = read_json(path / "run.json")
         if not held:
             raise OutputError(f"{path} holds no run to resume; leave --resume out to start one")
         if held.get("status") == "complete":
             raise OutputError(f"the run in {path} is complete; name another folder for a new one")
-        _refuse_other(path, held, about)
-        write_text(path / "recipe.yaml", dump_recipe(settings))
-        update_run(path, status="running", **about)
-        return path
-    if not _never_began(path):
+        check_resumable(path, held, about)
+    elif not _may_begin(path, held):
         fresh_folder(path, what="training run")
-    write_text(path / "recipe.yaml", dump_recipe(settings))
-    write_manifest(manifest, path / "manifest.csv")
-    write_json(path / "run.json", {"status": "running", "started": now(), "versions": versions(), **about})
-    return path
-
-
-@contextmanager
-def marked_if_failed(path: Path) -> Iterator[None]:
-    """Note in `run.json` that the run failed, or was interrupted, where the block does not end."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _mark(path, "interrupted")
-        raise
-    except BaseException:
-        _mark(path, "failed")
-        raise
-
-
-def _mark(path: Path, status: str) -> None:
-    with suppress(OutputError, OSError):  # what went wrong is what the caller has to hear
-        update_run(path, status=status)
-
-
-def _never_began(path: Path) -> bool:
-    """Whether a run failed here before its first epoch: there is nothing in it to lose, and the next may take its place."""
-    status = read_json(path / "run.json").get("status")
-    return status in ("failed", "interrupted") and not (path / "checkpoints" / "last.ckpt").exists()
-
-
-def _refuse_other(path: Path, held: dict[str, Any], about: dict[str, Any]) -> None:
-    if held.get("manifest") != about["manifest"]:
-        raise OutputError(f"{path} was trained on another manifest; resume with that one or name another folder")
-    before, after = _flat(held.get("recipe", {})), _flat(about["recipe"])
-    changed = [key for key in after if before.get(key) != after[key] and key not in _MAY_CHANGE]
-    if changed:
-        shown = few([f"{key} was {before.get(key)!r}, is {after[key]!r}" for key in changed])
-        raise OutputError(f"{path} was trained with other settings ({shown}); resume with those or name another folder")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+    with _locked(path):
+        _remove_leftovers(path)
+        # First, because a folder without it is not known to be a run's.
+        started = {"started": now(), "versions": versions()} if not resume else {}
+        write_json(path / "run.json", {**(held if resume else {}), "status": "running", **started, **about})
+        write_text(path / "recipe.yaml", dump_recipe(settings))
+        write_manifest(manifest, path / "manifest.csv")
+        try:
+            yield
+        except KeyboardInterrupt:
+            _mark(path, "interrupted")
+            raise
+        except BaseException:
+            _mark(path, "failed")
+            raise
 
 
 def update_run(path: Path, **values: Any) -> None:
     """Change or add entries of the run's `run.json`."""
     write_json(path / "run.json", {**read_json(path / "run.json"), **values})
+
+
+def _may_begin(path: Path, held: Mapping[str, Any]) -> bool:
+    """Return whether all that lies here is a run that was never trained: nothing in it can be lost."""
+    if held:
+        return held.get("status") != "complete" and not (path / "checkpoints" / "last.ckpt").exists()
+    return path.is_dir() and all(item.name == LOCK or item.name.startswith(".run.json.") for item in path.iterdir())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder; the system releases it when the process ends, however it ends."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / LOCK).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"another process is training in {path}; wait for it or name another folder") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of killed runs: while we hold the folder, no live process owns any."""
+    with writing(path):
+        for folder in (path, *(path / name for name in ("checkpoints", "logs", "scores", "report"))):
+            for item in folder.glob(".*"):
+                if re.fullmatch(r"\..+[.-][a-z0-9_]{8}(-old)?", item.name):  # as `.last.ckpt.k3j2h1g0`
+                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def _mark(path: Path, status: str) -> None:
+    with suppress(OutputError, OSError):  # the first error is the one to report
+        update_run(path, status=status)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bonaface.config import Recipe, dump_recipe, load_recipe
-from bonaface.data.crop_store import fill_store
+from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.splits import refuse_copies, refuse_leaks
 from bonaface.errors import InputError, MissingExtraError, SettingsError, few, writing
 from bonaface.evaluation.scores import write_scores
-from bonaface.inference.bundle import change_bundle, write_bundle
+from bonaface.evaluation.thresholds import parse_criterion
+from bonaface.inference.bundle import make_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import now
 from bonaface.types import Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.export import export_bundle, results_of
+from bonaface.workflows.export import export_network, results_of, with_card
 from bonaface.workflows.reporting import write_report
-from bonaface.workflows.runs import marked_if_failed, open_run, update_run
-
-__all__ = ["Run", "train"]
-
-CRITERION = "eer"
-"""What the thresholds are chosen by, on validation."""
+from bonaface.workflows.runs import open_run, update_run
 
 
 @dataclass(frozen=True)
@@ -73,69 +71,55 @@ def train(
     footage = source if isinstance(source, Manifest) else read_manifest(source, root=settings.data.root)
     notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
-    fit, check = _fit()  # importing torch takes seconds, in which a wrong path should long have been told
-    run = open_run(Path(output), settings, footage, resume=resume)
-    with marked_if_failed(run):
-        check(settings)
-    with marked_if_failed(run):
-        return _train(settings, footage, fit, run, notes, resume=resume, faces=faces, progress=progress)
+    parse_criterion(settings.scoring.criterion)
+    trainer_class = _trainer()  # takes seconds, so every cheap check comes first
+    run = Path(output)
+    is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
+    with open_run(run, settings, footage, resume=resume) if is_main else nullcontext():
+        trainer = trainer_class(settings)
+        store = trainer.share(lambda: _crop(settings, footage, run, notes, progress))
+        result = trainer.fit(footage, store.table, run, resume=resume, progress=progress)
+        if result.stopped == "interrupted" and is_main:
+            update_run(run, status="interrupted")
+        if result.stopped == "interrupted" or not is_main:
+            return Run(run, result.stopped, result.best_epoch, notes=tuple(notes))
+        return _evaluate(settings, footage, store, result, trainer.network, run, notes, faces=faces, progress=progress)
 
 
-def _train(
+def _crop(settings: Recipe, footage: Manifest, run: Path, notes: list[str], progress: Progress | None) -> CropStore:
+    store = fill_store(footage, settings.data.crops or run / "crops", settings.crop, progress=progress)
+    notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
+    return store
+
+
+def _evaluate(
     settings: Recipe,
     footage: Manifest,
-    fit: Any,
+    store: CropStore,
+    result: Any,
+    network: Any,
     run: Path,
     notes: list[str],
     *,
-    resume: bool,
     faces: bool,
     progress: Progress | None,
 ) -> Run:
-    """Crop, fit, export, score and report into an open run folder.
+    """Export the trained network, score val and test with it, choose thresholds, and write bundle and report.
 
-    `notes` are of the model, and travel with the bundle; what concerns this run's figures alone does not.
+    `notes` describe the model, and become part of the bundle; those in `own` concern the figures of this run alone.
     """
     own: list[str] = []
-    store = fill_store(
-        footage,
-        settings.data.crops or run / "crops",
-        settings.crop,
-        progress=progress,
-    )
-    notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
     if len(store.unusable):
         shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
         own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
-    from bonaface.training.checkpoints import epoch_line
-
-    history: list[Any] = []
-
-    def on_epoch(record: Any) -> None:
-        history.append(record)
-        if progress:
-            progress.epoch(epoch_line(history, epochs=settings.training.epochs, monitor=settings.training.monitor))
-
-    result = fit(
-        settings,
-        footage,
-        store.table,
-        run,
-        resume=resume,
-        progress=partial(progress, "train") if progress else None,
-        on_epoch=on_epoch,
-    )
-    if result.stopped == "interrupted":
-        update_run(run, status="interrupted")
-        return Run(run, "interrupted", result.best_epoch, notes=(*notes, *own))
     if unseen := result.left_out.get("val", ()):
         own.append(
             f"{len(unseen)} validation presentations without a face in the first frame had no part in choosing the epoch: "
             f"{few(unseen)}"
         )
 
-    bundle = export_bundle(
-        run, settings, footage, store, result.best_weights, training={"best_epoch": result.best_epoch}
+    draft = export_network(
+        network, run / "bundle", settings, footage, store, training={"best_epoch": result.best_epoch}
     )
     scored: dict[str, Scored] = {}
     for split in ("val", "test"):
@@ -144,7 +128,7 @@ def _train(
             own.append("there is no test split: the figures are of validation, which also chose the threshold")
             continue
         scored[split] = score_manifest(
-            bundle,
+            draft,
             part,
             frames=settings.scoring.frames,
             fusion=settings.scoring.fusion,
@@ -155,12 +139,16 @@ def _train(
             (run / "scores").mkdir(exist_ok=True)
             write_scores(scored[split].table, run / "scores" / f"{split}.csv")
     points = choose_points(
-        scored["val"].table, criterion=CRITERION, frames=settings.scoring.frames, fusion=settings.scoring.fusion
+        scored["val"].table,
+        criterion=settings.scoring.criterion,
+        frames=settings.scoring.frames,
+        fusion=settings.scoring.fusion,
     )
-    bundle = change_bundle(bundle, operating_points=points, notes=tuple(notes))
+    draft = with_card(draft, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
-    assessment = assess(scored[last].table, bundle, notes=(*notes, *own))
-    bundle = change_bundle(bundle, results=results_of(assessment, last))
+    assessment = assess(scored[last].table, draft, notes=(*notes, *own))
+    draft = with_card(draft, results=results_of(assessment, last))
+    bundle = make_bundle(draft.path, draft.card, draft.contents)
     write_bundle(bundle)
     report = write_report(
         run / "report",
@@ -187,14 +175,14 @@ def _train(
     return Run(run, result.stopped, result.best_epoch, run / "bundle", assessment, report, (*notes, *own))
 
 
-def _fit() -> Any:
+def _trainer() -> Any:
     try:
-        from bonaface.training.trainer import check, fit
+        from bonaface.training.trainer import Trainer
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise
         raise MissingExtraError("train", needed_for="training") from None
-    return fit, check
+    return Trainer
 
 
 def _check_trainable(manifest: Manifest) -> None:

@@ -1,0 +1,54 @@
+"""What all tests share: one thread per process, and one small trained run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported: threads of several test processes wait for each other longer than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import bonaface
+from bonaface.data.synthetic.dataset import write_demo_dataset
+from bonaface.workflows.train import Run
+
+SMALL = (
+    "model.name=test_efficientnet",
+    "model.input_size=64",
+    "crop.frames=2",
+    "training.epochs=1",
+    "training.workers=0",
+    "training.batch_size=8",
+    "training.accelerator=cpu",
+    "scoring.frames=2",
+)
+"""Overrides of the recipe `demo` that train in a second."""
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
+    """A run trained on a few drawn videos, in a folder with `footage` and `manifest.csv`; tests only read it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "trained"  # one for all processes of xdist
+    folder.mkdir(exist_ok=True)
+    kept = folder / "run.pickle"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.is_file():
+            write_demo_dataset(folder / "footage", persons=4, takes=1, seconds=0.3, seed=3)
+            bonaface.index(folder / "footage", layout="folder", output=folder / "manifest.csv")
+            bonaface.split(folder / "manifest.csv", val=0.25, test=0.25)
+            made = bonaface.train("demo", *SMALL, manifest=folder / "manifest.csv", output=folder / "run")
+            kept.write_bytes(pickle.dumps(made))
+    trained: Run = pickle.loads(kept.read_bytes())
+    return trained
+
+
+@pytest.fixture(scope="session")
+def footage(run: Run) -> Path:
+    """The videos that the shared run was trained on."""
+    return run.path.parent / "footage"
