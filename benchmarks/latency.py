@@ -31,6 +31,7 @@ from bonaface.data.cropping import crop_face
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
+from bonaface.data.sources import Source
 from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
@@ -47,7 +48,7 @@ from bonaface.inference.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.inference.pipeline import Pipeline, Source, verdict_of
+from bonaface.inference.pipeline import Pipeline, verdict_of
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
 from bonaface.models.openvino_export import openvino_files, search_int8

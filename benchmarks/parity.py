@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bonaface.config import ModelSettings
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.images import encode_jpeg
+from bonaface.data.sources import Source
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
 from bonaface.inference.bundle import (
@@ -38,7 +39,7 @@ from bonaface.inference.bundle import (
     make_bundle,
     write_bundle,
 )
-from bonaface.inference.pipeline import Pipeline, Sample, Source
+from bonaface.inference.pipeline import Pipeline, Sample
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
 from bonaface.types import logit

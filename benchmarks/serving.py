@@ -298,7 +298,8 @@ import itertools, os, time
 os.sched_setaffinity(0, {{{core}}})
 from pathlib import Path
 from bonaface.inference.bundle import load_bundle
-from bonaface.inference.pipeline import Pipeline, Source
+from bonaface.data.sources import Source
+from bonaface.inference.pipeline import Pipeline
 weights = {str(weights) if weights else None!r}
 pipeline = Pipeline(load_bundle({str(bundle)!r}), threads=1, detector_weights=Path(weights) if weights else None)
 content = Path({str(picture)!r}).read_bytes()

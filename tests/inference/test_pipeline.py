@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bonaface.data.cropping import resize_frame
+from bonaface.data.faces.detector import Face
+from bonaface.data.sources import Source
+from bonaface.data.synthetic.dataset import write_video
 from bonaface.inference.bundle import Bundle, OperatingPoint, change_bundle
-from bonaface.inference.pipeline import Pipeline, Sample, Source, verdict_of
-from bonaface.types import FrameScore, FusionRule, Status
+from bonaface.inference.pipeline import FURTHER, FacePolicy, Pipeline, Sample, verdict_of
+from bonaface.types import Box, FrameScore, FusionRule, Status
 
 
 def sample(*frames: float | Status) -> Sample:
@@ -57,3 +64,116 @@ def test_a_whole_frame_is_resized_before_it_is_cut_and_its_box_stays_in_the_fram
     assert judged.crops is not None
     assert np.array_equal(judged.crops[0], resize_frame(frame, 80)[8:72, 34:98])  # (133 - 64) / 2 is 34.5
     assert judged.frames[0].box == (40, 0, 120, 120)
+
+
+class Bright:
+    """Finds as many faces as the picture's level says: none in the dark, one from 100, two from 200."""
+
+    name = "whole_frame"
+    identity = "whole_frame"
+
+    def detect(self, image: np.ndarray, *, path: str = "", frame: int = 0) -> list[Face]:
+        return [Face(Box(8 * number, 8, 40 - number, 40), 0.9) for number in range(int(image.mean()) // 100)]
+
+
+@pytest.fixture
+def bright(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    monkeypatch.setattr(Pipeline, "_detector", lambda self: Bright())
+    return tiny
+
+
+def clip(path: Path, levels: Sequence[int]) -> Path:
+    write_video(path, [np.full((64, 64, 3), level, np.uint8) for level in levels], fps=10, quality=5)
+    return path
+
+
+def judged(bundle: Bundle, source: Path, *, frames: int = 4, faces: FacePolicy = "largest"):
+    with Pipeline(bundle, threads=2, faces=faces) as pipeline:
+        (found,) = pipeline.score([Source(source.name, source)], frames=frames)
+    return found, verdict_of(found, point(frames))
+
+
+@pytest.mark.parametrize(
+    ("levels", "with_face"),
+    [
+        ([20] * 30 + [130] * 12, 4),  # the camera needs three seconds
+        ([130] * 12 + [20] * 30, 4),  # the face leaves early
+        ([20] * 12 + [130] * 12 + [20] * 12, 4),
+        ([20, *[130] * 30], 4),
+        ([20] * 40 + [130] * 2, 0),  # after the last frame that is looked at
+    ],
+    ids=["late", "early", "middle", "first", "too_late"],
+)
+def test_frames_with_a_face_are_searched(bright: Bundle, tmp_path: Path, levels: list[int], with_face: int):
+    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels))
+    had = [frame.frame for frame in found.frames if frame.logit is not None]
+    assert len(had) <= 4
+    assert all(levels[number] == 130 for number in had)
+    assert [frame.frame for frame in found.frames] == sorted({frame.frame for frame in found.frames})
+    assert len(found.frames) <= FURTHER * 4
+    if with_face == 4:
+        assert len(had) == 4
+        assert verdict.reason == f"4 of {len(found.frames)} frames had a face"
+    else:
+        assert verdict.outcome == "no_face"
+        assert verdict.score is None
+
+
+def test_too_few_frames_with_a_face_are_no_verdict():
+    few, half = sample(Status.NO_FACE, 5.0, *[Status.NO_FACE] * 6), sample(5.0, 5.0, *[Status.NO_FACE] * 6)
+    for found, outcome in ((few, "no_face"), (half, "bona_fide")):
+        verdict = verdict_of(replace(found, wanted=4), point(4))
+        assert verdict.outcome == outcome
+        assert "of 8 frames had a face" in verdict.reason
+    assert "at least 2 are needed" in verdict_of(replace(few, wanted=4), point(4)).reason
+
+
+def test_a_video_with_faces_everywhere_has_no_note(bright: Bundle, tmp_path: Path):
+    found, verdict = judged(bright, clip(tmp_path / "a.mp4", [130] * 20))
+    assert [frame.frame for frame in found.frames] == [0, 5, 10, 15]
+    assert (verdict.reason, verdict.faces) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("faces", "said", "scored"),
+    [
+        ("largest", "the largest judged", True),
+        ("all", "the least bona fide decides", True),
+        ("refuse", "none judged", False),
+    ],
+)
+def test_several_faces_are_counted_in_the_verdict(
+    bright: Bundle, tmp_path: Path, faces: FacePolicy, said: str, scored: bool
+):
+    _, verdict = judged(bright, clip(tmp_path / "a.mp4", [130] * 10 + [230] * 10), faces=faces)
+    assert (verdict.faces, verdict.score is not None) == (2, scored)
+    assert verdict.reason == f"2 faces in 2 of 4 frames, {said}"
+    with Pipeline(bright, threads=1, faces=faces) as pipeline:
+        (one,) = pipeline.judge([Source("two", (np.full((64, 64, 3), 230, np.uint8),))])
+    assert one.reason == f"2 faces, {said}"
+    assert one.to_dict()["faces"] == 2
+
+
+def test_a_pipeline_keeps_its_threads_until_it_is_closed(tiny: Bundle):
+    def workers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("bonaface-decode")}
+
+    before = workers()
+    sources = [Source(str(number), (np.full((64, 64, 3), number, np.uint8),)) for number in range(8)]
+    with Pipeline(tiny, threads=2) as pipeline:
+        list(pipeline.score(sources, frames=1))
+        kept = workers() - before
+        list(pipeline.score(sources, frames=1))
+        assert workers() - before == kept
+        assert len(kept) == 2
+    assert workers() == before
+
+
+def test_one_pipeline_serves_several_threads(tiny: Bundle, thousand: np.ndarray):
+    sources = [Source(str(number), (crop,)) for number, crop in enumerate(thousand[:24])]
+    with Pipeline(tiny, threads=2) as pipeline:
+        alone = [verdict.logit for verdict in pipeline.judge(sources)]
+        with ThreadPoolExecutor(4) as callers:
+            together = list(callers.map(lambda _: [verdict.logit for verdict in pipeline.judge(sources)], range(4)))
+    for logits in together:
+        assert logits == pytest.approx(alone, abs=1e-5)

@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
+from bonaface.data.sources import Source
 from bonaface.inference.bundle import load_bundle
-from bonaface.inference.pipeline import Source
 from tests.server.conftest import encoded
 
 URL = "/v1/liveness"

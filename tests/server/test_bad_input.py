@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.inference.pipeline import Source
+from bonaface.data.sources import Source
 from bonaface.server.errors import Refusal
 from bonaface.server.settings import Limits
 from bonaface.server.uploads import check

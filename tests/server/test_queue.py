@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from bonaface.inference.pipeline import Pipeline, Source
+from bonaface.data.sources import Source
+from bonaface.inference.pipeline import Pipeline
 from bonaface.server.app import create_app
 from bonaface.server.metrics import Metrics
 from bonaface.server.request_queue import Desk

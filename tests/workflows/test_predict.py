@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,8 +18,10 @@ from typer.testing import CliRunner
 import bonaface
 from bonaface.cli import app
 from bonaface.data.manifest import read_manifest
+from bonaface.data.sources import Source
 from bonaface.errors import InputError, OutputError
-from bonaface.inference.pipeline import Pipeline, Source
+from bonaface.inference.pipeline import Pipeline
+from bonaface.workflows.predict import Predictor
 from tests.workflows.test_bundle_commands import network
 
 RED, GREEN = (220, 30, 30), (30, 220, 30)
@@ -93,9 +98,198 @@ def test_every_kind_of_source_in_the_order_given(reddish: Path, shelf: Path):
     assert found == [good, good, good, good, bad, bad, clip, ("bytes 5", "bona_fide"), ("array 6", "attack")]
 
 
-def test_a_folder_is_walked_without_what_is_hidden_or_no_picture(reddish: Path, shelf: Path):
-    found = outcomes(reddish, shelf)
-    assert found == [("photo.png", "bona_fide"), ("photo.png", "attack"), ("clip.mp4", "bona_fide")]
+def test_a_folder_is_walked_and_what_is_left_out_is_counted(reddish: Path, shelf: Path):
+    found = bonaface.predict(reddish, shelf)
+    assert [(Path(verdict.source).name, verdict.outcome.value) for verdict in found] == [
+        ("photo.png", "bona_fide"),
+        ("photo.png", "attack"),
+        ("clip.mp4", "bona_fide"),
+    ]
+    assert found.sources.left_out == {"hidden folders": 1}
+    assert [Path(name).name for name in found.sources.not_media] == ["notes.txt"]
+
+
+def encoded(kind: str, colour: tuple[int, int, int] = RED) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (48, 48), colour).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder as browsers, scanners and phones fill it, with a linked folder and a dead link."""
+    folder, disk = tmp_path / "mixed", tmp_path / "disk"
+    disk.mkdir()
+    folder.mkdir()
+    for name in ("a.jpg", "chrome.jfif", "saved.jpe", "IMG_1", "photo.JPG.download", "wrong.mp4"):
+        (folder / name).write_bytes(encoded("JPEG"))
+    (folder / "scan.tif").write_bytes(encoded("TIFF"))
+    (folder / "phone").write_bytes(b"\0\0\0\x18ftypheic" + bytes(600))
+    (folder / "broken.png").write_bytes(b"")
+    for name in ("notes.txt", "table.csv", "Thumbs.db", ".DS_Store"):
+        (folder / name).write_text("no picture")
+    (disk / "linked.png").write_bytes(encoded("PNG", GREEN))
+    if sys.platform != "win32":
+        (folder / "more").symlink_to(disk)
+        (folder / "gone.png").symlink_to(disk / "gone.png")
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("pattern", ["", "*", "**/*"], ids=["folder", "glob", "deep glob"])
+def test_nothing_in_a_folder_is_passed_over(reddish: Path, mixed: Path, pattern: str):
+    found = bonaface.predict(reddish, str(mixed / pattern))
+    verdicts = {Path(verdict.source).name: verdict for verdict in found}
+    judged = {"a.jpg", "chrome.jfif", "saved.jpe", "IMG_1", "photo.JPG.download", "wrong.mp4"}
+    assert {name for name, verdict in verdicts.items() if verdict.accepted} == judged
+    assert verdicts["linked.png"].outcome == "attack"
+    unreadable = {name: verdict.reason for name, verdict in verdicts.items() if verdict.outcome == "unreadable"}
+    assert unreadable.keys() == {"scan.tif", "phone", "broken.png", "gone.png"}
+    assert "TIFF" in unreadable["scan.tif"]
+    assert "HEIC" in unreadable["phone"]
+    assert "link" in unreadable["gone.png"]
+    assert not any(str(mixed) in reason for reason in unreadable.values())
+    left = {Path(name).name for name in found.sources.not_media}
+    assert left - {"Thumbs.db"} == {"notes.txt", "table.csv"}
+    assert len(verdicts) == 11
+
+
+def test_what_was_not_judged_decides_the_exit_code(reddish: Path, tmp_path: Path):
+    picture(tmp_path / "red.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    done = CliRunner().invoke(app, ["predict", str(reddish), str(tmp_path)])
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+    assert "left out: 1 file that" in done.stderr
+    assert "notes.txt" in done.stderr
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(600))
+    done = CliRunner().invoke(app, ["predict", str(reddish), str(tmp_path)])
+    assert done.exit_code == 3
+    assert "phone.heic" in done.stdout
+    assert "2 presentations: 1 bona_fide, 1 unreadable" in done.stderr
+    assert CliRunner().invoke(app, ["predict", "-q", str(reddish), str(tmp_path)]).stderr == ""
+
+
+@pytest.mark.parametrize("pattern", ["", "*/*.png", "**/*.png"], ids=["folder", "glob", "deep glob"])
+def test_a_folder_that_cannot_be_listed_is_unreadable(
+    reddish: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+):
+    picture(tmp_path / "open" / "a.png")
+    picture(tmp_path / "closed" / "b.png")
+    scandir = os.scandir
+
+    def refusing(path: Any = "."):
+        if str(path).rstrip("/").endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = {Path(verdict.source).name: verdict for verdict in bonaface.predict(reddish, str(tmp_path / pattern))}
+    assert found.keys() == {"a.png", "closed"}
+    assert found["closed"].outcome == "unreadable"
+    assert "Permission denied" in found["closed"].reason
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Two clips of numbered pictures, red and green, and a photo."""
+    for clip, colour in (("clip1", RED), ("clip2", GREEN)):
+        for number in range(8):
+            picture(tmp_path / "frames" / clip / f"{number}.png", colour)
+    picture(tmp_path / "frames" / "photos" / "anna.png")
+    return tmp_path / "frames"
+
+
+def test_a_folder_of_frames_is_one_presentation(reddish: Path, frames: Path):
+    found = bonaface.predict(reddish, frames / "clip1")
+    assert len(list(found)) == 8
+    assert found.sources.numbered == [str(frames / "clip1")]
+    (verdict,) = bonaface.predict(reddish, frames / "clip1", frames_as_video=True, frames=4)
+    assert (verdict.kind, verdict.accepted, verdict.source) == ("video", True, str(frames / "clip1"))
+    assert [frame.frame for frame in verdict.frames] == [0, 2, 4, 6]
+    assert outcomes(reddish, frames, frames_as_video=True) == [
+        ("clip1", "bona_fide"),
+        ("clip2", "attack"),
+        ("photos", "bona_fide"),
+    ]
+
+
+def test_a_manifest_may_name_folders_of_frames(reddish: Path, frames: Path):
+    (frames / "manifest.csv").write_text("path,label,first_frames\nclip1,bona_fide,4\nclip2,attack,\n")
+    one, two = bonaface.predict(reddish, frames / "manifest.csv", frames=2)
+    assert ([frame.frame for frame in one.frames], one.accepted, two.accepted) == ([0, 2], True, False)
+
+
+def test_numbered_frames_are_named_on_the_command_line(reddish: Path, frames: Path):
+    done = CliRunner().invoke(app, ["predict", str(reddish), str(frames)])
+    assert "--frames-as-video" in done.stderr
+    done = CliRunner().invoke(app, ["predict", str(reddish), str(frames), "--frames-as-video"])
+    assert "--frames-as-video" not in done.stderr
+    assert (done.exit_code, done.stdout.count("\n")) == (1, 3)
+
+
+RGB = np.full((40, 60, 3), RED, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "outcome", "kind"),
+    [
+        (RGB, {}, "bona_fide", "image"),
+        (RGB[..., ::-1], {"colour": "BGR"}, "bona_fide", "image"),
+        (Image.fromarray(RGB), {}, "bona_fide", "image"),
+        (Image.new("RGBA", (40, 40), (*GREEN, 255)), {}, "attack", "image"),
+        (io.BytesIO(encoded("PNG")), {}, "bona_fide", "image"),
+        (encoded("JPEG"), {}, "bona_fide", "image"),
+        ([RGB, Image.fromarray(RGB), encoded("PNG"), io.BytesIO(encoded("PNG"))], {}, "bona_fide", "video"),
+        ((RGB[..., ::-1], RGB[..., ::-1]), {"colour": "BGR"}, "bona_fide", "video"),
+        (b"no picture", {}, "unreadable", "video"),
+    ],
+    ids=["array", "BGR", "Pillow", "RGBA", "file", "bytes", "list", "BGR list", "junk"],
+)
+def test_what_is_in_memory_is_judged(reddish: Path, given: Any, options: dict[str, Any], outcome: str, kind: str):
+    (verdict,) = bonaface.predict(reddish, given, **options)
+    assert (verdict.outcome, verdict.kind) == (outcome, kind)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (RGB.astype(np.float32), "float32 is not a picture; expected uint8"),
+        (RGB[..., 0], "expected uint8 of shape"),
+        (np.zeros((2, 40, 40, 4), np.uint8), "expected uint8 of shape"),
+        ([], "an empty list"),
+        (["a.jpg", "b.jpg"], "hand them over one by one"),
+        ([b"no picture"], "a frame in a list"),
+        (io.StringIO("text"), "opened as binary"),
+        (None, "NoneType cannot be judged"),
+        ({"a": 1}, "dict cannot be judged"),
+        ("http://user:secret@host/a.jpg", "an address"),
+    ],
+    ids=["float", "grey", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
+)
+def test_what_cannot_be_judged_is_refused_in_one_line(reddish: Path, given: Any, said: str):
+    with pytest.raises(InputError, match=said) as caught:
+        bonaface.predict(reddish, given)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_closed_file_is_refused(reddish: Path, tmp_path: Path):
+    with picture(tmp_path / "a.png").open("rb") as file:
+        pass
+    with pytest.raises(InputError, match="a file that cannot be read"):
+        bonaface.predict(reddish, file)
+
+
+def test_detector_weights_may_be_a_string(reddish: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="no Haar cascade at"):
+        bonaface.predict(reddish, RGB, detector="haar", detector_weights=str(tmp_path / "none.xml"))
+
+
+def test_one_predictor_judges_again_and_again(reddish: Path, shelf: Path):
+    with Predictor(reddish, threads=2) as predictor:
+        first = [verdict.outcome for verdict in predictor.predict([shelf])]
+        again = [verdict.outcome for verdict in predictor.predict([shelf, RGB])]
+    assert again == [*first, "bona_fide"]
 
 
 @pytest.mark.parametrize(
@@ -151,18 +345,20 @@ def test_closed_early_it_leaves_no_thread_and_does_not_finish_the_video(reddish:
     before = set(threading.enumerate())
     long = video(tmp_path / "long.mp4", frames=6000, side=128)
     started = time.perf_counter()
-    (whole,) = Pipeline(bonaface.load_bundle(reddish), threads=2).score([Source("long", long)], frames=2)
+    with Pipeline(bonaface.load_bundle(reddish), threads=2) as pipeline:
+        (whole,) = pipeline.score([Source("long", long)], frames=2)
     took = time.perf_counter() - started
     assert [frame.frame for frame in whole.frames] == [0, 3000]
     photos = [picture(tmp_path / f"{number}.png") for number in range(40)]
     verdicts = bonaface.predict(reddish, *photos, *[long] * 6, threads=2)
     assert next(verdicts).accepted
     sources = [*(Source(str(photo), photo) for photo in photos), *[Source("long", long)] * 6]
-    samples = Pipeline(bonaface.load_bundle(reddish), threads=2).score(sources, frames=2)
-    next(samples)
-    started = time.perf_counter()
-    samples.close()  # type: ignore[attr-defined]
-    verdicts.close()  # type: ignore[attr-defined]
+    with Pipeline(bonaface.load_bundle(reddish), threads=2) as pipeline:
+        samples = pipeline.score(sources, frames=2)
+        next(samples)
+        started = time.perf_counter()
+        samples.close()  # type: ignore[attr-defined]
+    verdicts.close()
     assert time.perf_counter() - started < took
     assert set(threading.enumerate()) == before
 

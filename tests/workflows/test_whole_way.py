@@ -10,8 +10,9 @@ import pytest
 import bonaface
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
+from bonaface.data.sources import Source
 from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
-from bonaface.inference.pipeline import Pipeline, Source
+from bonaface.inference.pipeline import Pipeline
 from tests.conftest import SMALL
 
 

@@ -8,8 +8,18 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Manifest, NoFaces, Quiet, Root, Threads, Weights, as_pairs
-from bonaface.cli.output import echo_lines, show_progress
+from bonaface.cli.options import (
+    BundlePath,
+    FramesAsVideo,
+    Manifest,
+    NoFaces,
+    Quiet,
+    Root,
+    Threads,
+    Weights,
+    as_pairs,
+)
+from bonaface.cli.output import echo_left_out, echo_lines, show_progress
 from bonaface.errors import SettingsError
 
 app = typer.Typer()
@@ -156,11 +166,15 @@ def explain_command(
     ),
     frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
     count: Annotated[int, typer.Option(min=1, help="Pictures a row of a manifest's gallery.")] = 6,
+    frames_as_video: FramesAsVideo = False,
     weights: Weights = None,
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Show which regions decided: Grad-CAM for both outcomes over the crop, with the score under it."""
+    """Show which regions decided: Grad-CAM for both outcomes over the crop, with the score under it.
+
+    Exit code 3 if one presentation could not be judged.
+    """
     with show_progress(quiet=quiet) as progress:
         pictures = bonaface.explain(
             bundle,
@@ -168,11 +182,15 @@ def explain_command(
             output=output,
             frames=frames,
             count=count,
+            frames_as_video=frames_as_video,
             detector_weights=weights,
             root=root,
             progress=progress,
         )
     echo_lines(pictures.summary())
+    echo_left_out(pictures.sources)
+    if not pictures.complete:
+        raise typer.Exit(3)
 
 
 @app.command("embed")

@@ -19,6 +19,9 @@ Weights = Annotated[
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="No picture of a person in the report.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
+FramesAsVideo = Annotated[
+    bool, typer.Option("--frames-as-video", help="The pictures of a folder are the frames of one presentation.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; by default one per core.")]
 
 

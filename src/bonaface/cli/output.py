@@ -10,17 +10,19 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from bonaface.errors import BonafaceWarning
+from bonaface.errors import BonafaceWarning, few
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from bonaface.data.sources import Sources
     from bonaface.types import Progress
 
 LINE_EVERY = 0.1
@@ -74,6 +76,30 @@ def print_warnings() -> None:
             usual(message, category, *where, **more)
 
     warnings.showwarning = show
+
+
+def echo_left_out(sources: Sources) -> None:
+    """Write to stderr what was found and is no presentation, and the option for folders of numbered pictures."""
+    if sources.not_media:
+        count, names = len(sources.not_media), format_names(sources.not_media)
+        files = (
+            "1 file that is not an image or a video" if count == 1 else f"{count} files that are not images or videos"
+        )
+        echo(f"left out: {files}: {names}", err=True)
+    if sources.left_out:
+        counts = ", ".join(f"{number} {what}" for what, number in sorted(sources.left_out.items()))
+        echo(f"left out: {counts}", err=True)
+    if sources.numbered:
+        folders = f"{format_names(sources.numbered)} {'holds' if len(sources.numbered) == 1 else 'hold'}"
+        echo(
+            f"{folders} numbered pictures: for one verdict on each folder, as on a video, add --frames-as-video",
+            err=True,
+        )
+
+
+def format_names(paths: Sequence[str], *, limit: int = 3) -> str:
+    """Return the first few paths by their last part, and how many more there are."""
+    return few((PurePath(path).name for path in paths), limit=limit)
 
 
 def print_error(message: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Root, Threads, Weights
-from bonaface.cli.output import echo, show_progress
+from bonaface.cli.options import BundlePath, FramesAsVideo, Quiet, Root, Threads, Weights
+from bonaface.cli.output import echo, echo_left_out, show_progress
 from bonaface.errors import SettingsError
+from bonaface.types import Label, Status, Verdict
 
 app = typer.Typer()
 
@@ -22,22 +25,27 @@ def predict_command(
     bundle: BundlePath,
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Images, videos, folders, globs, a manifest or a camera's number."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, videos, folders, globs, a manifest or a camera's number. Files are known by their content; hidden "
+            "ones in a folder are left out, linked folders are followed.",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, with every frame.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for annotated copies: boxes, verdict, score trace.")
     ] = None,
+    frames_as_video: FramesAsVideo = False,
     faces: Annotated[
         str,
         typer.Option(
-            help="Of several faces judge the `largest`, `all` (the least bona fide decides), or `refuse`; much smaller ones "
-            "than the largest do not count."
+            help="Of several faces judge the `largest`, as training, evaluation and `serve` do, `all` (the least bona fide "
+            "decides), or `refuse`. For onboarding, where the verdict has to be on the face that is compared, use refuse."
         ),
     ] = "largest",
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video; by default the bundle's.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop a camera after so long.")] = None,
-    detector: Annotated[str | None, typer.Option(help="Another face detector than the bundle's, on purpose.")] = None,
+    detector: Annotated[str | None, typer.Option(help="A face detector other than the bundle's.")] = None,
     weights: Weights = None,
     variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
     backend: Annotated[
@@ -45,21 +53,26 @@ def predict_command(
     ] = None,
     threads: Threads = None,
     root: Root = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Judge: exit code 0 if all are bona fide, 1 if one is an attack, 3 if one could not be judged, 2 on an error."""
-    from bonaface.workflows.predict import verdict_row
+    """Judge: exit code 0 if all are bona fide, 1 if one is an attack, 3 if one could not be judged, 2 on an error.
 
+    What was found and could not be read (a damaged file, an unknown picture format, a folder that cannot be listed, a link
+    to nothing) is `unreadable`; files that are neither pictures nor videos are listed on stderr and change no exit code.
+    """
     if faces not in ("largest", "all", "refuse"):
         raise SettingsError(f"--faces {faces}: expected largest, all or refuse")
-    outcomes = set()
+    outcomes: Counter[str] = Counter()
+    looked_at = 0
     # On a terminal the verdicts themselves show how far it is; where they go elsewhere, a bar does.
-    unseen = sys.stderr.isatty() and not sys.stdout.isatty()
-    with show_progress(quiet=not unseen) as progress:
-        for verdict in bonaface.predict(
+    unseen = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    with show_progress(quiet=quiet or not unseen) as progress:
+        verdicts = bonaface.predict(
             bundle,
             *sources,
             faces=faces,  # type: ignore[arg-type]
             frames=frames,
+            frames_as_video=frames_as_video,
             save=save,
             detector=detector,
             detector_weights=weights,
@@ -69,15 +82,28 @@ def predict_command(
             root=root,
             seconds=seconds,
             progress=progress,
-        ):
-            outcomes.add(verdict.outcome.value)
-            if as_json:
-                line = json.dumps(verdict_row(verdict))
-            else:
-                score = "     -" if verdict.score is None else f"{verdict.score:.4f}"
-                reason = f"  ({verdict.reason})" if verdict.reason else ""
-                line = (
-                    f"{verdict.outcome.value:<13} {score}  threshold {verdict.threshold:.4f}  {verdict.source}{reason}"
-                )
-            echo(line)
-    raise typer.Exit(1 if "attack" in outcomes else 0 if outcomes == {"bona_fide"} else 3)
+        )
+        started = time.monotonic()
+        for verdict in verdicts:
+            outcomes[verdict.outcome.value] += 1
+            looked_at += len(verdict.frames)
+            echo(json.dumps(verdict.to_dict()) if as_json else _line(verdict))
+    if not quiet:
+        if outcomes.total() > 1:
+            _echo_counts(outcomes, looked_at, time.monotonic() - started)
+        echo_left_out(verdicts.sources)
+    raise typer.Exit(1 if outcomes["attack"] else 0 if set(outcomes) == {"bona_fide"} else 3)
+
+
+def _line(verdict: Verdict) -> str:
+    figures = f"{verdict.outcome.value:<13} {verdict.score_text():>6}  threshold {verdict.threshold:.4f}"
+    parts = (figures, verdict.margin_text(), verdict.source, verdict.reason and f"({verdict.reason})")
+    return "  ".join(part for part in parts if part)
+
+
+def _echo_counts(outcomes: Counter[str], frames: int, seconds: float) -> None:
+    """How many presentations had which outcome, and how fast."""
+    known = [outcome.value for outcome in (*Label, *Status)]
+    counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in known if outcomes[outcome])
+    rate = f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.1f} a second)"
+    echo(f"{outcomes.total()} presentations: {counts}; {rate}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,7 @@ class Frames:
         count: int | Literal["all"],
         flip: str = "",
         first: int | None = None,
+        without: Set[int] = frozenset(),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.expected: int | None = None
@@ -67,11 +68,11 @@ class Frames:
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
         if isinstance(source, tuple):
             chosen = evenly_spaced(len(source), len(source) if count == "all" else count)
-            self._pictures = {index: source[index] for index in chosen}
+            self._pictures = {index: source[index] for index in chosen if index not in without}
             self.expected = len(chosen)
             return
         if kind_of(source) == "image":
-            self._pictures = {0: source}
+            self._pictures = {} if 0 in without else {0: source}
             self.expected = 1
             return
         self._reader = open_video(source)
@@ -81,8 +82,8 @@ class Frames:
             self._wanted = None if total == held else set(range(total))
             self.expected = (max(total, self._reader.info.declared) if total == held else total) or None
         else:
-            self._wanted = set(evenly_spaced(max(total, 1), count))
-            self.expected = max(self._wanted) + 1 if total else None
+            self._wanted = set(evenly_spaced(max(total, 1), count)) - without
+            self.expected = max(self._wanted) + 1 if total and self._wanted else None
 
     @property
     def rate(self) -> float | None:
@@ -97,6 +98,8 @@ class Frames:
                 picture = source if isinstance(source, np.ndarray) else read_image(source, trusted=known)
                 self.decoded += 1
                 yield Frame(index, None, picture[::-1].copy() if self._flip == "vertical" else picture)
+            return
+        if self._wanted is not None and not self._wanted:
             return
         for index, time, picture in reader.frames(self._wanted, flip=self._flip, stop=self._stop):
             self.decoded = reader.decoded
@@ -142,14 +145,16 @@ def open_frames(
     count: int | Literal["all"] = 1,
     flip: str = "",
     first: int | None = None,
+    without: Set[int] = frozenset(),
     stop: Callable[[], bool] = lambda: False,
 ) -> Frames:
     """Open an image, a burst or a video for `count` evenly spaced frames, the first always among them; an image has one.
 
-    `first` says how many frames of a video, from its start on, they are taken from. `flip="vertical"` undoes a stored
-    vertical flip; a video ends early once `stop` says so. Raises MediaError, here or while iterating.
+    `first` says how many frames of a video, from its start on, they are taken from; those numbered in `without` are left
+    out. `flip="vertical"` undoes a stored vertical flip; a video ends early once `stop` says so. Raises MediaError, here
+    or while iterating.
     """
-    return Frames(source, count=count, flip=flip, first=first, stop=stop)
+    return Frames(source, count=count, flip=flip, first=first, without=without, stop=stop)
 
 
 def open_video(source: Path | bytes) -> Reader:

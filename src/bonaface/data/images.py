@@ -80,6 +80,14 @@ def pixels_of(content: bytes) -> float:
         raise MediaError(f"the image: {_fault(error, _FORMATS, content[:HEAD])}") from None
 
 
+def pixels_of_picture(image: Image.Image) -> NDArray[np.uint8]:
+    """Return a Pillow image as `read_image` would its file: RGB (height, width, 3), upright. Raises MediaError."""
+    try:
+        return np.ascontiguousarray(_upright(_to_rgb(image), _orientation(image)))
+    except Exception as error:  # Pillow decodes late, and its decoders raise nearly anything on damaged data
+        raise MediaError(f"the picture cannot be decoded: {' '.join(str(error).split())}") from None
+
+
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
     """A JPEG of an RGB image, without chroma subsampling."""
     import cv2

@@ -1,22 +1,37 @@
-"""What is to be judged or indexed: one walk of folders, and the presentation that a path stands for."""
+"""What is to be judged or indexed: one walk of folders, and the presentations that an input stands for."""
 
 from __future__ import annotations
 
+import glob
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
-from bonaface.data.frame_folder import are_numbered_frames
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bonaface.data.frame_folder import are_numbered_frames, natural_order
 from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
 from bonaface.data.hdf5 import HDF5_SUFFIXES
-from bonaface.data.images import IMAGE_SUFFIXES
+from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.signatures import HEAD, media_type
+from bonaface.errors import InputError, MediaError, few
+from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
 
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
+Colour = Literal["RGB", "BGR"]
+Picture = NDArray[np.uint8] | Image.Image | bytes | IO[bytes]
+Input = str | Path | int | Picture | list[Picture] | tuple[Picture, ...]
+"""A file, folder, glob or manifest; the number of a camera; a picture `(h, w, 3)` uint8, a Pillow image, an encoded picture
+or video as bytes or as an open binary file; a list of pictures, which are the frames of ONE presentation."""
+
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
@@ -150,3 +165,224 @@ def numbered_folders(files: Iterable[str]) -> list[str]:
         for folder, names in frame_folders(files).items()
         if are_numbered_frames(name.rpartition("/")[2] for name in names)
     ]
+
+
+@dataclass
+class Sources:
+    """What inputs stand for: the presentations, and what was found and is none.
+
+    `not_media` are files that are neither picture nor video, `left_out` counts what `walk` leaves out, `numbered` are
+    folders whose pictures look like the frames of one video each.
+    """
+
+    items: list[Source] = field(default_factory=list)
+    not_media: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    numbered: list[str] = field(default_factory=list)
+
+
+def expand(
+    inputs: Iterable[Input],
+    *,
+    root: str | Path | None = None,
+    frames_as_video: bool = False,
+    colour: Colour = "RGB",
+    allow_tables: bool = True,
+) -> Sources:
+    """Return the presentations of inputs in the order given; what cannot be read is one with a `problem`.
+
+    `root` is the folder that a manifest's paths are relative to. With `frames_as_video` the pictures of a folder are the
+    frames of one presentation. `colour` is the channel order of arrays. Raises InputError for what does not exist or
+    holds nothing to judge.
+    """
+    if colour not in ("RGB", "BGR"):
+        raise InputError(f"colour {colour!r}: expected RGB or BGR")
+    found = Sources()
+    for number, item in enumerate(inputs):
+        if isinstance(item, str | Path):
+            _expand_path(item, found, root=root, frames_as_video=frames_as_video, allow_tables=allow_tables)
+        else:
+            found.items.append(_in_memory(item, number, colour))
+    return found
+
+
+def _expand_path(
+    item: str | Path, found: Sources, *, root: str | Path | None, frames_as_video: bool, allow_tables: bool
+) -> None:
+    if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(item)):
+        raise InputError(f"an address ({address[0]}...) cannot be read; expected a file: download it first")
+    path = Path(item)
+    if path.is_dir():
+        before = len(found.items)
+        others = _expand_folder(path, found, frames_as_video=frames_as_video)
+        if len(found.items) == before:
+            raise InputError(
+                f"{path} holds no image or video{_and_others(others)}; expected files such as .jpg or .mp4"
+            )
+    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES and allow_tables:
+        found.items += _presentations(path, root=root)
+    elif path.exists():
+        found.items.append(Source(str(path), path))
+    elif path.is_symlink():
+        found.items.append(Source(str(path), path, problem="a link to what is not there"))
+    elif glob.has_magic(str(path)):
+        _expand_glob(path, found, frames_as_video=frames_as_video)
+    else:
+        raise InputError(f"no file or folder at {path}; expected an image, a video, a folder, a manifest or a camera")
+
+
+def _expand_folder(folder: Path, found: Sources, *, frames_as_video: bool) -> list[str]:
+    """Add the presentations in a folder; return the files in it that are neither picture nor video."""
+    listed = walk(folder)
+    found.left_out += listed.left_out
+    names: dict[str, Source | None] = {
+        problem.path: Source(str(folder / problem.path), folder / problem.path, problem=problem.reason)
+        for problem in listed.problems
+    }
+    names |= dict.fromkeys(listed.files)
+    if frames_as_video:
+        for below, frames in frame_folders(listed.files).items():
+            for name in frames:
+                del names[name]
+            names[below] = Source(str(folder / below), folder / below)
+    else:
+        found.numbered += [str(folder / below) for below in numbered_folders(listed.files)]
+    others: list[str] = []
+    for name in sorted(names, key=natural_order):
+        found.items += _one(folder / name, others) if (source := names[name]) is None else [source]
+    found.not_media += others
+    return others
+
+
+def _one(file: Path, others: list[str]) -> list[Source]:
+    """A file that was found, not named, as a source; added to `others` where it is neither picture nor video."""
+    try:
+        if is_media(file):
+            return [Source(str(file), file)]
+    except OSError as error:
+        return [Source(str(file), file, problem=f"it cannot be read ({error.strerror or error})")]
+    others.append(str(file))
+    return []
+
+
+def _expand_glob(pattern: Path, found: Sources, *, frames_as_video: bool) -> None:
+    inner = Sources()
+    for name in sorted(glob.glob(str(pattern), recursive=True), key=natural_order):  # noqa: PTH207 (absolute patterns too)
+        file = Path(name)
+        if file.is_dir():
+            _expand_folder(file, inner, frames_as_video=frames_as_video)
+        elif file.exists():
+            inner.items += _one(file, inner.not_media)
+        else:
+            inner.items.append(Source(name, file, problem="a link to what is not there"))
+    inner.items += _closed_folders(pattern)
+    if not inner.items:
+        raise InputError(f"{pattern} matches no image or video{_and_others(inner.not_media)}")
+    # A folder and what lies in it may both match.
+    found.items += {source.name: source for source in inner.items}.values()
+    found.not_media += dict.fromkeys(inner.not_media)
+    found.numbered += dict.fromkeys(inner.numbered)
+    found.left_out += inner.left_out
+
+
+def _closed_folders(pattern: Path) -> Iterable[Source]:
+    """The folders that a pattern looks into and that cannot be listed: `glob` passes them over."""
+    parts = pattern.parts
+    for end in range(1, len(parts)):
+        if not glob.has_magic(parts[end]):
+            continue
+        for name in glob.glob(str(Path(*parts[:end])), recursive=True):  # noqa: PTH207
+            folder = Path(name)
+            try:
+                if folder.is_dir():
+                    os.scandir(folder).close()
+            except OSError as error:
+                reason = f"the folder cannot be listed ({error.strerror or error})"
+                yield Source(name, folder, problem=reason)
+
+
+def _and_others(others: list[str]) -> str:
+    return f" ({len(others)} other files: {few((Path(name).name for name in others), limit=3)})" if others else ""
+
+
+def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
+    """The presentations of a manifest; read without pandas, whose import takes longer than judging a picture."""
+    table = read_table(path, error=InputError)
+    if "path" not in table.columns or not len(table):
+        raise InputError(
+            f"{path} is not a manifest: it has no column `path` with a row below it; found: {few(table.columns, limit=20)}"
+        )
+    folder = Path(root) if root is not None else path.parent
+    about = path.with_name(f"{path.stem}.meta.json")
+    if root is None and about.is_file():
+        folder = _root_of(about)
+    names = relative_paths(table.columns["path"], folder)
+    missing = [name for name in names if not (folder / name).exists()]
+    if len(missing) == len(names):
+        raise InputError(f"none of the {len(names)} files of {path} is below {folder} ({few(missing)}); set --root")
+    nothing = [""] * len(names)
+    flips, firsts = (table.columns.get(column, nothing) for column in ("flip", "first_frames"))
+    found = []
+    for name, flip, first in zip(names, flips, firsts, strict=True):
+        if not re.fullmatch(r"[1-9]\d{0,8}|", first):
+            raise InputError(f"{path}: first_frames of {name} is {first!r}; expected a number of frames, or none")
+        found.append(Source(name, folder / name, flip, int(first) if first else None))
+    return found
+
+
+def _root_of(about: Path) -> Path:
+    try:
+        return (about.parent / str(json.loads(about.read_text(encoding="utf-8"))["root"])).resolve()
+    except (OSError, ValueError, KeyError, TypeError):
+        return about.parent
+
+
+def _in_memory(item: Any, number: int, colour: Colour) -> Source:
+    """What was handed over in memory, as a source; `number` is its place among the inputs."""
+    if isinstance(item, list | tuple):
+        if not item:
+            raise InputError("an empty list: expected the pictures of one presentation, in order")
+        return Source(f"frames {number}", tuple(_picture(each, colour, "a list") for each in item))
+    if isinstance(item, bytes | bytearray | memoryview):
+        return Source(f"bytes {number}", bytes(item))
+    if hasattr(item, "read"):
+        name = getattr(item, "name", None)
+        return Source(name if isinstance(name, str) else f"file {number}", _content(item))
+    return Source(f"array {number}" if isinstance(item, np.ndarray) else f"picture {number}", (_picture(item, colour),))
+
+
+def _picture(item: Any, colour: Colour, where: str = "") -> NDArray[np.uint8]:
+    """A picture as RGB `(h, w, 3)`."""
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or 0 in item.shape:
+            raise InputError(
+                f"an array {item.shape} of {item.dtype} is not a picture; expected uint8 of shape (height, width, 3), "
+                'in RGB, or in BGR with colour="BGR"'
+            )
+        return np.ascontiguousarray(item if colour == "RGB" else item[..., ::-1])
+    try:
+        if isinstance(item, Image.Image):
+            return pixels_of_picture(item)
+        if where and hasattr(item, "read"):
+            item = _content(item)
+        if where and isinstance(item, bytes):
+            return read_image(item, trusted=True)
+    except MediaError as error:
+        raise InputError(f"a frame in {where}: {error}" if where else str(error)) from None
+    if where and isinstance(item, str | Path | int):
+        raise InputError(
+            f"{item!r} in {where}: a list holds the pictures of one presentation (arrays, Pillow images, bytes); to judge "
+            "several files hand them over one by one: predict(bundle, *files)"
+        )
+    expected = "a path, a camera's number, an array, a Pillow image, bytes, a binary file, or a list of pictures"
+    raise InputError(f"{type(item).__name__} {where and f'in {where} '}cannot be judged; expected {expected}")
+
+
+def _content(file: Any) -> bytes:
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:  # such as a closed file
+        raise InputError(f"a file that cannot be read: {error}") from None
+    if not isinstance(content, bytes):
+        raise InputError("a file opened as text; expected one opened as binary: open(path, 'rb')")
+    return content

@@ -33,9 +33,9 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
 
     `image` takes the first frame alone, and a failed first frame is a failed presentation. `video` takes the
     fused row where there is one; with a `rule`, or without a fused row, the frames that have a score are
-    fused (`verdicts.fuse`, on logits where the table has them, `mean` by default). A presentation fails if
-    none of its frames has a score; its status is then that of its first frame. Expects a checked table
-    (`check_scores`).
+    fused (`types.fuse`, on logits where the table has them, `mean` by default). A presentation fails if
+    none of its frames has a score, with the status of its first frame, and where its fused row says that it
+    failed (too few of its frames had a face). Expects a checked table (`check_scores`).
     """
     if rule is not None and rule not in FUSION_RULES:
         raise SettingsError(f"unknown fusion rule {rule!r}; known: {', '.join(FUSION_RULES)}")
@@ -59,7 +59,8 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
         row = np.where(has_fused & has_frames, first_row + 1, first_row)
         fuse = np.zeros(count, dtype=bool)
     elif mode == "video":
-        fuse = has_frames if rule is not None else has_frames & ~has_fused
+        failed = has_fused & (text_column(table, "status")[order][first_row] != Status.OK)
+        fuse = has_frames & ~failed if rule is not None else has_frames & ~has_fused
         row = np.where(fuse & has_fused, first_row + 1, first_row)
     else:
         raise SettingsError(f"unknown mode {mode!r}; known: image, video")

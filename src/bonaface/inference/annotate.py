@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
+from bonaface.data.sources import Source
 from bonaface.errors import writing
 from bonaface.inference.bundle import OperatingPoint
-from bonaface.inference.pipeline import Pipeline, Source
+from bonaface.inference.pipeline import Pipeline
 from bonaface.types import FrameScore, Label, Verdict
 
 __all__ = ["annotated", "write_annotated_image", "write_annotated_video"]

@@ -1,32 +1,32 @@
 """From a file to frame scores and a verdict: decode, find the face, crop, run the network, fuse.
 
-Evaluation, prediction and serving all walk through here.
+Evaluation, prediction and serving all use this one pipeline.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.cropping import MINIMUM_FACE, crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, load_detector
-from bonaface.data.frames import Media, open_frames
+from bonaface.data.frames import Frame, open_frames
+from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, OperatingPoint
-from bonaface.types import FrameScore, Label, Status, Verdict, fuse, probability
-
-__all__ = ["FacePolicy", "Pipeline", "Prepared", "Sample", "Source", "verdict_of"]
+from bonaface.types import FrameScore, FusionRule, Label, Status, Verdict, fuse, probability
 
 BATCH = 4
 """Crops that go through the network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
@@ -34,31 +34,36 @@ BATCH = 4
 FacePolicy = Literal["largest", "all", "refuse"]
 """What is judged where a frame shows several faces: the largest; all of them, the least bona fide deciding; none."""
 
+DEFAULT_FACES: FacePolicy = "largest"
+"""The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""
 
-@dataclass(frozen=True)
-class Source:
-    """One presentation to score: the name it goes by, and the file or the bytes of an upload.
+_JUDGED = {
+    "largest": "the largest judged",
+    "all": "the least bona fide decides",
+    "refuse": "none judged",
+}
 
-    `flip` says how the file is stored mirrored, `first` how many frames of a video, from its start on, are taken from.
-    """
+FURTHER = 4
+"""A video is searched for faces in at most so many times the frames that are wanted."""
 
-    name: str
-    path: Media
-    flip: str = ""
-    first: int | None = None
+LEAST_SHARE = 0.5
+"""With fewer of the wanted frames than this, a presentation is `no_face`: its threshold was chosen for all of them."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one presentation gave: a FrameScore per chosen frame, in order, never fewer than one.
+    """What one presentation gave: a FrameScore for each frame that was looked at, in order, never fewer than one.
 
-    `note` is what the decoder had to say (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the
-    frames with status `ok`, in order, kept only on request.
+    `wanted` frames were to be judged; more were looked at where some of these had no face. `note` is what the decoder
+    reports (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the frames with status `ok`, in order,
+    kept only on request.
     """
 
     source: Source
     frames: tuple[FrameScore, ...]
     note: str = ""
+    wanted: int = 0
+    policy: FacePolicy = DEFAULT_FACES
     crops: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
@@ -75,26 +80,41 @@ class Prepared:
     crops: list[NDArray[np.uint8]]
     faces: list[Sequence[Face]] = field(default_factory=list)
     note: str = ""
+    wanted: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "detect": 0.0, "crop": 0.0})
 
 
-class Pipeline:
-    """A bundle, ready to score. `score` starts threads of its own for decoding.
+@dataclass(frozen=True)
+class _Looked:
+    """One frame that was looked at: the faces that are to be judged, and a crop of each."""
 
-    `boxes` are a dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says what is judged where a
-    frame shows several. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless
-    `detector` names another on purpose.
+    score: FrameScore
+    judged: Sequence[Face] = ()
+    crops: Sequence[NDArray[np.uint8]] = ()
+
+    @property
+    def several(self) -> bool:
+        return self.score.status is Status.SEVERAL_FACES
+
+
+class Pipeline:
+    """A bundle, ready to score, for as long as it is wanted and from any number of threads.
+
+    The first call of `score` starts threads for decoding, which `close`, or the end of a `with` block, ends. `boxes` are a
+    dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says what is judged where a frame shows
+    several. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless `detector`
+    names a different one.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         *,
-        detector_weights: Path | None = None,
+        detector_weights: str | Path | None = None,
         boxes: Boxes | None = None,
         threads: int | None = None,
         detector: str | None = None,
-        faces: FacePolicy = "largest",
+        faces: FacePolicy = DEFAULT_FACES,
         backend: str | None = None,
     ) -> None:
         self.bundle = bundle
@@ -102,12 +122,30 @@ class Pipeline:
         self._policy = faces
         self._threads = threads or os.cpu_count() or 1
         self._backend = load_backend(bundle, backend=backend, threads=self._threads)
-        self._detector_weights = detector_weights
+        self._detector_weights = None if detector_weights is None else Path(detector_weights)
         self._boxes = boxes
         self._local = threading.local()
+        self._network = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_lock = threading.Lock()
         self._detector()
 
-    def score(self, sources: Iterable[Source], *, frames: int, keep_crops: bool = False) -> Iterator[Sample]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; a later `score` starts new ones."""
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def score(
+        self, sources: Iterable[Source], *, frames: int | Callable[[Source], int], keep_crops: bool = False
+    ) -> Iterator[Sample]:
         """Score presentations in the order given, `frames` evenly spaced frames of each video.
 
         Decoding and detecting run ahead in threads, a bounded number of presentations at a time. Closed early, it leaves
@@ -115,34 +153,57 @@ class Pipeline:
         """
         ended = threading.Event()
         waiting: deque[Future[Prepared]] = deque()
-        sources = iter(sources)
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
         try:
             ready: list[Prepared] = []
             for source in sources:
-                waiting.append(pool.submit(self.prepare, source, frames=frames, stop=ended.is_set))
+                count = frames if isinstance(frames, int) else frames(source)
+                waiting.append(self._threads_at_work().submit(self.prepare, source, frames=count, stop=ended.is_set))
                 if len(waiting) > 2 * self._threads:
                     ready.append(waiting.popleft().result())
                     if sum(len(found.crops) for found in ready) >= BATCH:
                         yield from self.finish(ready, keep_crops=keep_crops)
                         ready = []
-            ready += [future.result() for future in waiting]
+            while waiting:
+                ready.append(waiting.popleft().result())
             yield from self.finish(ready, keep_crops=keep_crops)
         finally:
             ended.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
 
-    def judge(self, sources: Iterable[Source], *, kind: Literal["image", "video"] = "video") -> Iterator[Verdict]:
-        """Verdicts in the order given, at the bundle's operating point for one image or for a video."""
-        point = self.bundle.operating_point(kind)
-        for sample in self.score(sources, frames=point.frames):
-            yield verdict_of(sample, point, bundle=self.bundle.id)
+    def judge(
+        self,
+        sources: Iterable[Source],
+        *,
+        frames: int | None = None,
+        kind: Literal["image", "video"] | None = None,
+    ) -> Iterator[Verdict]:
+        """Yield verdicts in the order given, each at the bundle's operating point for an image or for a video.
+
+        `frames` of a video are judged, by default those of its operating point. `kind` names one operating point for all.
+        """
+
+        def count(source: Source) -> int:
+            of = kind or source.kind
+            return self.bundle.operating_point(of).frames if frames is None or of == "image" else frames
+
+        for sample in self.score(sources, frames=count):
+            of = kind or sample.source.kind
+            yield verdict_of(sample, self.bundle.operating_point(of), bundle=self.bundle.id, kind=of)
+
+    def _threads_at_work(self) -> ThreadPoolExecutor:
+        with self._pool_lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
+            return self._pool
 
     def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
         if not len(crops):
             return np.empty(0), None
-        parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        with self._network:
+            parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
         embeddings = [embedding for _, embedding in parts if embedding is not None]
         logits = np.concatenate([logits for logits, _ in parts])
         return logits, np.concatenate(embeddings) if embeddings else None
@@ -156,8 +217,8 @@ class Pipeline:
             if self._other_detector is None and detector.identity != card.identity:
                 raise BundleError(
                     f"the bundle was made with the face detector {card.identity}, but the one at hand is "
-                    f"{detector.identity}; scores would not be those that were measured: make the bundle anew with this "
-                    "one (train, pull or from-onnx), or name a detector on purpose where that is possible (--detector)"
+                    f"{detector.identity}; scores would not be those that were measured: make the bundle again with this "
+                    f"one (train, pull or from-onnx), or use it all the same with --detector {card.name}"
                 )
             self._local.detector = detector
         return detector
@@ -165,35 +226,73 @@ class Pipeline:
     def prepare(self, source: Source, *, frames: int, stop: Callable[[], bool] = lambda: False) -> Prepared:
         """Decode, detect and crop: everything before the network, for one presentation, from any thread.
 
-        `frames` of a video or a burst are taken, evenly spaced; a video is left once `stop` says so.
+        `frames` of a video or a burst are taken, evenly spaced. Where some of these have no face, further ones between
+        them are searched until there are enough, up to FURTHER times as many. A video is left once `stop` says so.
         """
         found = Prepared(source, [], [])
-        clock = time.perf_counter
-        detector = self._detector()
-        started = clock()
+        looked: list[_Looked] = []
         try:
-            with open_frames(source.path, count=frames, flip=source.flip, first=source.first, stop=stop) as opened:
-                for frame in opened:
-                    found.seconds["decode"] += clock() - started
-                    started = clock()
-                    faces = detector.detect(frame.image, path=source.name, frame=frame.index)
-                    found.seconds["detect"] += clock() - started
-                    started = clock()
-                    score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
-                    if faces:
-                        status, judged = self._to_judge(faces)
-                        score = replace(score, status=status, box=faces[0].box, confidence=faces[0].confidence)
-                        found.crops += self._crops(frame.image, judged)
-                        found.faces += [judged] if judged else []
-                    found.frames.append(score)
-                    found.seconds["crop"] += clock() - started
-                    started = clock()
-                found.note = opened.note
+            if source.problem:
+                raise MediaError(source.problem)
+            found.note = self._look(found, looked, frames=frames, stop=stop)
+            found.wanted = len(looked)
+            searched = found.wanted == frames > 1 and not any(one.several for one in looked)
+            if searched and (missing := sum(not one.judged for one in looked)):
+                self._look(found, looked, frames=FURTHER * frames, enough=missing, stop=stop)
         except MediaError as error:
-            found.note = str(error)
+            reason = str(error).removeprefix(f"{source.path!s}: ")
+            found.note = f"{found.note}; {reason}" if found.note else reason
+        for one in sorted(looked, key=lambda one: one.score.frame):
+            found.frames.append(one.score)
+            found.crops += one.crops
+            found.faces += [one.judged] if one.judged else []
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
         return found
+
+    def _look(
+        self,
+        found: Prepared,
+        looked: list[_Looked],
+        *,
+        frames: int,
+        stop: Callable[[], bool],
+        enough: int | None = None,
+    ) -> str:
+        """Look at those of so many evenly spaced frames that were not looked at; return what the decoder reports.
+
+        `enough` further frames with a face end the search.
+        """
+        source, clock = found.source, time.perf_counter
+        tried = frozenset(one.score.frame for one in looked)
+        started = clock()
+        with open_frames(
+            source.path, count=frames, flip=source.flip, first=source.first, without=tried, stop=stop
+        ) as opened:
+            for frame in opened:
+                found.seconds["decode"] += clock() - started
+                looked.append(self._look_at(frame, found))
+                started = clock()
+                if enough is not None:
+                    enough -= bool(looked[-1].judged)
+                    if not enough:
+                        break
+            return opened.note
+
+    def _look_at(self, frame: Frame, found: Prepared) -> _Looked:
+        started = time.perf_counter()
+        faces = self._detector().detect(frame.image, path=found.source.name, frame=frame.index)
+        detected = time.perf_counter()
+        found.seconds["detect"] += detected - started
+        score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
+        if not faces:
+            return _Looked(score)
+        large = [face for face in faces if max(face.box.w, face.box.h) >= MINIMUM_FACE]
+        status, judged = self._to_judge(large)
+        score = replace(score, status=status, faces=len(large), box=faces[0].box, confidence=faces[0].confidence)
+        looked = _Looked(score, judged, self._crops(frame.image, judged))
+        found.seconds["crop"] += time.perf_counter() - detected
+        return looked
 
     def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """What the network sees of the faces that it is to judge."""
@@ -203,9 +302,8 @@ class Pipeline:
             faces = detector.detect(image)
         return [crop_face(image, face.box, scale=card.crop_scale, size=card.input.size) for face in faces]
 
-    def _to_judge(self, faces: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
-        """A frame's status, and which of its faces the network is to see."""
-        large = [face for face in faces if max(face.box.w, face.box.h) >= MINIMUM_FACE]
+    def _to_judge(self, large: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
+        """A frame's status, and which of its large faces the network is to see."""
         if not large:
             return Status.TOO_SMALL, []
         if self._policy == "refuse" and len(large) > 1:
@@ -246,33 +344,66 @@ class Pipeline:
                 found.source,
                 tuple(frames),
                 found.note,
+                found.wanted,
+                self._policy,
                 crops=batch[deciding] if keep_crops else None,
                 seconds={**found.seconds, "network": spent * (used - first)},
             )
 
 
-def verdict_of(sample: Sample, point: OperatingPoint, *, bundle: str = "") -> Verdict:
-    """The verdict at an operating point: that for one image judges the first frame alone, even where it failed.
+def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
+    """Return the logit of a presentation, None where it cannot be judged, and its status.
 
-    Where no frame could be judged, the first frame's status is the outcome; a frame refused for several faces refuses
-    the presentation.
+    A frame refused for several faces refuses the presentation; fewer than LEAST_SHARE of the wanted frames with a face are
+    too few. Where no frame could be judged, the status is that of the first.
     """
-    judged = sample.frames[:1] if point.frames == 1 else sample.frames
-    logits = [frame.logit for frame in judged if frame.logit is not None]
-    outcome: Label | Status = judged[0].status
-    if any(frame.status is Status.SEVERAL_FACES for frame in judged):
-        logits, outcome = [], Status.SEVERAL_FACES
-    value = fuse(logits, rule=point.fusion) if logits else None
+    frames = sample.frames
+    if any(frame.status is Status.SEVERAL_FACES for frame in frames):
+        return None, Status.SEVERAL_FACES
+    logits = [frame.logit for frame in frames if frame.logit is not None]
+    if logits and len(logits) >= LEAST_SHARE * sample.wanted:
+        return fuse(logits, rule=rule), Status.OK
+    return None, next((frame.status for frame in frames if frame.logit is None), Status.NO_FACE)
+
+
+def verdict_of(
+    sample: Sample, point: OperatingPoint, *, bundle: str = "", kind: Literal["image", "video"] | None = None
+) -> Verdict:
+    """Return the verdict at an operating point: that for one image judges the first frame alone, even where it failed."""
+    judged = replace(sample, frames=sample.frames[:1], wanted=1) if point.frames == 1 else sample
+    value, status = fused(judged, point.fusion)
+    outcome: Label | Status = status
     if value is not None:
         outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
+    faces = max((frame.faces for frame in judged.frames), default=0)
     return Verdict(
         source=sample.source.name,
         outcome=outcome,
         score=None if value is None else float(probability(value)),
         threshold=point.threshold,
         logit=value,
+        logit_threshold=point.logit_threshold,
+        kind=kind or sample.source.kind,
+        faces=faces,
         frames=sample.frames,
         bundle=bundle,
-        reason=sample.note,
-        seconds=dict(sample.seconds),
+        reason="; ".join(part for part in (sample.note, _few_faces(judged), _several_faces(judged)) if part),
+        seconds=sample.seconds,
     )
+
+
+def _few_faces(sample: Sample) -> str:
+    count, total = sum(frame.logit is not None for frame in sample.frames), len(sample.frames)
+    if not 0 < count < total or any(frame.status is Status.SEVERAL_FACES for frame in sample.frames):
+        return ""
+    least = math.ceil(LEAST_SHARE * sample.wanted)
+    said = f"{count} of {total} frames had a face"
+    return said if count >= least else f"{said}, at least {least} are needed"
+
+
+def _several_faces(sample: Sample) -> str:
+    several = [frame.faces for frame in sample.frames if frame.faces > 1]
+    if not several:
+        return ""
+    where = f" in {len(several)} of {len(sample.frames)} frames" if len(sample.frames) > 1 else ""
+    return f"{max(several)} faces{where}, {_JUDGED[sample.policy]}"

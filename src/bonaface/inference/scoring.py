@@ -1,4 +1,4 @@
-"""A bundle and a manifest give a score table: a row per frame, and one per presentation."""
+"""Score a manifest with a bundle: a row for each frame, and one for each presentation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest
+from bonaface.data.sources import Source
 from bonaface.errors import InputError
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.pipeline import Pipeline, Sample, Source
-from bonaface.types import FusionRule, Status, fuse, probability
+from bonaface.inference.pipeline import Pipeline, Sample, fused
+from bonaface.types import FusionRule, Status, probability
 
-__all__ = ["Scored", "score_manifest", "sources_of"]
+_OWN = ("presentation", "frame", "logit", "score", "status", "system")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A score table, and beside it what it has no column for.
+    """A score table, and what it has no column for.
 
     `embeddings` `(n, d)` are of each presentation's first judged frame, in the order of `embedded`, the presentations'
-    names; `notes` maps a presentation to what its decoder had to say.
+    names; `notes` maps a presentation to what its decoder reported.
     """
 
     table: pd.DataFrame
@@ -34,8 +35,17 @@ class Scored:
     notes: dict[str, str]
 
 
+def column_in_scores(name: str) -> str:
+    """Return the name that a manifest's column has in a score table, whose own columns come first.
+
+    >>> [column_in_scores(name) for name in ("path", "species", "score")]
+    ['presentation', 'species', 'manifest_score']
+    """
+    return "presentation" if name == "path" else f"manifest_{name}" if name in _OWN else name
+
+
 def sources_of(manifest: Manifest) -> list[Source]:
-    """The manifest's presentations as the pipeline takes them."""
+    """Return the manifest's presentations as the pipeline takes them."""
     files = zip(manifest.table["path"], manifest.files(), manifest.readings(), strict=True)
     return [Source(name, path, flip, first) for name, path, (flip, first) in files]
 
@@ -47,17 +57,17 @@ def score_manifest(
     frames: int | None = None,
     fusion: FusionRule | None = None,
     system: str | None = None,
-    detector_weights: Path | None = None,
+    detector_weights: str | Path | None = None,
     threads: int | None = None,
     detector: str | None = None,
     backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Score every presentation of a manifest through the runtime pipeline.
+    """Score every presentation of a manifest, through the pipeline that predicts and serves.
 
     `frames` a video and their `fusion` are by default those of the bundle's operating point for a video. A presentation
-    that gave no score is a row with a status. `detector` replaces the bundle's own, on purpose. Raises InputError where
-    not one file of the manifest can be read.
+    that gave no score is a row with a status. `detector` replaces the bundle's own. Raises InputError where not one file
+    of the manifest can be read.
     """
     point = bundle.operating_point("video")
     count, rule = frames or point.frames, fusion or point.fusion
@@ -74,25 +84,26 @@ def score_manifest(
     embeddings: list[NDArray[np.float32]] = []
     notes: dict[str, str] = {}
     unreadable = 0
-    for done, sample in enumerate(pipeline.score(sources_of(manifest), frames=count), start=1):
-        rows += _rows(sample, rule)
-        if sample.note:
-            notes[sample.source.name] = sample.note
-        unreadable += sample.frames[0].status is Status.UNREADABLE
-        vectors = (frame.embedding for frame in sample.frames if frame.embedding is not None)
-        if (vector := next(vectors, None)) is not None:
-            embedded.append(sample.source.name)
-            embeddings.append(vector)
-        if progress:
-            progress(done, len(manifest))
+    with pipeline:
+        for done, sample in enumerate(pipeline.score(sources_of(manifest), frames=count), start=1):
+            rows += _rows(sample, rule)
+            if sample.note:
+                notes[sample.source.name] = sample.note
+            unreadable += sample.frames[0].status is Status.UNREADABLE
+            vectors = (frame.embedding for frame in sample.frames if frame.embedding is not None)
+            if (vector := next(vectors, None)) is not None:
+                embedded.append(sample.source.name)
+                embeddings.append(vector)
+            if progress:
+                progress(done, len(manifest))
     if unreadable == len(manifest):
         first = next(iter(notes.values()), "")
         raise InputError(f"not one of the manifest's {len(manifest)} files below {manifest.root} can be read: {first}")
-    table = pd.DataFrame(rows, columns=["presentation", "frame", "logit", "score", "status"])
+    table = pd.DataFrame(rows, columns=list(_OWN[:-1]))
     table["frame"] = table["frame"].astype("Int64")
     table[["logit", "score"]] = table[["logit", "score"]].astype("float64")
     table["system"] = system or bundle.title
-    described = manifest.table.rename(columns={"path": "presentation"})
+    described = manifest.table.rename(columns=column_in_scores)
     return Scored(
         table.merge(described, on="presentation", how="left", validate="many_to_one"),
         embedded,
@@ -110,12 +121,11 @@ def _rows(sample: Sample, rule: FusionRule) -> Iterator[dict[str, object]]:
             "score": frame.score,
             "status": frame.status.value,
         }
-    logits = [frame.logit for frame in sample.frames if frame.logit is not None]
-    fused = fuse(logits, rule=rule) if logits else None
+    value, status = fused(sample, rule)
     yield {
         "presentation": sample.source.name,
         "frame": pd.NA,
-        "logit": fused,
-        "score": None if fused is None else float(probability(fused)),
-        "status": Status.OK.value if logits else sample.frames[0].status.value,
+        "logit": value,
+        "score": None if value is None else float(probability(value)),
+        "status": status.value,
     }

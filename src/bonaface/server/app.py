@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -16,9 +17,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from bonaface.data.sources import Source
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision_log import Decision, DecisionLog
-from bonaface.inference.pipeline import Pipeline, Source, verdict_of
+from bonaface.inference.pipeline import Pipeline, verdict_of
 from bonaface.server.docs_page import BODY, DESCRIPTION, reference_page, with_examples, with_security
 from bonaface.server.errors import REFUSALS, Refusal
 from bonaface.server.metrics import CONTENT_TYPE, Metrics
@@ -130,7 +132,7 @@ class _Service:
             raise Refusal("timeout") from None
         request_id = request_id_of(request.scope)
         total = time.perf_counter() - place.entered
-        verdict.seconds["total"] = total
+        verdict = replace(verdict, seconds={**verdict.seconds, "total": total})
         self.metrics.judged(verdict)
         if self.log:
             self.log.add(

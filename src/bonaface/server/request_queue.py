@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bonaface.data.images import encode_jpeg
-from bonaface.inference.pipeline import BATCH, Pipeline, Prepared, Sample, Source
+from bonaface.data.sources import Source
+from bonaface.inference.pipeline import BATCH, Pipeline, Prepared, Sample
 from bonaface.server.metrics import Metrics
 
 __all__ = ["Desk", "Place"]

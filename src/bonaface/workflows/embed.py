@@ -5,31 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean, writing
+from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean
 from bonaface.inference.bundle import Bundle, load_bundle
-from bonaface.inference.scoring import Scored, score_manifest
-from bonaface.io import fresh_folder, write_text
+from bonaface.inference.scoring import Scored, column_in_scores, score_manifest
+from bonaface.io import new_folder, write_text
 from bonaface.report.training_figures import embedding_figure
 from bonaface.types import Progress
 from bonaface.workflows.prepare import part_of
 
-__all__ = ["Embedded", "embed", "map_of"]
+_COORDINATES = ("x", "y")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Where the plot and the coordinates lie; `coordinates` has `presentation`, `x`, `y` and the manifest's columns."""
+    """The paths of the plot and the table; `coordinates` has `presentation`, `x`, `y` and the manifest's columns."""
 
     coordinates: pd.DataFrame
     plot: Path
     table: Path
 
     def summary(self) -> str:
-        """How many presentations are on the map, and where it is."""
+        """Return how many presentations are on the map, and where it is."""
         return f"{len(self.coordinates)} presentations on the map\nplot: {self.plot}\ncoordinates: {self.table}"
 
 
@@ -41,11 +42,14 @@ def embed(
     colour: str = "species",
     split: str | None = None,
     seed: int = 0,
-    detector_weights: Path | None = None,
+    detector_weights: str | Path | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Embedded:
-    """Write a t-SNE map of a manifest's presentations, coloured by one of its columns, and the coordinates as CSV."""
+    """Write a t-SNE map of a manifest's presentations, coloured by one of its columns, and the coordinates as CSV.
+
+    What can be known to be wrong is raised before the first presentation is scored; where it fails, nothing is left.
+    """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     if colour not in whole.table:
@@ -56,34 +60,43 @@ def embed(
     if model.card.output.embedding is None:
         raise BundleError(f"{model.path}: the network gives no embedding, so there is nothing to map")
     part, _ = part_of(whole, split)
-    folder = fresh_folder(output, what="map")
-    scored = score_manifest(
-        model, part, detector_weights=detector_weights, progress=partial(progress, "score") if progress else None
-    )
-    coordinates = map_of(scored, seed=seed)
-    drawing = embedding_figure(coordinates, colour)
-    write_text(folder / "embedding.csv", coordinates.to_csv(index=False))
-    with writing(folder):
+    _tsne()
+    with new_folder(output, what="map") as folder:
+        scored = score_manifest(
+            model, part, detector_weights=detector_weights, progress=partial(progress, "score") if progress else None
+        )
+        coordinates = map_of(scored, seed=seed)
+        drawing = embedding_figure(coordinates, _named(column_in_scores(colour)))
+        write_text(folder / "embedding.csv", coordinates.to_csv(index=False))
         (folder / "embedding.png").write_bytes(drawing.png)
-    return Embedded(coordinates, folder / "embedding.png", folder / "embedding.csv")
+    return Embedded(coordinates, Path(output) / "embedding.png", Path(output) / "embedding.csv")
 
 
 def map_of(scored: Scored, *, seed: int = 0) -> pd.DataFrame:
-    """t-SNE coordinates of a score table's presentations: `presentation`, `x`, `y`, `score` and the manifest's columns.
+    """Return t-SNE coordinates of a score table's presentations: `presentation`, `x`, `y`, `score`, the manifest's columns.
 
     Raises InputError where too few presentations have an embedding.
     """
     if not len(scored.embedded):
         raise InputError("not one presentation has an embedding: no face was found in any of them")
+    coordinates, kept = _tsne()(scored.embeddings, seed=seed)
+    points = pd.DataFrame(
+        {"presentation": [scored.embedded[int(i)] for i in kept], "x": coordinates[:, 0], "y": coordinates[:, 1]}
+    )
+    described = scored.table[scored.table["frame"].isna()].drop(columns=["frame", "logit"]).rename(columns=_named)
+    return points.merge(described, on="presentation", how="left", validate="one_to_one")
+
+
+def _named(column: str) -> str:
+    """A column of the score table, renamed where it has the name of a coordinate."""
+    return f"manifest_{column}" if column in _COORDINATES else column
+
+
+def _tsne() -> Any:
     try:
         from bonaface.models.tsne import tsne
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bonaface"):
             raise
         raise MissingExtraError("map", needed_for="the map of embeddings") from None
-    coordinates, kept = tsne(scored.embeddings, seed=seed)
-    points = pd.DataFrame(
-        {"presentation": [scored.embedded[int(i)] for i in kept], "x": coordinates[:, 0], "y": coordinates[:, 1]}
-    )
-    described = scored.table[scored.table["frame"].isna()].drop(columns=["frame", "logit"])
-    return points.merge(described, on="presentation", how="left", validate="one_to_one")
+    return tsne

@@ -1,44 +1,50 @@
-"""Grad-CAM pictures of images, videos, folders, or of a whole manifest."""
+"""Grad-CAM pictures of images, videos, folders, or of a whole manifest, and the gallery of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bonaface.data.frames import kind_of
-from bonaface.data.manifest import read_manifest
-from bonaface.errors import InputError, writing
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.config import ModelSettings
+from bonaface.data.crop_store import boxes_of
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.data.sources import Source, Sources, expand
+from bonaface.errors import BundleError, InputError, MissingExtraError
 from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
-from bonaface.inference.pipeline import Pipeline, Sample, Source, verdict_of
-from bonaface.inference.scoring import score_manifest
-from bonaface.io import TABLE_SUFFIXES, fresh_folder
+from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
+from bonaface.inference.scoring import score_manifest, sources_of
+from bonaface.io import TABLE_SUFFIXES, new_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet
 from bonaface.report.strips import strip
 from bonaface.types import Progress, Status, Verdict
 from bonaface.workflows.assess import rows_of
-from bonaface.workflows.gallery import Explainer, gallery
 from bonaface.workflows.prepare import part_of
-
-__all__ = ["Explained", "explain"]
 
 
 @dataclass(frozen=True)
 class Explained:
-    """The pictures that were written, and the verdict of each presentation in them."""
+    """The pictures that were written, the verdict on each presentation, and what the inputs were found to be."""
 
     path: Path
     pictures: tuple[Path, ...]
     verdicts: tuple[Verdict, ...]
+    sources: Sources = field(default_factory=Sources)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a picture, and every presentation could be judged."""
+        return bool(self.pictures) and all(verdict.score is not None for verdict in self.verdicts)
 
     def summary(self) -> str:
-        """A line a presentation, and where the pictures are."""
-        lines = []
-        for verdict in self.verdicts:
-            score = "no score" if verdict.score is None else f"score {verdict.score:.4f}"
-            reason = f" ({verdict.reason})" if verdict.reason else ""
-            lines.append(f"{verdict.source}: {verdict.outcome}, {score}, threshold {verdict.threshold:.4f}{reason}")
+        """Return a line for each presentation, and where the pictures are."""
+        lines = [f"{verdict.source}: {verdict.outcome}, {verdict.describe()}" for verdict in self.verdicts]
         return "\n".join([*lines, f"pictures: {len(self.pictures)} in {self.path}"])
 
 
@@ -49,75 +55,95 @@ def explain(
     frames: int = 6,
     count: int = 6,
     split: str | None = None,
-    detector_weights: Path | None = None,
+    frames_as_video: bool = False,
+    detector_weights: str | Path | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Explained:
-    """Write a picture an input: each crop, and over it what spoke for bona fide and what for attack.
+    """Write a picture for each input: each crop, and over it what spoke for bona fide and what for attack.
 
-    A video gives a strip of `frames` frames, a folder all its images and videos, a manifest (.csv, .parquet) one gallery
-    with `count` presentations a row: the most wrong, and the most certain of each class.
+    Inputs are found as `predict` finds them. A video gives a strip of `frames` frames, a manifest one gallery with `count`
+    presentations a row: the most wrong, and the most certain of each class.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if not inputs:
-        raise InputError("nothing to explain: name images, videos, folders or a manifest")
-    sources = list(_sources([Path(item) for item in inputs]))
-    explainer = Explainer(model)
-    files = [source for source in sources if isinstance(source, Source)]
-    tables = [source for source in sources if isinstance(source, Path)]
+        raise InputError("nothing to explain: name images, videos, folders, a glob or a manifest")
+    paths = [Path(item) for item in inputs]
+    tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()]
+    found = expand([path for path in paths if path not in tables], frames_as_video=frames_as_video)
     galleries = [(path, part_of(read_manifest(path, root=root), split)[0]) for path in tables]
-    folder = fresh_folder(output, what="pictures")
-    pictures: list[Path] = []
+    explainer = Explainer(model)
+    names: list[str] = []
     verdicts: list[Verdict] = []
-    pipeline = Pipeline(model, detector_weights=detector_weights) if files else None
-    for done, source in enumerate(files, start=1):
-        assert pipeline is not None
-        point = _point(model, source)
-        # The verdict rests on as many frames as its threshold was chosen for, whatever is drawn.
-        (judged,) = pipeline.score([source], frames=point.frames, keep_crops=True)
-        verdict = verdict_of(judged, point, bundle=model.id)
-        verdicts.append(verdict)
-        sample = judged
+    with new_folder(output, what="pictures") as folder:
+        if found.items:
+            with Pipeline(model, detector_weights=detector_weights) as pipeline:
+                for done, (verdict, picture) in enumerate(
+                    _explained(pipeline, found.items, explainer, frames), start=1
+                ):
+                    verdicts.append(verdict)
+                    if picture is not None:
+                        names.append(f"{done:03d}-{Path(verdict.source).stem}.png")
+                        (folder / names[-1]).write_bytes(picture)
+                    if progress:
+                        progress("explain", done, len(found.items))
+        for path, manifest in galleries:
+            for group, picture in _galleries(model, manifest, explainer, count, detector_weights, progress):
+                names.append(f"{path.stem}-{group}.png")
+                (folder / names[-1]).write_bytes(picture)
+    return Explained(Path(output), tuple(Path(output) / name for name in names), tuple(verdicts), found)
+
+
+def _explained(
+    pipeline: Pipeline, sources: list[Source], explainer: Explainer, frames: int
+) -> Iterator[tuple[Verdict, bytes | None]]:
+    """The verdict on each presentation and its picture, None where there is no crop."""
+    model = pipeline.bundle
+
+    def judged(source: Source) -> int:
+        return model.operating_point(source.kind).frames
+
+    # The verdict rests on as many frames as its threshold was chosen for, whatever is drawn.
+    for scored in pipeline.score(sources, frames=judged, keep_crops=True):
+        source = scored.source
+        point = model.operating_point(source.kind)
+        verdict = verdict_of(scored, point, bundle=model.id)
+        sample = scored
         if point.frames not in (1, frames):
             (sample,) = pipeline.score([source], frames=frames, keep_crops=True)
-        if items := _frames(sample, explainer, verdict):
-            file = Path(source.name)
-            target = folder / f"{done:03d}-{file.stem}.png"
-            subtitle = f"{verdict.outcome}, score {verdict.score:.4f}, threshold {verdict.threshold:.4f}"
-            with writing(target):
-                target.write_bytes(strip(items, title=file.name, subtitle=subtitle))
-            pictures.append(target)
-        if progress:
-            progress("explain", done, len(files))
-    for path, manifest in galleries:
-        point = model.operating_point("video")
-        scored = score_manifest(
-            model,
-            manifest,
-            detector_weights=detector_weights,
-            progress=partial(progress, "score") if progress else None,
-        )
-        items = gallery(
-            model,
-            manifest,
-            rows_of(scored.table, point, "video"),
-            point=point,
-            count=count,
-            detector_weights=detector_weights,
-            explainer=explainer,
-        )
-        for group in dict.fromkeys(item.group for item in items):
-            shown = [item for item in items if item.group == group and item.pictures()]
-            if shown:
-                target = folder / f"{path.stem}-{group}.png"
-                with writing(target):
-                    target.write_bytes(contact_sheet(shown))
-                pictures.append(target)
-    return Explained(folder, tuple(pictures), tuple(verdicts))
+        items = _frames(sample, explainer, verdict)
+        title, subtitle = Path(source.name).name, f"{verdict.outcome}, {verdict.describe()}"
+        yield verdict, strip(items, title=title, subtitle=subtitle) if items else None
 
 
-def _point(bundle: Bundle, source: Source) -> OperatingPoint:
-    return bundle.operating_point("image" if kind_of(source.name) == "image" else "video")
+def _galleries(
+    model: Bundle,
+    manifest: Manifest,
+    explainer: Explainer,
+    count: int,
+    detector_weights: str | Path | None,
+    progress: Progress | None,
+) -> Iterator[tuple[str, bytes]]:
+    """The contact sheet of each group of a manifest's presentations."""
+    point = model.operating_point("video")
+    scored = score_manifest(
+        model,
+        manifest,
+        detector_weights=detector_weights,
+        progress=partial(progress, "score") if progress else None,
+    )
+    items = gallery(
+        model,
+        manifest,
+        rows_of(scored.table, point, "video"),
+        point=point,
+        count=count,
+        detector_weights=detector_weights,
+        explainer=explainer,
+    )
+    for group in dict.fromkeys(item.group for item in items):
+        if shown := [item for item in items if item.group == group and item.pictures()]:
+            yield group, contact_sheet(shown)
 
 
 def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[GalleryItem]:
@@ -141,18 +167,112 @@ def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[Gall
     ]
 
 
-def _sources(inputs: Sequence[Path]) -> Iterator[Source | Path]:
-    for path in inputs:
-        if path.is_dir():
-            found = [item for item in sorted(path.rglob("*")) if item.is_file() and kind_of(item) is not None]
-            if not found:
-                raise InputError(f"{path} holds no image or video")
-            yield from (Source(str(item), item) for item in found)
-        elif not path.exists():
-            raise InputError(f"{path} does not exist; expected an image, a video, a folder or a manifest")
-        elif path.suffix.lower() in TABLE_SUFFIXES:
-            yield path
-        elif kind_of(path) is None:
-            raise InputError(f"{path} is neither an image nor a video nor a manifest, by its name")
-        else:
-            yield Source(str(path), path)
+class Explainer:
+    """Grad-CAM through a bundle's weights.
+
+    Raises MissingExtraError without torch, BundleError for a bundle without weights that carry gradients, InputError for
+    a network that keeps no map of features over the picture.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        if "model.safetensors" not in bundle.card.files or not bundle.card.network:
+            raise BundleError(
+                f"{bundle.path} holds no model.safetensors of a network that Bonaface can build; "
+                "Grad-CAM needs gradients, which an ONNX file alone does not give"
+            )
+        try:
+            from bonaface.models.grad_cam import grad_cam, refuse_without_map
+            from bonaface.models.network import network_from_bytes
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("bonaface"):
+                raise
+            raise MissingExtraError("train", needed_for="explaining a verdict") from None
+        settings = ModelSettings.model_validate(bundle.card.network)
+        self._network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+        refuse_without_map(self._network)
+        self._grad_cam = grad_cam
+
+    def maps(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return heat maps `(n, size, size)` in 0..1 of what speaks for bona fide, and of what speaks for attack."""
+        return (
+            self._grad_cam(self._network, crops, outcome="bona_fide"),
+            self._grad_cam(self._network, crops, outcome="attack"),
+        )
+
+
+def pick(rows: pd.DataFrame, *, logit_threshold: float, count: int) -> dict[str, list[int]]:
+    """Return the positions of the presentations to look at, by group of the gallery, each presentation once.
+
+    `rows` has one row a presentation. `wrong` are farthest from the threshold first, then the most certain of each class,
+    then those without a score.
+    """
+    scored = (rows["status"] == Status.OK.value).to_numpy()
+    margin = rows["logit"].to_numpy(dtype=float) - logit_threshold
+    bona_fide = (rows["label"] == "bona_fide").to_numpy()
+    wrong = scored & ((margin >= 0) != bona_fide)
+    groups = {
+        "wrong": (wrong, -np.abs(margin)),
+        "certain_bona_fide": (scored & ~wrong & bona_fide, -margin),
+        "certain_attack": (scored & ~wrong & ~bona_fide, margin),
+        "failed": (~scored, np.zeros(len(rows))),
+    }
+    picked = {}
+    for name, (members, order) in groups.items():
+        places = np.flatnonzero(members)
+        picked[name] = [int(place) for place in places[np.argsort(order[places], kind="stable")][:count]]
+    return {name: places for name, places in picked.items() if places}
+
+
+def gallery(
+    bundle: Bundle,
+    manifest: Manifest,
+    rows: pd.DataFrame,
+    *,
+    point: OperatingPoint,
+    count: int,
+    detector_weights: str | Path | None = None,
+    detector: str | None = None,
+    explainer: Explainer | None = None,
+) -> list[GalleryItem]:
+    """Return the presentations worth looking at, each with the crop of its first judged frame; with an explainer both maps."""
+    picked = pick(rows, logit_threshold=point.logit_threshold, count=count)
+    wanted = {str(rows["presentation"].iloc[place]) for places in picked.values() for place in places}
+    sources = [source for source in sources_of(manifest) if source.name in wanted]
+    with Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), detector=detector) as pipeline:
+        scored = pipeline.score(sources, frames=point.frames, keep_crops=True)
+        samples = {sample.source.name: sample for sample in scored}
+    items = []
+    for group, places in picked.items():
+        for place in places:
+            row = rows.iloc[place]
+            crops = samples[str(row["presentation"])].crops
+            crop = crops[0] if crops is not None and len(crops) else None
+            bona_fide = attack = None
+            if crop is not None and explainer is not None:
+                (bona_fide,), (attack,) = explainer.maps(crop[None])
+            items.append(_item(row, group, point, crop, bona_fide, attack))
+    return items
+
+
+def _item(
+    row: Any,
+    group: str,
+    point: OperatingPoint,
+    crop: NDArray[np.uint8] | None,
+    bona_fide: NDArray[np.float32] | None,
+    attack: NDArray[np.float32] | None,
+) -> GalleryItem:
+    scored = row["status"] == Status.OK.value
+    return GalleryItem(
+        presentation=str(row["presentation"]),
+        label=str(row["label"]),
+        group=group,
+        crop=crop,
+        bona_fide=bona_fide,
+        attack=attack,
+        species=str(row["species"]),
+        score=float(row["score"]) if scored else None,
+        threshold=point.threshold,
+        accepted=bool(row["logit"] >= point.logit_threshold) if scored else None,
+        status=str(row["status"]),
+    )

@@ -1,228 +1,218 @@
-"""Verdicts on pictures, videos, folders, manifests and cameras: what a trained model is for."""
+"""Verdicts on pictures, videos, folders, manifests and cameras."""
 
 from __future__ import annotations
 
-import glob
 import itertools
-import re
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bonaface.data.frames import kind_of
-from bonaface.errors import InputError, MediaError, OutputError, few, writing
+from bonaface.data.camera import BURST_SECONDS, Camera, camera_number
+from bonaface.data.sources import Colour, Input, Source, Sources, expand
+from bonaface.errors import InputError, MediaError, OutputError, writing
 from bonaface.inference.annotate import write_annotated_image, write_annotated_video
-from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
-from bonaface.inference.pipeline import FacePolicy, Pipeline, Source, verdict_of
-from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
-from bonaface.types import Verdict
+from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline, verdict_of
+from bonaface.types import Progress, Verdict
 
-__all__ = ["Input", "predict", "verdict_row"]
 
-Input = str | Path | int | bytes | NDArray[np.uint8]
-"""A file, folder, glob or manifest; the number of a camera; an encoded picture or video; an RGB picture `(h, w, 3)`."""
+class Predictions:
+    """The verdicts on some sources, to be iterated once; `sources` says what these were found to be.
 
-_BURST_SECONDS = 1.0
+    Closed early, it leaves nothing running.
+    """
+
+    def __init__(self, sources: Sources, verdicts: Iterator[Verdict]) -> None:
+        self.sources = sources
+        self._verdicts = verdicts
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return self
+
+    def __next__(self) -> Verdict:
+        return next(self._verdicts)
+
+    def close(self) -> None:
+        """Stop; what is being decoded is left."""
+        self._verdicts.close()  # type: ignore[attr-defined]
+
+
+class Predictor:
+    """A bundle that is loaded once and judges as often as wanted, from any number of threads.
+
+    Raises what `load_bundle` and `Pipeline` raise.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        faces: FacePolicy = DEFAULT_FACES,
+        detector: str | None = None,
+        detector_weights: str | Path | None = None,
+        threads: int | None = None,
+        variant: str | None = None,
+        backend: str | None = None,
+    ) -> None:
+        loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.bundle = loaded if variant is None else loaded.use(variant)
+        self.pipeline = Pipeline(
+            self.bundle,
+            detector=detector,
+            detector_weights=detector_weights,
+            faces=faces,
+            threads=threads,
+            backend=backend,
+        )
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads that decode; a later call starts new ones."""
+        self.pipeline.close()
+
+    def predict(
+        self,
+        sources: Sequence[Input],
+        *,
+        frames: int | None = None,
+        frames_as_video: bool = False,
+        colour: Colour = "RGB",
+        save: str | Path | None = None,
+        root: str | Path | None = None,
+        seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions:
+        """Return the verdicts on sources; see `bonaface.predict`."""
+        if not sources:
+            raise InputError("nothing to judge: name images, videos, folders, a glob, a manifest or a camera's number")
+        if frames is not None and frames < 1:
+            raise InputError(f"frames is {frames}; expected 1 or more")
+        cameras = [number for source in sources if (number := camera_number(source)) is not None]
+        files = [source for source in sources if camera_number(source) is None]
+        found = expand(files, root=root, frames_as_video=frames_as_video, colour=colour)
+        folder = _folder(save)
+        return Predictions(
+            found,
+            self._verdicts(found.items, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress),
+        )
+
+    def _verdicts(
+        self,
+        files: Sequence[Source],
+        cameras: Sequence[int],
+        *,
+        frames: int | None,
+        folder: Path | None,
+        seconds: float | None,
+        progress: Progress | None,
+    ) -> Iterator[Verdict]:
+        verdicts = self.pipeline.judge(files, frames=frames)
+        for done, (source, verdict) in enumerate(zip(files, verdicts, strict=True), start=1):
+            if folder is not None:
+                self._save(source, verdict, folder)
+            if progress:
+                progress("judged", done, len(files))
+            yield verdict
+        for camera in cameras:
+            yield from self._watch(camera, frames=frames, seconds=seconds, folder=folder)
+
+    def _watch(
+        self, number: int, *, frames: int | None, seconds: float | None, folder: Path | None
+    ) -> Iterator[Verdict]:
+        """A verdict about every second on the newest frames of a camera; of each, one annotated frame is kept."""
+        point = self.bundle.operating_point("video")
+        name = f"camera {number}"
+        with Camera(number, frames or point.frames) as stream:
+            until = None if seconds is None else time.monotonic() + seconds
+            while until is None or time.monotonic() < until:
+                started = time.monotonic()
+                pictures = stream.newest()
+                (sample,) = self.pipeline.score([Source(name, pictures)], frames=len(pictures))
+                verdict = verdict_of(sample, point, bundle=self.bundle.id, kind="video")
+                if folder is not None:
+                    self._save(Source(name, pictures[:1]), verdict, folder)
+                yield verdict
+                time.sleep(max(0.0, BURST_SECONDS - (time.monotonic() - started)))
+
+    def _save(self, source: Source, verdict: Verdict, folder: Path) -> None:
+        """The annotated copy of one presentation; none of one that cannot be read."""
+        target = _free(folder / f"{Path(source.name).stem}{'.jpg' if source.kind == 'image' else '.mp4'}")
+        try:
+            if source.problem:
+                return
+            if source.kind == "image":
+                write_annotated_image(source, verdict, target)
+            else:
+                write_annotated_video(self.pipeline, source, self.bundle.operating_point("video"), target)
+        except MediaError:
+            return
 
 
 def predict(
     bundle: str | Path | Bundle,
     *sources: Input,
-    faces: FacePolicy = "largest",
+    faces: FacePolicy = DEFAULT_FACES,
     frames: int | None = None,
+    frames_as_video: bool = False,
+    colour: Colour = "RGB",
     save: str | Path | None = None,
     detector: str | None = None,
-    detector_weights: Path | None = None,
+    detector_weights: str | Path | None = None,
     threads: int | None = None,
     variant: str | None = None,
     backend: str | None = None,
     root: str | Path | None = None,
     seconds: float | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[Verdict]:
-    """Yield a verdict for each presentation, in the order given and cameras last, at the bundle's own thresholds.
+    progress: Progress | None = None,
+) -> Predictions:
+    """Return an iterator of verdicts, one a presentation, in the order given and cameras last, at the bundle's thresholds.
 
     An image is judged at the operating point for one image, a video at that for a video, over `frames` evenly spaced
-    frames (by default the bundle's). A camera gives a verdict about every second until `seconds` have passed, or for
-    ever. `variant` is one of the bundle's, at its own thresholds. `save` is a folder for annotated pictures and videos.
+    frames (by default the bundle's). Where some of these have no face, others between them are searched; with less than
+    half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a list
+    of pictures always is. Of several faces the largest is judged, unless `faces` says `all` (the least bona fide decides)
+    or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. What was found and cannot be read has the
+    outcome `unreadable`; what is neither picture nor video is listed in the iterator's `sources`.
+
+    `colour` is the channel order of arrays. A camera gives a verdict about every second until `seconds` have passed, or
+    for ever. `variant` is one of the bundle's, at its own thresholds. `save` is a folder for annotated pictures and videos.
+
     What is wrong with the arguments is raised at once: InputError where there is nothing to judge, and what
     `load_bundle` and `Pipeline` raise.
     """
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    model = model if variant is None else model.use(variant)
-    if not sources:
-        raise InputError("nothing to judge: name images, videos, folders, a glob, a manifest or a camera's number")
-    cameras = [source for source in sources if _is_camera(source)]
-    files = list(_sources([source for source in sources if not _is_camera(source)], root=root))
-    folder = _folder(save)
-    pipeline = Pipeline(
-        model,
+    predictor = Predictor(
+        bundle,
+        faces=faces,
         detector=detector,
         detector_weights=detector_weights,
-        faces=faces,
         threads=threads,
+        variant=variant,
         backend=backend,
     )
-    return _verdicts(pipeline, model, files, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress)
+    found = predictor.predict(
+        sources,
+        frames=frames,
+        frames_as_video=frames_as_video,
+        colour=colour,
+        save=save,
+        root=root,
+        seconds=seconds,
+        progress=progress,
+    )
+    return Predictions(found.sources, _closing(predictor, found))
 
 
-def _verdicts(
-    pipeline: Pipeline,
-    model: Bundle,
-    files: Sequence[Source],
-    cameras: Sequence[Input],
-    *,
-    frames: int | None,
-    folder: Path | None,
-    seconds: float | None,
-    progress: Callable[[str, int, int], None] | None,
-) -> Iterator[Verdict]:
-    done = 0
-    for kind, group in _by_kind(files):
-        point = model.operating_point(kind)
-        count = point.frames if frames is None or kind == "image" else frames
-        for source, sample in zip(group, pipeline.score(group, frames=count), strict=True):
-            verdict = verdict_of(sample, point, bundle=model.id)
-            if folder is not None:
-                _save(pipeline, source, verdict, point, kind, folder)
-            done += 1
-            if progress:
-                progress("judged", done, len(files))
-            yield verdict
-    for camera in cameras:
-        yield from _watch(pipeline, model, int(str(camera)), frames=frames, seconds=seconds, folder=folder)
-
-
-def verdict_row(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain values, for JSON: `source`, `verdict`, `score`, `threshold`, `frames`, `seconds` and more."""
-    return {
-        "source": verdict.source,
-        "verdict": verdict.outcome.value,
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "logit": verdict.logit,
-        "reason": verdict.reason,
-        "bundle": verdict.bundle,
-        "frames": [
-            {
-                "frame": frame.frame,
-                "time": frame.time,
-                "status": frame.status.value,
-                "score": frame.score,
-                "box": None if frame.box is None else [round(value, 2) for value in frame.box],
-            }
-            for frame in verdict.frames
-        ],
-        "seconds": {stage: round(spent, 6) for stage, spent in verdict.seconds.items()},
-    }
-
-
-def _by_kind(files: Sequence[Source]) -> Iterator[tuple[Literal["image", "video"], list[Source]]]:
-    """Stretches of files of one kind, in order."""
-    group: list[Source] = []
-    kind: Literal["image", "video"] = "image"
-    for source in files:
-        own = _kind(source)
-        if group and own != kind:
-            yield kind, group
-            group = []
-        kind = own
-        group.append(source)
-    if group:
-        yield kind, group
-
-
-def _kind(source: Source) -> Literal["image", "video"]:
-    if isinstance(source.path, tuple):
-        return "image" if len(source.path) == 1 else "video"
-    return "image" if kind_of(source.path) == "image" else "video"
-
-
-def _is_camera(source: Input) -> bool:
-    return isinstance(source, int) or (isinstance(source, str) and source.isdecimal() and not Path(source).exists())
-
-
-def _sources(inputs: Sequence[Input], *, root: str | Path | None) -> Iterator[Source]:
-    for number, item in enumerate(inputs):
-        if isinstance(item, np.ndarray):
-            yield Source(f"array {number}", (_checked(item),))
-        elif isinstance(item, bytes):
-            yield Source(f"bytes {number}", item)
-        else:
-            yield from _files(Path(str(item)), root=root)
-
-
-def _files(path: Path, *, root: str | Path | None) -> Iterator[Source]:
-    if path.is_dir():
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if kind_of(file)
-            and file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
-        if not found:
-            raise InputError(f"{path} holds no image or video; expected files such as .jpg, .png, .mp4 or .mov")
-        yield from (Source(str(file), file) for file in found)
-    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        yield from _presentations(path, root=root)
-    elif path.exists():
-        yield Source(str(path), path)
-    elif glob.has_magic(str(path)):
-        matched = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns too)
-        files = [file for file in matched if file.is_file() and kind_of(file)]
-        if not files:
-            raise InputError(f"{path} matches no image or video")
-        yield from (Source(str(file), file) for file in files)
-    else:
-        raise InputError(f"no file or folder at {path}; expected an image, a video, a folder, a manifest or a camera")
-
-
-def _presentations(path: Path, *, root: str | Path | None) -> Iterator[Source]:
-    """The presentations of a manifest; read without pandas, whose import takes longer than judging a picture."""
-    table = read_table(path, error=InputError)
-    if "path" not in table.columns or not len(table):
-        raise InputError(
-            f"{path} is not a manifest: it has no column `path` with a row below it; found: {few(table.columns, limit=20)}"
-        )
-    folder = Path(root) if root is not None else path.parent
-    about = path.with_name(f"{path.stem}.meta.json")
-    if root is None and about.is_file():
-        folder = _root_of(about)
-    names = relative_paths(table.columns["path"], folder)
-    missing = [name for name in names if not (folder / name).is_file()]
-    if len(missing) == len(names):
-        raise InputError(f"none of the {len(names)} files of {path} is below {folder} ({few(missing)}); set --root")
-    nothing = [""] * len(names)
-    flips, firsts = (table.columns.get(column, nothing) for column in ("flip", "first_frames"))
-    for name, flip, first in zip(names, flips, firsts, strict=True):
-        if not re.fullmatch(r"[1-9]\d{0,8}|", first):
-            raise InputError(f"{path}: first_frames of {name} is {first!r}; expected a number of frames, or none")
-        yield Source(name, folder / name, flip, int(first) if first else None)
-
-
-def _root_of(about: Path) -> Path:
-    import json
-
-    try:
-        told = json.loads(about.read_text(encoding="utf-8"))["root"]
-        return (about.parent / str(told)).resolve()
-    except (OSError, ValueError, KeyError, TypeError):
-        return about.parent
-
-
-def _checked(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise InputError(
-            f"an array {picture.shape} of {picture.dtype} is not a picture; expected uint8 RGB of shape (height, width, 3)"
-        )
-    return picture
+def _closing(predictor: Predictor, verdicts: Predictions) -> Iterator[Verdict]:
+    with predictor:
+        try:
+            yield from verdicts
+        finally:
+            verdicts.close()
 
 
 def _folder(save: str | Path | None) -> Path | None:
@@ -236,25 +226,6 @@ def _folder(save: str | Path | None) -> Path | None:
     return folder
 
 
-def _save(
-    pipeline: Pipeline,
-    source: Source,
-    verdict: Verdict,
-    point: OperatingPoint,
-    kind: Literal["image", "video"],
-    folder: Path,
-) -> None:
-    """The annotated copy of one presentation; none of one that cannot be read."""
-    target = _free(folder / f"{Path(source.name).stem}{'.jpg' if kind == 'image' else '.mp4'}")
-    try:
-        if kind == "image":
-            write_annotated_image(source, verdict, target)
-        else:
-            write_annotated_video(pipeline, source, point, target)
-    except MediaError:
-        return
-
-
 def _free(target: Path) -> Path:
     """The path, with a number where something lies there: neither a source nor an earlier copy is ever overwritten."""
     numbers = itertools.count(2)
@@ -262,78 +233,3 @@ def _free(target: Path) -> Path:
     while free.exists():
         free = target.with_name(f"{target.stem}-{next(numbers)}{target.suffix}")
     return free
-
-
-def _watch(
-    pipeline: Pipeline,
-    model: Bundle,
-    camera: int,
-    *,
-    frames: int | None,
-    seconds: float | None,
-    folder: Path | None,
-) -> Iterator[Verdict]:
-    """A verdict about every second on the newest frames of a camera; of each, one annotated frame is kept."""
-    point = model.operating_point("video")
-    count = frames or point.frames
-    with _Camera(camera, count) as stream:
-        until = None if seconds is None else time.monotonic() + seconds
-        while until is None or time.monotonic() < until:
-            started = time.monotonic()
-            pictures = stream.newest()
-            (sample,) = pipeline.score([Source(f"camera {camera}", pictures)], frames=len(pictures))
-            verdict = verdict_of(sample, point, bundle=model.id)
-            if folder is not None:
-                _save(pipeline, Source(f"camera {camera}", pictures[:1]), verdict, point, "image", folder)
-            yield verdict
-            time.sleep(max(0.0, _BURST_SECONDS - (time.monotonic() - started)))
-
-
-class _Camera:
-    """Reads a camera in a thread of its own, so that judging never works on old frames."""
-
-    def __init__(self, number: int, count: int) -> None:
-        import cv2
-
-        self._number = number
-        self._ended = threading.Event()
-        self._full = threading.Condition()
-        self._kept: deque[tuple[float, NDArray[np.uint8]]] = deque(maxlen=count)
-        log = cv2.utils.logging
-        before = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_SILENT)
-        self._video = cv2.VideoCapture(number)
-        log.setLogLevel(before)
-        if not self._video.isOpened():
-            raise InputError(f"no camera {number} here, or it is in use; name another, such as 0, or a file")
-        self._gap = _BURST_SECONDS / count
-        self._reader = threading.Thread(target=self._read, daemon=True, name="bonaface-camera")
-
-    def __enter__(self) -> _Camera:
-        self._reader.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._reader.join(timeout=2)
-        self._video.release()
-
-    def newest(self) -> tuple[NDArray[np.uint8], ...]:
-        """The frames of about the last second, at least one. Raises MediaError where the camera gives none."""
-        with self._full:
-            if not self._full.wait_for(lambda: len(self._kept) == self._kept.maxlen, timeout=5) and not self._kept:
-                raise MediaError(f"camera {self._number} gives no pictures")
-            if self._ended.is_set():
-                raise MediaError(f"camera {self._number} has stopped")
-            return tuple(picture for _, picture in self._kept)
-
-    def _read(self) -> None:
-        while not self._ended.is_set():
-            found, picture = self._video.read()
-            now = time.monotonic()
-            with self._full:
-                if not found:
-                    self._ended.set()
-                elif not self._kept or now - self._kept[-1][0] >= self._gap:
-                    self._kept.append((now, np.ascontiguousarray(picture[..., ::-1])))
-                self._full.notify_all()

@@ -18,7 +18,7 @@ from bonaface.report.page import ReportInput
 from bonaface.report.page import write_report as write_page
 from bonaface.workflows.assess import Assessment, rows_of
 from bonaface.workflows.embed import map_of
-from bonaface.workflows.gallery import Explainer, gallery
+from bonaface.workflows.explain import Explainer, gallery
 from bonaface.workflows.prepare import counts_line
 
 __all__ = ["write_report"]
