@@ -179,7 +179,7 @@ def test_an_open_model_is_fetched_checked_and_made_a_bundle(shelf: str, tmp_path
     assert model.input is not None
     assert model.output is not None
     file = tmp_path / "shelf" / "peer.onnx"
-    asset = replace(model.asset, url=f"{shelf}/peer.onnx", sha256=sha256_of(file), size=file.stat().st_size)
+    asset = replace(model.asset, url=f"{shelf}/peer.onnx", sha256=sha256_of(file))
     own = replace(
         model,
         asset=asset,
@@ -209,7 +209,7 @@ def test_an_open_model_is_fetched_checked_and_made_a_bundle(shelf: str, tmp_path
 def test_a_detector_is_fetched_as_a_file(shelf: str, tmp_path: Path, monkeypatch):
     file = tmp_path / "shelf" / "detector.onnx"
     model = OPEN_MODELS["yunet"]
-    asset = replace(model.asset, url=f"{shelf}/detector.onnx", sha256=sha256_of(file), size=file.stat().st_size)
+    asset = replace(model.asset, url=f"{shelf}/detector.onnx", sha256=sha256_of(file))
     monkeypatch.setattr(commands, "OPEN_MODELS", {"yunet": replace(model, asset=asset)})
     pulled = bonaface.pull_bundle("yunet", cache=tmp_path / "cache")
     assert pulled.bundle is None

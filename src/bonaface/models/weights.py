@@ -21,19 +21,17 @@ from bonaface.errors import DownloadError, WeightsError, few
 __all__ = ["METADATA_KEY", "Weights", "fetch_weights", "load_into", "parse_weights", "read_weights"]
 
 HUB_FILE = "model.safetensors"
-PINNED: Mapping[str, tuple[str, str, int]] = {
+PINNED: Mapping[str, tuple[str, str]] = {
     "timm/mobilenetv3_large_100.ra_in1k": (
         "96f46a1c52932f27492dff66c72378eb99b443a7",
         "f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85",
-        22_058_321,
     ),
     "timm/mobilenetv3_small_100.lamb_in1k": (
         "1824797e7887cbec1990e4adbd6675960a36c589",
         "46d2c063b18125884c48937afa4c49e18128869e52e8db96df48bf0a4d7ff697",
-        10_241_912,
     ),
 }
-"""Revision, sha256 and bytes of HUB_FILE in the repositories whose weights are fetched without being told a sha256."""
+"""Revision and sha256 of HUB_FILE in the repositories whose weights are fetched without being told a sha256."""
 METADATA_KEY = "bonaface"
 """Entry of a safetensors header that describes one of our own networks, as JSON."""
 
@@ -102,9 +100,9 @@ def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache
 def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]:
     """The repository's revision, and its file there."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    revision, pinned, size = PINNED.get(repository, ("main", "", 0))
+    revision, pinned = PINNED.get(repository, ("main", ""))
     if sha256 and sha256 != pinned:
-        revision, pinned, size = "main", sha256, 0
+        revision, pinned = "main", sha256
     if not pinned:
         raise DownloadError(
             f"the ImageNet weights of {architecture} ({repository}) have no sha256 pinned in Bonaface; set "
@@ -115,7 +113,6 @@ def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]
         name=f"{repository.replace('/', '--')}-{pinned[:8]}.safetensors",
         url=f"{endpoint}/{repository}/resolve/{revision}/{HUB_FILE}",
         sha256=pinned,
-        size=size,
     )
 
 
