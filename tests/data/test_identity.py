@@ -110,7 +110,7 @@ def test_index_and_split_ask_about_alike_names(tmp_path: Path) -> None:
     assert made.table["subject"].nunique() == 3
     rows = (tmp_path / "m.csv").read_text().replace("f/bert", "f/Bert", 1)
     (tmp_path / "m.csv").write_text(rows)
-    with pytest.raises(ManifestError, match="'f/Bert' .* 'f/bert'"):
+    with pytest.raises(ManifestError, match=r"'f/Bert' .* 'f/bert'"):
         split(tmp_path / "m.csv")
     assert split(tmp_path / "m.csv", distinct=True).manifest.table["subject"].nunique() == 4
 

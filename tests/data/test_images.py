@@ -67,7 +67,7 @@ def test_of_an_animation_the_first_frame(picture):
         (b"", "empty"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG, PNG or WEBP"),
         (b"8BPS\x00\x01" + bytes(100), "JPEG, PNG or WEBP"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "damaged"),
     ],
 )
 def test_what_is_no_picture_is_one_line(content: bytes, said: str, tmp_path: Path):
@@ -125,3 +125,80 @@ def test_a_tall_picture_keeps_every_row():
     file = io.BytesIO()
     Image.fromarray(rows).save(file, "PNG")
     assert np.array_equal(read_image(file.getvalue()), rows)
+
+
+def written(path: Path, image: Image.Image, kind: str, **options) -> Path:
+    path.write_bytes(saved(image, kind, **options))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "AVIF"])
+def test_own_files_of_more_formats_are_read_by_content(picture, kind: str, tmp_path: Path):
+    options = {"quality": 95} if kind == "AVIF" else {}
+    path = written(tmp_path / "picture.jpg", Image.fromarray(picture), kind, **options)
+    assert np.abs(read_image(path, trusted=True).astype(int) - picture).mean() < 12
+    with pytest.raises(MediaError, match=f"format {kind}, which is not read; expected JPEG, PNG or WEBP"):
+        read_image(path)
+
+
+def test_heic_is_read_with_its_extra(picture, tmp_path: Path, monkeypatch):
+    pytest.importorskip("pi_heif")
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    with pytest.raises(MediaError, match="damaged"):
+        read_image(path, trusted=True)
+    monkeypatch.setattr("bonaface.data.images._has_heif", lambda: False)
+    with pytest.raises(MediaError, match=r"HEIC.*bonaface\[heif\]"):
+        read_image(path, trusted=True)
+
+
+@pytest.mark.parametrize("kind", [b"8BPS\0\1", b"\0\0\0\x0cjP  \r\n", b"\xff\x0a"])
+def test_formats_that_are_not_read_are_named(kind: bytes, tmp_path: Path):
+    path = tmp_path / "picture"
+    path.write_bytes(kind + bytes(200))
+    with pytest.raises(MediaError, match=r"in the format (PSD|JP2|JXL), which is not read"):
+        read_image(path, trusted=True)
+
+
+def test_large_jpeg_is_decoded_at_a_fraction(picture, monkeypatch):
+    large = Image.fromarray(picture).resize((1200, 800), Image.Resampling.NEAREST)
+    content = saved(large, "JPEG", quality=95)
+    assert read_image(content).shape == (800, 1200, 3)
+    monkeypatch.setattr("bonaface.data.images.MAX_PIXELS", 300_000)
+    small = read_image(content)
+    assert small.shape == (400, 600, 3)
+    assert np.abs(small[::10, ::10].astype(int) - picture).mean() < 8
+    monkeypatch.setattr("bonaface.data.images.MAX_PIXELS", 20_000)
+    assert read_image(content).shape == (100, 150, 3)
+    with pytest.raises(MediaError, match="pixels"):
+        read_image(saved(large, "PNG"))
+    with pytest.raises(MediaError, match="pixels"):
+        read_image(saved(large, "JPEG", progressive=True))
+
+
+def test_jpeg_beyond_every_fraction_is_refused(picture, monkeypatch):
+    content = saved(Image.fromarray(picture).resize((1200, 800)), "JPEG")
+    monkeypatch.setattr("bonaface.data.images.MAX_PIXELS", 1_000)
+    with pytest.raises(MediaError, match="pixels"):
+        read_image(content)
+
+
+def test_png_with_a_wrong_checksum_is_damaged(picture):
+    content = bytearray(saved(Image.fromarray(picture), "PNG"))
+    place = content.index(b"IDAT") + 4
+    size = int.from_bytes(content[place - 8 : place - 4], "big")
+    content[place + size] ^= 0xFF
+    with pytest.raises(MediaError, match="damaged"):
+        read_image(bytes(content))
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path):
+    path = written(tmp_path / "depth.tif", Image.new("F", (20, 20), 0.5), "TIFF")
+    with pytest.raises(MediaError, match="floating-point"):
+        read_image(path, trusted=True)
+
+
+def test_deep_tiff_is_scaled(picture, tmp_path: Path):
+    grey = np.asarray(Image.fromarray(picture).convert("L"))
+    path = written(tmp_path / "deep.tif", Image.fromarray(grey.astype(np.uint16) * 257), "TIFF")
+    assert np.array_equal(read_image(path, trusted=True)[..., 0], grey)

@@ -21,7 +21,7 @@ from bonaface.errors import MediaError
 VIDEO_SUFFIXES = frozenset(
     {
         *(".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".flv"),
-        *(".mts", ".m2ts", ".ogv", ".3g2", ".vob", ".asf", ".mjpeg", ".gif"),
+        *(".mts", ".m2ts", ".ogv", ".3g2", ".vob", ".asf", ".mjpeg"),
     }
 )
 

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import MediaError
 
 IMAGE_SUFFIXES = frozenset(
     {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
-        # Not decoded yet, and refused by name: better than passed over.
-        *(".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
+        # HEIC needs an extra; the others are not decoded, and refused by name: better than passed over.
+        *(".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
     }
 )
 """Suffixes of pictures, whether they are decoded or not."""
 
 MAX_PIXELS = 50_000_000
-"""More pixels than this are refused before they are decoded."""
+"""Pictures of more pixels are refused before they are decoded, except JPEG, which decodes at a fraction of its size."""
+
+MAX_JPEG_PIXELS = 400_000_000
+"""JPEGs of more pixels are refused; up to here they are decoded at a half, a quarter or an eighth of their size."""
 
 MAX_BYTES = 128 * 1024 * 1024
 """A longer file is refused unread."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
-_TRUSTED_FORMATS = (*_FORMATS, "BMP")
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+_TRUSTED_FORMATS = {
+    **_FORMATS,
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+    "image/tiff": "TIFF",
+    "image/avif": "AVIF",
+    "image/heic": "HEIF",
+}
 _ORIENTATION = 0x0112
 
 _MAX_SCANS = 64
@@ -50,11 +60,12 @@ _HEADER_LOCK = threading.Lock()
 
 
 def read_image(source: Path | str | bytes, *, trusted: bool = False) -> NDArray[np.uint8]:
-    """The picture as RGB, (height, width, 3), turned upright by its EXIF orientation.
+    """Return the picture as RGB, (height, width, 3), turned upright by its EXIF orientation.
 
-    JPEG, PNG and WebP are read, whatever the suffix says; BMP too where the source is `trusted` (a dataset, not an
-    upload). 16-bit grey is scaled, transparency is laid over white, of an animation the first frame is taken.
-    Raises MediaError.
+    JPEG, PNG and WebP are read, whatever the suffix says; if the source is `trusted` (a file of the user's, not an
+    upload) also BMP, GIF, TIFF, AVIF and, with the extra `heif`, HEIC. 16-bit grey is scaled, transparency is laid over
+    white, and of an animation the first frame is taken. A JPEG of more than MAX_PIXELS is decoded at a fraction of its
+    size. Raises MediaError.
     """
     name = "the image" if isinstance(source, bytes) else str(source)
     try:
@@ -66,18 +77,15 @@ def read_image(source: Path | str | bytes, *, trusted: bool = False) -> NDArray[
         raise MediaError(f"{name}: too large for the memory of this machine") from None
 
 
-def pixels_of(content: bytes) -> float:
-    """How many pixels a JPEG, PNG or WebP says it has, from its header; infinite where Pillow takes it for a bomb.
-
-    Raises MediaError.
-    """
+def pixels_of(content: bytes) -> int:
+    """Return the number of pixels that the header of a JPEG, PNG or WebP declares. Raises MediaError."""
     try:
-        with _HEADER_LOCK, _bombs_refused(), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            return float(image.size[0] * image.size[1])
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return math.inf
+        with _header_of(io.BytesIO(content), _FORMATS) as image:
+            return int(image.size[0] * image.size[1])
+    except _Refused as refusal:
+        raise MediaError(f"the image: {refusal}") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-        raise MediaError(f"the image: {_fault(error, _FORMATS, content[:HEAD])}") from None
+        raise MediaError(f"the image: {_fault(error)}") from None
 
 
 def pixels_of_picture(image: Image.Image) -> NDArray[np.uint8]:
@@ -130,39 +138,75 @@ def _sized(file: IO[bytes], size: int) -> IO[bytes]:
     raise _Refused(f"{size / 1e6:.0f} MB is longer than the {MAX_BYTES // 1_000_000} MB that are read")
 
 
-def _decode(file: IO[bytes], *, formats: tuple[str, ...]) -> NDArray[np.uint8]:
-    with contextlib.ExitStack() as stack:
-        try:
-            with _HEADER_LOCK, _bombs_refused():
-                image = stack.enter_context(Image.open(file, formats=formats))
-                orientation = _orientation(image)
-            _check_pixels(image)
-            if image.format in {"JPEG", "MPO"}:
+def _decode(file: IO[bytes], *, formats: Mapping[str, str]) -> NDArray[np.uint8]:
+    try:
+        with _header_of(file, formats) as image:
+            orientation = _orientation(image)
+            _check_size(image)
+            if image.format in {"JPEG", "MPO"} and formats is _FORMATS:
                 _check_scans(file)
+            if image.format == "PNG":
+                _check_sums(file)
             pixels = _to_rgb(image)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise _Refused(f"more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded") from None
-        except (_Refused, MemoryError):
-            raise
-        except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-            file.seek(0)
-            raise _Refused(_fault(error, formats, file.read(HEAD))) from None
+    except (_Refused, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+        raise _Refused(_fault(error)) from None
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
 @contextlib.contextmanager
-def _bombs_refused() -> Iterator[None]:
-    """Errors of Pillow's warnings of size; its others are of damage beside the picture, such as in its EXIF block."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+def _header_of(file: IO[bytes], formats: Mapping[str, str]) -> Iterator[Image.Image]:
+    """Open a picture with the one decoder that its first bytes ask for, without Pillow's own limit of pixels."""
+    kind = media_type(file.read(HEAD)) or ""
+    file.seek(0)
+    name = formats.get(kind)
+    if name is None or (name == "HEIF" and not _has_heif()):
+        raise _Refused(_refusal(kind, formats))
+    with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about damage next to the picture, such as in its EXIF block
+        Image.preinit()
+        if name not in Image.OPEN:
+            Image.init()
+        image = Image.OPEN[name][0](file, "")
+        with contextlib.suppress(Exception):  # a damaged EXIF block is no reason to lose the picture
+            image.getexif()
+    with image:
+        yield image
 
 
-def _check_pixels(image: Image.Image) -> None:
+@cache
+def _has_heif() -> bool:
+    try:
+        import pi_heif
+    except ModuleNotFoundError:
+        return False
+    pi_heif.register_heif_opener()
+    return True
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse a picture of too many pixels; make Pillow decode a large JPEG at a fraction of its size."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _Refused(f"{width} x {height} is more than the {MAX_PIXELS // 1_000_000} million pixels that are decoded")
+    if width * height <= MAX_PIXELS:
+        return
+    most = MAX_PIXELS
+    # A progressive JPEG is held in memory whole before it is shrunk.
+    if image.format in {"JPEG", "MPO"} and not image.info.get("progressive"):
+        most = MAX_JPEG_PIXELS
+        fraction = next((part for part in (2, 4, 8) if width * height <= MAX_PIXELS * part**2), None)
+        if fraction is not None and width * height <= most:
+            image.draft("RGB", (width // fraction, height // fraction))
+            return
+    raise _Refused(f"{width} x {height} is more than the {most // 1_000_000} million pixels that are decoded")
+
+
+def _check_sums(file: IO[bytes]) -> None:
+    """Refuse a PNG with a wrong checksum: Pillow decodes what it finds and says nothing."""
+    place = file.tell()
+    file.seek(0)
+    Image.OPEN["PNG"][0](file, "").verify()
+    file.seek(place)
 
 
 def _check_scans(file: IO[bytes]) -> None:
@@ -196,6 +240,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "F":
+        raise _Refused("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
     if image.mode.startswith("I;16") or image.mode == "I":
         # convert("RGB") would clip at 255 instead of scaling
         grey = np.asarray(image).astype(np.uint32)
@@ -227,12 +273,16 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _fault(error: Exception, formats: tuple[str, ...], head: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        expected = f"expected {', '.join(formats[:-1])} or {formats[-1]}"
-        kind = media_type(head) or ""
-        name = kind.partition("/")[2].upper()
-        if kind.startswith("image/") and name not in formats:
-            return f"a picture in the format {name}, which is not read; {expected}: convert it"
-        return f"not an image that can be read; {expected}"
+def _refusal(kind: str, formats: Mapping[str, str]) -> str:
+    *most, last = formats.values()
+    expected = f"expected {', '.join(most)} or {last}"
+    name = kind.partition("/")[2].upper()
+    if kind == "image/heic" and kind in formats:
+        return f"a picture in the format {name}, which needs an extra: install bonaface[heif], or convert it to JPEG"
+    if kind.startswith("image/"):
+        return f"a picture in the format {name}, which is not read; {expected}: convert it"
+    return f"not an image that can be read; {expected}"
+
+
+def _fault(error: Exception) -> str:
     return f"damaged: {' '.join(str(error).split()) or type(error).__name__}"

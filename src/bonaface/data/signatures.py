@@ -12,7 +12,7 @@ VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm")
 _STARTS = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF8", "video/gif"),
+    (b"GIF8", "image/gif"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
     (b"II+\0", "image/tiff"),
