@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -148,6 +149,10 @@ class Running:
     url: str
     process: subprocess.Popen[str]
 
+    def connect(self) -> socket.socket:
+        host, port = self.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=30)
+
     def memory(self) -> int:
         """The most memory that the process ever had, in bytes."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -163,10 +168,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_server(bundle: Path, *options: str, environment: dict[str, str] | None = None) -> Running:
+def start_server(
+    bundle: Path, *options: str, environment: dict[str, str] | None = None, files: int | None = None
+) -> Running:
+    """Start a server; `files` limits its open files."""
     port = free_port()
+    command = [sys.executable, "-c", "from bonaface.cli import main; main()", "serve", str(bundle), "--port", str(port)]
+    if files:
+        command = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "limited", *command]
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("bonaface")), "serve", str(bundle), "--port", str(port), *options],
+        [*command, *options],
         env=os.environ | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -189,7 +200,7 @@ def servers(bundle: Path) -> Iterator[Callable[..., Running]]:
     """Starts servers, and ends them."""
     started: list[Running] = []
 
-    def start(*options: str, **more: dict[str, str]) -> Running:
+    def start(*options: str, **more: Any) -> Running:
         started.append(start_server(bundle, *options, **more))
         return started[-1]
 

@@ -102,7 +102,7 @@ def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_pat
     host, port = server.url.removeprefix("http://").split(":")
     with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
         other.sendall(
-            b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 99\r\n\r\n"
+            b"POST /v1/liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 99\r\n\r\n"
         )
         start(page, server.url)
         page.until("document.querySelector('#stage').dataset.mode === 'camera'")

@@ -1,24 +1,22 @@
-"""The bounded queue: who gets in is answered, who does not is told so at once, also when the server goes."""
+"""The bounded queue: accepted requests are answered, others get 429 at once, also while the server shuts down."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
-from bonaface.data.sources import Source
 from bonaface.inference.pipeline import Pipeline
 from bonaface.server.app import create_app
-from bonaface.server.metrics import Metrics
-from bonaface.server.request_queue import Desk
-from bonaface.server.serve import _listening
+from bonaface.server.request_queue import Slot
+from bonaface.server.serve import listen
 from bonaface.server.settings import Limits, ServerSettings
 from tests.server.conftest import encoded
 
@@ -28,17 +26,15 @@ class Slow:
 
     def __init__(self, pipeline: Pipeline, seconds: float = 0.0, fault: Exception | None = None) -> None:
         self.bundle = pipeline.bundle
-        self.batches: list[int] = []
         self._pipeline = pipeline
         self.seconds = seconds
         self.fault = fault
 
-    def prepare(self, source, *, frames):
+    def prepare(self, source, **options):
         time.sleep(self.seconds)
-        return self._pipeline.prepare(source, frames=frames)
+        return self._pipeline.prepare(source, **options)
 
     def finish(self, ready, **options):
-        self.batches.append(len(ready))
         if self.fault:
             raise self.fault
         return self._pipeline.finish(ready, **options)
@@ -48,16 +44,16 @@ class Slow:
 
 
 def client_of(app) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
 def post(client, content):
     return client.post("/v1/liveness", content=content, headers={"Content-Type": "image/jpeg"})
 
 
-def test_a_full_queue_turns_away_and_what_it_took_is_answered(pipeline, jpeg):
+def test_full_queue_answers_429_and_the_rest_200(pipeline, jpeg):
     slow = Slow(pipeline)
-    app = create_app(slow, ServerSettings(places=3, workers=1))  # type: ignore[arg-type]
+    app = create_app(slow, ServerSettings(max_concurrent=3, threads=1))  # type: ignore[arg-type]
     slow.seconds = 0.2
 
     async def ask():
@@ -74,131 +70,99 @@ def test_a_full_queue_turns_away_and_what_it_took_is_answered(pipeline, jpeg):
             assert answer.json()["error"]["code"] == "busy"
             assert int(answer.headers["retry-after"]) >= 1
     assert again.status_code == 200
-    app.state.desk.close()
+    app.state.queue.close()
 
 
-def test_a_full_queue_answers_before_the_body_is_read(servers, jpeg):
-    server = servers("--max-concurrent", "1")
-    host, port = server.url.removeprefix("http://").split(":")
-    head = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(
-        jpeg
-    )
-    with socket.create_connection((host, int(port))) as first, socket.create_connection((host, int(port))) as second:
-        first.sendall(head + jpeg[:-1])
-        time.sleep(0.3)
-        second.sendall(head)  # and nothing more
-        second.settimeout(5)
-        answer = second.recv(65536)
-        assert b" 429 " in answer
-        assert b"retry-after: " in answer
-        first.sendall(jpeg[-1:])
-        assert b" 200 " in first.recv(65536)
-    # The connection that was turned away can be used again once its body has come.
-    assert httpx.get(f"{server.url}/readyz").status_code == 200
+def test_busy_is_answered_before_the_body_is_read(pipeline, jpeg):
+    slow = Slow(pipeline)
+    app = create_app(slow, ServerSettings(max_concurrent=1, threads=1))  # type: ignore[arg-type]
+    slow.seconds = 0.5
+    events: list[Any] = []
+
+    async def receive():
+        events.append("read")
+        return {"type": "http.request", "body": jpeg, "more_body": False}
+
+    async def send(message):
+        events.append(message)
+
+    async def ask():
+        async with client_of(app) as client:
+            first = asyncio.create_task(post(client, jpeg))
+            while not app.state.queue.full:
+                await asyncio.sleep(0.01)
+            headers = [(b"content-type", b"image/jpeg"), (b"content-length", b"%d" % len(jpeg))]
+            scope = {"type": "http", "method": "POST", "path": "/v1/liveness", "headers": headers, "query_string": b""}
+            await app(scope, receive, send)
+            return await first
+
+    assert asyncio.run(ask()).status_code == 200
+    assert events[0]["status"] == 429
+    assert b"busy" in events[1]["body"]
+    assert events[2] == "read"
+    app.state.queue.close()
 
 
-def asking(jpeg: bytes, *lines: bytes, length: int | None = None) -> bytes:
-    """A request's head, with further lines in it."""
-    length = len(jpeg) if length is None else length
-    headers = [b"Host: x", b"Content-Type: image/jpeg", b"Content-Length: %d" % length, *lines]
-    return b"POST /v1/liveness HTTP/1.1\r\n%s\r\n\r\n" % b"\r\n".join(headers)
+def head(length: int) -> bytes:
+    """The head of a request."""
+    lines = ["POST /v1/liveness HTTP/1.1", "Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
-def answers_of(sock: socket.socket, number: int) -> list[bytes]:
-    """That many answers from a connection, in the order in which they come."""
-    sock.settimeout(10)
-    found = []
-    with sock.makefile("rb") as file:
-        for _ in range(number):
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                line = file.readline()
-                assert line, head
-                head += line
-            _, _, length = head.lower().partition(b"content-length: ")
-            found.append(head + file.read(int(length.split(b"\r\n")[0]) if length else -1))
-    return found
-
-
-def test_refused_connections_stay_usable_and_their_answers_look_like_every_other(servers, jpeg):
-    server = servers("--max-concurrent", "1")
-    address = server.url.removeprefix("http://").split(":")
-    address = (address[0], int(address[1]))
-    head = asking(jpeg)
-    with socket.create_connection(address) as first, socket.create_connection(address) as second:
-        first.sendall(head + jpeg[:-1])
-        time.sleep(0.3)
-        # Bodies in pieces of every kind, two requests in one piece, and one that goes the long way (a chunked body).
-        second.sendall(head + jpeg + head + jpeg[:100])
-        time.sleep(0.1)
-        second.sendall(jpeg[100:-7])
-        time.sleep(0.1)
-        chunked = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-        second.sendall(jpeg[-7:] + chunked + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        fast, again, slow, ready = answers_of(second, 4)
-        assert [answer.split()[1] for answer in (fast, again, slow, ready)] == [b"429", b"429", b"429", b"200"]
-
-        def names(answer: bytes) -> list[bytes]:
-            lines = answer.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-            return sorted(line.split(b":")[0].lower() for line in lines)
-
-        assert names(fast) == names(slow)
-        for answer in (fast, again, slow):
-            error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
-            assert error["code"] == "busy"
-            assert b"x-request-id: " + error["request_id"].encode() in answer
-        first.sendall(jpeg[-1:])
-        assert answers_of(first, 1)[0].split()[1] == b"200"
-        second.sendall(head + jpeg)
-        assert answers_of(second, 1)[0].split()[1] == b"200"
-    metrics = httpx.get(f"{server.url}/metrics").text
-    assert 'bonaface_requests_total{status="429"} 3.0' in metrics
-    assert 'bonaface_refusals_total{code="busy"} 3.0' in metrics
-
-
-def test_a_full_server_still_tells_who_may_not_ask_and_what_is_too_large(servers, jpeg, tmp_path):
-    key = tmp_path / "key"
-    key.write_text("sixteen-characters-at-least")
-    server = servers("--max-concurrent", "1", "--key-file", str(key))
-    host, port = server.url.removeprefix("http://").split(":")
-    right = b"X-API-Key: " + key.read_bytes()
-    cases = [
-        (asking(jpeg, right), b"429"),
-        (asking(jpeg, b"Authorization: Bearer " + key.read_bytes()), b"429"),
-        (asking(jpeg), b"401"),
-        (asking(jpeg, b"X-API-Key: sixteen-characters-at-most"), b"401"),
-        (asking(jpeg, right, length=17_000_000), b"413"),
-        (asking(jpeg, right, b"Content-Length: 5"), b"400"),
-        (asking(jpeg, right).replace(b"Host: x\r\n", b""), b"400"),
-        (asking(jpeg, right, b"Expect: 100-continue"), b"429"),
-    ]
-    with socket.create_connection((host, int(port))) as first:
-        first.sendall(asking(jpeg, right) + jpeg[:-1])
-        time.sleep(0.3)
-        for request, status in cases:
-            with socket.create_connection((host, int(port))) as second:
-                second.sendall(request)
-                assert answers_of(second, 1)[0].split()[1] == status, request
-
-
-def test_the_second_piece_of_an_answer_does_not_wait_for_the_first_to_be_acknowledged():
-    with (
-        _listening("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as taken,
-    ):
-        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-def test_who_goes_away_in_the_middle_of_a_body_takes_no_place_along(servers, jpeg):
+def test_slow_bodies_hold_no_place(servers, jpeg):
     server = servers("--max-concurrent", "2")
-    host, port = server.url.removeprefix("http://").split(":")
-    head = b"POST /v1/liveness HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(
-        jpeg
-    )
+    with contextlib.ExitStack() as stack:
+        for sent in (b"", jpeg[:-1]) * 20:
+            stack.enter_context(server.connect()).sendall(head(len(jpeg)) + sent)
+        time.sleep(0.3)
+        with httpx.Client(base_url=server.url) as client:
+            assert [post(client, jpeg).status_code for _ in range(3)] == [200] * 3
+
+
+def test_idle_connections_leave_descriptors(servers, jpeg):
+    server = servers(files=300)
+    with contextlib.ExitStack() as stack:
+        for _ in range(900):
+            stack.enter_context(server.connect())
+        with httpx.Client(base_url=server.url) as client:
+            assert post(client, jpeg).status_code == 200
+            assert client.get("/docs").status_code == 200
+    assert server.stop() == 0
+    printed = server.process.stdout.read()
+    assert "connections are open, as many as fit; idle ones are closed" in printed
+    assert printed.count("\n") < 5
+
+
+def test_a_refused_request_leaves_the_connection_usable(servers, jpeg):
+    server = servers("--max-body-mb", "0.5")
+    with httpx.Client(base_url=server.url) as client:
+        refused = client.post("/v1/liveness", content=b"{}" * 1000, headers={"Content-Type": "application/json"})
+        stream = refused.extensions["network_stream"]
+        assert refused.status_code == 415
+        again = post(client, jpeg)
+        assert again.status_code == 200
+        assert again.extensions["network_stream"] is stream
+
+
+def accepted_from(listener: socket.socket) -> socket.socket:
+    listener.setblocking(True)
+    return listener.accept()[0]
+
+
+def test_small_responses_are_not_delayed():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        accepted_from(listener) as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_client_that_disconnects_frees_its_bytes(servers, jpeg):
+    server = servers("--max-concurrent", "2")
     for _ in range(10):
-        with socket.create_connection((host, int(port))) as sock:
-            sock.sendall(head + jpeg[:1000])
+        with server.connect() as sock:
+            sock.sendall(head(len(jpeg)) + jpeg[:1000])
             time.sleep(0.05)
     time.sleep(0.2)
     with httpx.Client(base_url=server.url) as client:
@@ -207,50 +171,39 @@ def test_who_goes_away_in_the_middle_of_a_body_takes_no_place_along(servers, jpe
         assert 'bonaface_refusals_total{code="gone"} 10.0' in client.get("/metrics").text
 
 
-def test_large_bodies_are_turned_away_before_they_fill_the_memory(pipeline):
-    desk = Desk(pipeline, places=16, room=100, pixels=1e9, workers=1, metrics=Metrics("x", "0"))
-    first = desk.enter(500)
-    assert first is not None, "a body within the limit of one request always finds an empty server"
-    assert desk.enter(1) is None
-    first.leave()
-    first.leave()
-    several = [desk.enter(30) for _ in range(4)]
-    assert [place is not None for place in several] == [True, True, True, False]
-    desk.close()
+def test_bytes_are_counted_as_they_arrive(pipeline, jpeg):
+    settings = ServerSettings(threads=1, max_pending_bytes=2 * len(jpeg))
+    app = create_app(pipeline, settings)
+    queue = app.state.queue
+    alone = Slot(queue)
+    alone.add(5 * len(jpeg))  # one request within its own limit always fits
+    alone.leave()
+    alone.leave()
+    assert queue.bytes == 0
+    waiting = [Slot(queue), Slot(queue)]
+    for slot in waiting:
+        slot.add(len(jpeg) // 2 + 1)
+
+    async def ask(body):
+        async with client_of(app) as client:
+            return await client.post("/v1/liveness", content=body, headers={"Content-Type": "image/jpeg"})
+
+    async def pieces():
+        yield jpeg[: len(jpeg) // 2]
+        yield jpeg[len(jpeg) // 2 :]
+
+    refused = asyncio.run(ask(pieces()))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
+    for slot in waiting:
+        slot.leave()
+    assert asyncio.run(ask(pieces())).status_code == 200
+    assert queue.bytes == 0
+    queue.close()
 
 
-def test_what_waits_together_goes_through_the_network_together(pipeline, jpeg):
+def test_timeout_gives_the_place_back(pipeline, jpeg):
     slow = Slow(pipeline)
-    desk = Desk(slow, places=16, room=1_000_000_000, pixels=1e9, workers=4, metrics=Metrics("x", "0"))  # type: ignore[arg-type]
-    slow.batches.clear()
-    held = threading.Event()
-    finish = slow.finish
-
-    def waiting(ready, **options):
-        held.wait(5)
-        return finish(ready, **options)
-
-    slow.finish = waiting  # type: ignore[method-assign]
-
-    async def ask():
-        places = [desk.enter() for _ in range(9)]
-        asked = [desk.score(Source("x", jpeg), frames=1, place=place, before=lambda: 1.0) for place in places if place]
-        threading.Timer(1.0, held.set).start()
-        samples = await asyncio.gather(*asked)
-        await asyncio.sleep(0.05)
-        return samples
-
-    samples = asyncio.run(ask())
-    assert sum(slow.batches) == 9
-    assert len(slow.batches) <= 3
-    assert len({sample.frames[0].logit for sample in samples}) == 1
-    assert desk.enter() is not None
-    desk.close()
-
-
-def test_who_waits_too_long_is_told_and_the_place_is_given_back(pipeline, jpeg):
-    slow = Slow(pipeline)
-    settings = ServerSettings(places=2, workers=1, limits=Limits(timeout=0.3))
+    settings = ServerSettings(max_concurrent=2, threads=1, limits=Limits(timeout=0.3))
     app = create_app(slow, settings)  # type: ignore[arg-type]
     slow.seconds = 0.6
 
@@ -264,12 +217,12 @@ def test_who_waits_too_long_is_told_and_the_place_is_given_back(pipeline, jpeg):
     late, afterwards = asyncio.run(ask())
     assert [(answer.status_code, answer.json()["error"]["code"]) for answer in late] == [(504, "timeout")] * 2
     assert [answer.status_code for answer in afterwards] == [200] * 3
-    app.state.desk.close()
+    app.state.queue.close()
 
 
-def test_a_fault_inside_is_told_without_its_reason_and_costs_no_place(pipeline, jpeg, caplog):
+def test_internal_error_hides_its_reason_and_frees_its_place(pipeline, jpeg, caplog):
     slow = Slow(pipeline)
-    app = create_app(slow, ServerSettings(places=2, workers=1))  # type: ignore[arg-type]
+    app = create_app(slow, ServerSettings(max_concurrent=2, threads=1))  # type: ignore[arg-type]
     slow.fault = RuntimeError("the secret inside")
 
     async def ask():
@@ -285,11 +238,11 @@ def test_a_fault_inside_is_told_without_its_reason_and_costs_no_place(pipeline, 
     assert faulty[0].headers["x-request-id"] in caplog.text
     assert "the secret inside" in caplog.text
     assert sound.status_code == 200
-    app.state.desk.close()
+    app.state.queue.close()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_told_to_go_answers_what_it_took(servers, frames, end):
+def test_shutdown_answers_accepted_requests(servers, frames, end):
     server = servers("--max-concurrent", "16", "--threads", "1")
     large = encoded(frames[0].repeat(4, axis=0).repeat(4, axis=1))
     limits = httpx.Limits(max_connections=20)

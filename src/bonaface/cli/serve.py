@@ -28,15 +28,26 @@ def serve_command(
     max_video_seconds: Annotated[float, typer.Option(min=0.1, help="Maximum duration of a video, in seconds.")] = 20.0,
     max_images: Annotated[int, typer.Option(min=1, help="Maximum number of images in a burst.")] = 32,
     timeout: Annotated[float, typer.Option(min=0.1, help="Maximum duration of a request, in seconds.")] = 30.0,
-    several_faces: Annotated[
-        bool,
-        typer.Option(
-            "--several-faces", help="Score the largest face if several are found (default: reject the image)."
-        ),
-    ] = False,
+    max_upload_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Maximum time until the body of a request has arrived, in seconds.")
+    ] = 20.0,
+    faces: Annotated[
+        str,
+        typer.Option(help="Of several faces score the `largest`, `all` (the least bona fide decides), or `refuse`."),
+    ] = "largest",
     key_file: Annotated[
         Path | None, typer.Option(envvar="BONAFACE_KEY_FILE", help="File with the API key that requests must carry.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name to answer to, besides localhost and --host; may be repeated; `*` for any.",
+        ),
+    ] = None,
+    public_url: Annotated[
+        str, typer.Option(metavar="URL", help="Address of this server behind a proxy, for the examples at /docs.")
+    ] = "",
     log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file or an SQLAlchemy URL.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS (PEM).")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
@@ -56,14 +67,17 @@ def serve_command(
             files=max_images,
             seconds=max_video_seconds,
             timeout=timeout,
+            upload_seconds=max_upload_seconds,
         ),
-        places=max_concurrent,
-        workers=threads,
-        faces="largest" if several_faces else "refuse",
+        max_concurrent=max_concurrent,
+        threads=threads,
+        faces=faces,  # type: ignore[arg-type]
         key=read_key(key_file) if key_file else "",
         log=log,
         certificate=certificate,
         certificate_key=certificate_key,
+        allow_hosts=tuple(allow_host or ()),
+        public_url=public_url,
     )
 
     def started(address: str) -> None:

@@ -15,7 +15,7 @@ from bonaface.data.frame_folder import FrameFolder
 from bonaface.data.hdf5 import HDF5_SUFFIXES, Hdf5Reader
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
 from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
-from bonaface.data.video import VideoReader
+from bonaface.data.video import VideoInfo, VideoReader
 from bonaface.errors import MediaError
 
 VIDEO_SUFFIXES = frozenset(
@@ -84,6 +84,11 @@ class Frames:
         else:
             self._wanted = set(evenly_spaced(max(total, 1), count)) - without
             self.expected = max(self._wanted) + 1 if total and self._wanted else None
+
+    @property
+    def video(self) -> VideoInfo | None:
+        """What the container of a video says; None for pictures."""
+        return None if self._reader is None else self._reader.info
 
     @property
     def rate(self) -> float | None:

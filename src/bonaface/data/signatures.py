@@ -6,7 +6,7 @@ HEAD = 512
 """So many bytes from a file's start are enough for `media_type`."""
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
-VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm")
+VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm", "video/matroska")
 """With IMAGE_TYPES what an upload may be; of the user's own files more is read."""
 
 _STARTS = (

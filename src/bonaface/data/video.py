@@ -27,7 +27,7 @@ _CONTAINERS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,dv,rm,h264,hevc,m4v,mjpeg,gif,jpeg_pipe,png_pipe"
 )
 # Formats in which an upload is accepted: FFmpeg would otherwise guess among hundreds.
-_DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska"}
+_DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska", "video/matroska": "matroska"}
 # Containers whose packets have exact timestamps and key frame flags.
 _SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 
@@ -53,7 +53,7 @@ class VideoInfo:
 
 
 class VideoReader:
-    """A video opened for one pass, from a file or, as MP4, MOV or WebM, from bytes.
+    """A video opened for one pass, from a file or, as MP4, MOV, WebM or Matroska, from bytes.
 
     Raises MediaError if there is no video that can be decoded. After iterating, `decoded` counts the frames up to the
     last one reached, `damage` says why decoding ended early, and `note` what could not be shown as a player does.
@@ -69,7 +69,7 @@ class VideoReader:
         if isinstance(source, bytes):
             self._demuxer = _DEMUXERS.get(media_type(source) or "")
             if self._demuxer is None:
-                raise MediaError(f"{self.name}: not a video that can be read; expected MP4, MOV or WebM")
+                raise MediaError(f"{self.name}: not a video that can be read; expected MP4, MOV, WebM or Matroska")
         elif not source.is_file():
             raise MediaError(f"{source}: {'is a folder; expected a video' if source.is_dir() else 'no such file'}")
         elif source.stat().st_size == 0:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.cropping import MINIMUM_FACE, crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, load_detector
-from bonaface.data.frames import Frame, open_frames
+from bonaface.data.frames import Frame, Frames, open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError
 from bonaface.inference.backends import load_backend
@@ -223,18 +223,21 @@ class Pipeline:
             self._local.detector = detector
         return detector
 
-    def prepare(self, source: Source, *, frames: int, stop: Callable[[], bool] = lambda: False) -> Prepared:
+    def prepare(
+        self, source: Source, *, frames: int, stop: Callable[[], bool] = lambda: False, opened: Frames | None = None
+    ) -> Prepared:
         """Decode, detect and crop: everything before the network, for one presentation, from any thread.
 
         `frames` of a video or a burst are taken, evenly spaced. Where some of these have no face, further ones between
         them are searched until there are enough, up to FURTHER times as many. A video is left once `stop` says so.
+        `opened` are the frames of a source that was opened already.
         """
         found = Prepared(source, [], [])
         looked: list[_Looked] = []
         try:
             if source.problem:
                 raise MediaError(source.problem)
-            found.note = self._look(found, looked, frames=frames, stop=stop)
+            found.note = self._look(found, looked, frames=frames, stop=stop, opened=opened)
             found.wanted = len(looked)
             searched = found.wanted == frames > 1 and not any(one.several for one in looked)
             if searched and (missing := sum(not one.judged for one in looked)):
@@ -258,6 +261,7 @@ class Pipeline:
         frames: int,
         stop: Callable[[], bool],
         enough: int | None = None,
+        opened: Frames | None = None,
     ) -> str:
         """Look at those of so many evenly spaced frames that were not looked at; return what the decoder reports.
 
@@ -266,10 +270,10 @@ class Pipeline:
         source, clock = found.source, time.perf_counter
         tried = frozenset(one.score.frame for one in looked)
         started = clock()
-        with open_frames(
+        with opened or open_frames(
             source.path, count=frames, flip=source.flip, first=source.first, without=tried, stop=stop
-        ) as opened:
-            for frame in opened:
+        ) as chosen:
+            for frame in chosen:
                 found.seconds["decode"] += clock() - started
                 looked.append(self._look_at(frame, found))
                 started = clock()
@@ -277,7 +281,7 @@ class Pipeline:
                     enough -= bool(looked[-1].judged)
                     if not enough:
                         break
-            return opened.note
+            return chosen.note
 
     def _look_at(self, frame: Frame, found: Prepared) -> _Looked:
         started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""The application: its addresses, and the way of one request from its body to its verdict."""
+"""The FastAPI application: its paths, and a request's way from its body to its verdict."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,195 +15,166 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
+from bonaface.data.frames import open_frames
 from bonaface.data.sources import Source
-from bonaface.inference.bundle import Bundle
+from bonaface.errors import MediaError
+from bonaface.inference.bundle import OperatingPoint
 from bonaface.inference.decision_log import Decision, DecisionLog
-from bonaface.inference.pipeline import Pipeline, verdict_of
-from bonaface.server.docs_page import BODY, DESCRIPTION, reference_page, with_examples, with_security
-from bonaface.server.errors import REFUSALS, Refusal
-from bonaface.server.metrics import CONTENT_TYPE, Metrics
-from bonaface.server.middleware import LIVENESS, Gate, refuse, request_id_of
-from bonaface.server.request_queue import Desk, Place
-from bonaface.server.schemas import ErrorAnswer, LivenessAnswer, ModelAnswer, describe, verdict_answer
+from bonaface.inference.pipeline import Pipeline, Prepared, verdict_of
+from bonaface.server.docs_page import BODY, DESCRIPTION, complete, docs_page
+from bonaface.server.errors import ApiError
+from bonaface.server.metrics import Metrics
+from bonaface.server.middleware import LIVENESS, Middleware
+from bonaface.server.request_queue import RequestQueue, Slot
+from bonaface.server.schemas import LivenessAnswer, ModelAnswer, describe, error_responses, verdict_json
 from bonaface.server.settings import ServerSettings
-from bonaface.server.turnstile import Turnstile
-from bonaface.server.uploads import check, read_files, upload_of
+from bonaface.server.uploads import Upload, check, read_upload
 from bonaface.types import Status, Verdict
 
-__all__ = ["create_app"]
-
-_PAGE = Path(__file__).with_name("static")
+_STATIC = Path(__file__).with_name("static")
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> FastAPI:
-    """The server's application over a pipeline, which nothing else may use meanwhile.
+    """Return the application around a pipeline, which must not be used elsewhere at the same time.
 
     Raises SettingsError where the decision log cannot be opened.
     """
-    return _Service(pipeline, settings or ServerSettings()).app
-
-
-class _Service:
-    def __init__(self, pipeline: Pipeline, settings: ServerSettings) -> None:
-        self.settings = settings
-        self.bundle: Bundle = pipeline.bundle
-        self.metrics = Metrics(self.bundle.id, version("bonaface"))
-        self.metrics.places.set(settings.places)
-        self.log = DecisionLog(settings.log, lost=self.metrics.unlogged.inc) if settings.log else None
-        self.desk = Desk(
-            pipeline,
-            places=settings.places,
-            room=settings.room,
-            pixels=settings.limits.pixels,
-            workers=settings.workers,
-            metrics=self.metrics,
-        )
-        self.model = describe(self.bundle, settings.limits, key_required=bool(settings.key))
-        self.app = FastAPI(
-            title="Bonaface",
-            version=version("bonaface"),
-            description=DESCRIPTION,
-            docs_url=None,
-            redirect_slashes=False,
-            redoc_url=None,
-            lifespan=self.lifespan,
-        )
-        self.app.openapi = self.openapi  # type: ignore[method-assign]
-        self.app.state.desk = self.desk
-        self.app.state.turnstile = Turnstile(self.desk, self.metrics, settings)
-        self.app.add_middleware(Gate, desk=self.desk, metrics=self.metrics, settings=settings)
-        self.app.add_exception_handler(Refusal, self.refused)
-        self.app.add_exception_handler(HTTPException, self.refused)
-        self._add_routes()
-
-    def _add_routes(self) -> None:
-        errors: dict[int | str, dict[str, Any]] = {}
-        for code, kind in REFUSALS.items():
-            texts = errors.setdefault(kind.status, {"model": ErrorAnswer, "description": ""})
-            texts["description"] += f"`{code}`: {kind.message} "
-        self.app.add_api_route(
-            LIVENESS,
-            self.liveness,
-            methods=["POST"],
-            response_model=LivenessAnswer,
-            responses=errors,
-            openapi_extra=BODY,
-            summary="Judge an image, several frames or a short video",
-        )
-        locked: dict[int | str, dict[str, Any]] = {401: errors[401]}
-        self.app.add_api_route(
-            "/v1/model",
-            self.tell_model,
-            response_model=ModelAnswer,
-            responses=locked,
-            summary="What judges, and the limits",
-        )
-        self.app.add_api_route("/healthz", self.health, summary="Whether the process lives")
-        self.app.add_api_route("/readyz", self.ready, summary="Whether it takes requests", responses={503: errors[503]})
-        self.app.add_api_route(
-            "/metrics", self.tell_metrics, summary="Counts and times for Prometheus", response_class=Response
-        )
-        self.app.add_api_route("/", self.page, include_in_schema=False)
-        self.app.add_api_route("/docs", self.reference, include_in_schema=False)
-        for name in _ASSETS:
-            self.app.add_api_route(f"/{name}", partial(self.asset, name), include_in_schema=False)
-
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, with examples, and with the key where one is asked for."""
-        return with_security(with_examples(FastAPI.openapi(self.app)), locked=bool(self.settings.key))
+    settings = settings or ServerSettings()
+    limits = settings.limits
+    bundle = pipeline.bundle
+    metrics = Metrics(bundle.id, version("bonaface"), max_concurrent=settings.max_concurrent)
+    log = DecisionLog(settings.log, lost=metrics.unlogged.inc) if settings.log else None
+    queue = RequestQueue(pipeline, settings, metrics)
+    model = describe(bundle, limits, key_required=bool(settings.key))
 
     @asynccontextmanager
-    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(self.desk.close)
-        if self.log:
-            await asyncio.to_thread(self.log.close)
+        await asyncio.to_thread(queue.close)
+        if log:
+            await asyncio.to_thread(log.close)
 
-    async def liveness(self, request: Request) -> Response:
-        """Send one file as it is, or files as `file` in multipart/form-data. Nothing of it is kept."""
-        place: Place = request.scope["state"]["place"]
+    app = FastAPI(
+        title="Bonaface",
+        version=version("bonaface"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.queue = queue
+    middleware = partial(Middleware, queue=queue, metrics=metrics, settings=settings)
+    app.add_middleware(middleware)
+
+    def openapi() -> dict[str, Any]:
+        return complete(FastAPI.openapi(app), locked=bool(settings.key), public_url=settings.public_url)
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.exception_handler(HTTPException)
+    async def not_routed(_: Request, error: HTTPException) -> Response:
+        raise ApiError("method_not_allowed" if error.status_code == 405 else "not_found", headers=error.headers)
+
+    @app.post(
+        LIVENESS,
+        response_model=LivenessAnswer,
+        responses=error_responses(),
+        openapi_extra=BODY,
+        summary="Score an image, several frames or a short video",
+    )
+    async def liveness(request: Request) -> Response:
+        """Send one file as the body, or files as `file` in multipart/form-data. Nothing of it is stored."""
+        slot = Slot(queue)
         try:
-            async with asyncio.timeout(self.settings.limits.timeout):
-                verdict, kind = await self._judge(request, place)
+            async with asyncio.timeout(limits.timeout):
+                verdict = await judge(request, slot)
         except TimeoutError:
-            raise Refusal("timeout") from None
-        request_id = request_id_of(request.scope)
-        total = time.perf_counter() - place.entered
-        verdict = replace(verdict, seconds={**verdict.seconds, "total": total})
-        self.metrics.judged(verdict)
-        if self.log:
-            self.log.add(
-                Decision(
-                    request_id,
-                    datetime.now(UTC),
-                    verdict.outcome.value,
-                    verdict.score,
-                    verdict.threshold,
-                    verdict.bundle,
-                )
-            )
-        return JSONResponse(verdict_answer(verdict, request_id=request_id, kind=kind))
+            raise ApiError("timeout") from None
+        verdict = replace(verdict, seconds={**verdict.seconds, "total": time.perf_counter() - slot.started})
+        metrics.judged(verdict)
+        request_id: str = request.state.request_id
+        if log:
+            now = datetime.now(UTC)
+            log.add(Decision(request_id, now, verdict.outcome.value, verdict.score, verdict.threshold, verdict.bundle))
+        return JSONResponse(verdict_json(verdict, request_id=request_id))
 
-    async def _judge(self, request: Request, place: Place) -> tuple[Verdict, Any]:
+    async def judge(request: Request, slot: Slot) -> Verdict:
         try:
-            files = await read_files(
-                request.stream(),
-                content_type=request.headers.get("content-type", ""),
-                encoding=request.headers.get("content-encoding", ""),
-                settings=self.settings,
-            )
-            upload = upload_of(files)
-            sent = len(files)
-            del files
+            upload = await read_upload(request, limits, slot.add)
+            slot.enter()
         except BaseException:
-            place.leave()
+            slot.leave()
             raise
-        point = self.bundle.operating_point(upload.kind)
-        sample = await self.desk.score(
-            Source("", upload.media),
-            frames=point.frames,
-            place=place,
-            before=partial(check, upload.media, self.settings.limits),
-        )
+        point = bundle.operating_point(upload.kind)
+        sample = await queue.score(slot, partial(prepare, upload, point))
         readable = [frame for frame in sample.frames if frame.status is not Status.UNREADABLE]
-        # A burst of which one picture is damaged has no verdict: nobody chose which frames to judge.
-        if not readable or (isinstance(upload.media, tuple) and len(readable) < min(sent, point.frames)):
-            raise Refusal("unreadable")
-        return verdict_of(sample, point, bundle=self.bundle.id), upload.kind
+        # A burst with one damaged picture has no verdict: which frames are scored must not depend on damage.
+        if not readable or (isinstance(upload.media, tuple) and len(readable) < min(upload.files, point.frames)):
+            raise ApiError("unreadable")
+        return verdict_of(sample, point, bundle=bundle.id, kind=upload.kind)
 
-    async def refused(self, request: Request, error: Exception) -> Response:
-        """Every error as JSON with a code."""
-        if isinstance(error, HTTPException):
-            error = Refusal("method_not_allowed", error.headers) if error.status_code == 405 else Refusal("not_found")
-        assert isinstance(error, Refusal)
-        return refuse(error, request_id_of(request.scope), self.metrics, self.desk)
+    def prepare(upload: Upload, point: OperatingPoint) -> Prepared:
+        try:
+            with open_frames(upload.media, count=point.frames) as frames, queue.decoding(check(upload, frames, limits)):
+                return pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames)
+        except MediaError:
+            raise ApiError("unreadable") from None
 
-    async def tell_model(self) -> ModelAnswer:
+    def get(path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Answer GET and HEAD."""
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            app.head(path, include_in_schema=False)(function)
+            return app.get(path, **options)(function)
+
+        return add
+
+    @get(
+        "/v1/model",
+        response_model=ModelAnswer,
+        responses=error_responses(401),
+        summary="The model, its thresholds and the limits",
+    )
+    async def get_model() -> ModelAnswer:
         """The bundle and its thresholds, and what may be sent."""
-        return self.model
+        return model
 
-    async def health(self) -> dict[str, str]:
-        """Answers as long as the process lives."""
+    @get("/healthz", summary="Whether the process is alive")
+    async def healthz() -> dict[str, str]:
+        """Answers as long as the process is alive."""
         return {"status": "alive"}
 
-    async def ready(self) -> dict[str, str]:
+    @get("/readyz", summary="Whether the server accepts requests", responses=error_responses(503))
+    async def readyz() -> dict[str, str]:
         """503 once the server is shutting down."""
-        if self.desk.closing:
-            raise Refusal("closing")
+        if queue.closing:
+            raise ApiError("closing")
         return {"status": "ready"}
 
-    async def tell_metrics(self) -> Response:
+    @get("/metrics", summary="Counts and times for Prometheus", response_class=Response)
+    async def get_metrics() -> Response:
         """Prometheus' text format."""
-        return Response(self.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    async def page(self) -> Response:
-        return HTMLResponse((_PAGE / "page.html").read_bytes())
+    @get("/", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse((_STATIC / "page.html").read_bytes())
 
-    async def reference(self, request: Request) -> Response:
-        return HTMLResponse(reference_page(self.app.openapi(), address=str(request.base_url).rstrip("/")))
+    @get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        address = (settings.public_url or str(request.base_url)).rstrip("/")
+        return HTMLResponse(docs_page(app.openapi(), address=address))
 
-    async def asset(self, name: str) -> Response:
-        return Response((_PAGE / name).read_bytes(), media_type=_ASSETS[name])
+    for name, kind in _ASSETS.items():
+        asset = Response((_STATIC / name).read_bytes(), media_type=kind)
+        get(f"/{name}", include_in_schema=False)(partial(_static, asset))
+    return app
+
+
+async def _static(response: Response) -> Response:
+    return response

@@ -1,15 +1,10 @@
-"""What Prometheus may ask: counts and times, and nothing about any one request."""
+"""Prometheus metrics: counts and times, and nothing about any single request."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bonaface.types import Label, Status, Verdict
-
-__all__ = ["CONTENT_TYPE", "Metrics"]
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -17,12 +12,11 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 class Metrics:
     """One server's own registry."""
 
-    def __init__(self, bundle: str, version: str) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+    def __init__(self, bundle: str, version: str, *, max_concurrent: int) -> None:
+        self.registry = registry = CollectorRegistry()
         Info("bonaface", "What is served.", registry=registry).info({"bundle": bundle, "version": version})
-        self._requests = Counter("bonaface_requests", "Answers by status code.", ["status"], registry=registry)
-        self._refusals = Counter("bonaface_refusals", "Requests without a verdict.", ["code"], registry=registry)
+        self.requests = Counter("bonaface_requests", "Responses by status code.", ["status"], registry=registry)
+        self.refusals = Counter("bonaface_refusals", "Requests without a verdict.", ["code"], registry=registry)
         self._verdicts = Counter("bonaface_verdicts", "Verdicts by outcome.", ["outcome"], registry=registry)
         self._scores = Histogram(
             "bonaface_score", "Scores.", registry=registry, buckets=[tenth / 20 for tenth in range(1, 21)]
@@ -30,28 +24,14 @@ class Metrics:
         self._stages = Histogram(
             "bonaface_stage_seconds", "Time by stage.", ["stage"], registry=registry, buckets=_SECONDS
         )
-        self.batch = Histogram(
-            "bonaface_batch_crops",
-            "Crops in one run of the network.",
-            registry=registry,
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-        )
-        self.inside = Gauge("bonaface_inside", "Requests that are read, waiting or worked on.", registry=registry)
-        self.places = Gauge("bonaface_places", "Requests that may be inside at once.", registry=registry)
+        self.inside = Gauge("bonaface_inside", "Requests that wait or are worked on.", registry=registry)
+        Gauge("bonaface_places", "Maximum of bonaface_inside.", registry=registry).set(max_concurrent)
         self.unlogged = Counter(
             "bonaface_unlogged_decisions", "Verdicts that the decision log did not take.", registry=registry
         )
         for outcome in (*Label, *Status):
             if outcome is not Status.OK:
                 self._verdicts.labels(outcome.value)
-
-    def answered(self, status: int) -> None:
-        """Count an answer."""
-        self._requests.labels(str(status)).inc()
-
-    def refused(self, code: str) -> None:
-        """Count a refusal."""
-        self._refusals.labels(code).inc()
 
     def judged(self, verdict: Verdict) -> None:
         """Count a verdict and the time that it took."""
@@ -66,5 +46,5 @@ class Metrics:
         self._stages.labels(stage).observe(seconds)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' own format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

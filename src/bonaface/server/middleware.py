@@ -1,28 +1,34 @@
-"""What is settled before a request is read: who may ask, whether there is a place, and how every answer looks."""
+"""ASGI middleware: host check, API key, 429 before the body is read, response headers, errors as JSON."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import re
 import secrets
 import uuid
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
+import h11
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bonaface.server.errors import Refusal
+from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
-from bonaface.server.request_queue import Desk
+from bonaface.server.request_queue import RequestQueue
 from bonaface.server.settings import ServerSettings
-
-__all__ = ["HEADERS", "LIVENESS", "Gate", "key_fits", "refuse", "request_id_of"]
 
 _LOGGER = logging.getLogger("bonaface.server")
 
 LIVENESS = "/v1/liveness"
 _LOCKED = ("/v1/", "/metrics")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
+_DRAIN_BYTES, _DRAIN_SECONDS = 256 << 20, 10.0
+"""How much of a refused body is read and dropped: a client that is still sending would see a reset, not the error."""
 
 HEADERS = [
     (b"cache-control", b"no-store"),
@@ -35,102 +41,132 @@ HEADERS = [
         b"media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
 ]
-"""What every answer says besides its own headers."""
+"""Headers of every response."""
 
 
-class Gate:
-    """Middleware. A request for a verdict that passes it holds a place, in `scope["state"]["place"]`."""
+class Middleware:
+    """Refuses a request before its body is read where that can be decided, and turns every error into JSON."""
 
-    def __init__(self, app: ASGIApp, *, desk: Desk, metrics: Metrics, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, *, queue: RequestQueue, metrics: Metrics, settings: ServerSettings) -> None:
         self._app = app
-        self._desk = desk
+        self._queue = queue
         self._metrics = metrics
         self._settings = settings
-        self._key = settings.key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that cannot go further, or let it through."""
+        """Answer a request that is refused, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        state["request_id"] = uuid.uuid4().hex
-        if scope["method"] == "HEAD":
-            # The protocol sends no body in answer to the request that it knows.
-            scope = {**scope, "method": "GET"}
-
-        begun = False
-
-        async def answer(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                self._metrics.answered(message["status"])
-                name = (b"x-request-id", state["request_id"].encode())
-                message = {**message, "headers": [*message.get("headers", ()), *HEADERS, name]}
-            await send(message)
-
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        exchange = _Exchange(receive, send, headers, request_id, self._metrics, self._settings.limits.bytes)
         try:
-            headers = dict(scope["headers"])
-            self._check_key(scope["path"], headers)
-            if scope["path"] == LIVENESS and scope["method"] == "POST":
-                length = self._length(headers.get(b"content-length", b""))
-                if self._desk.closing:
-                    raise Refusal("closing")
-                place = self._desk.enter(length)
-                if place is None:
-                    raise Refusal("busy")
-                state["place"] = place
-        except Refusal as refusal:
-            await refuse(refusal, state["request_id"], self._metrics, self._desk)(scope, receive, answer)
-            return
-        try:
-            await self._app(scope, receive, answer)
+            self._check(scope, headers)
+            await self._app(scope, exchange.receive, exchange.send)
+        except ApiError as error:
+            if error.code == "too_slow":
+                exchange.drains = False
+            await self.error_response(error, request_id)(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            self._metrics.refused("gone")
+            self._metrics.refusals.labels("gone").inc()
         except Exception:
-            _LOGGER.exception("request %s failed", state["request_id"])
-            if begun:
+            _LOGGER.exception("request %s failed", request_id)
+            if exchange.begun:
                 raise
-            await refuse(Refusal("internal"), state["request_id"], self._metrics, self._desk)(scope, receive, answer)
+            await self.error_response(ApiError("internal"), request_id)(scope, exchange.receive, exchange.send)
 
-    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if path.startswith(_LOCKED) and not key_fits(self._key, headers):
-            raise Refusal("unauthorized")
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Raise ApiError for what is refused by its headers."""
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise ApiError("ambiguous_length", headers={"Connection": "close"})
+        if "host" in headers:
+            host = _HOST.fullmatch(headers["host"])
+            if host is None or not self._settings.allows_host(host["ipv6"] or host["name"]):
+                raise ApiError("unknown_host")
+        if scope["path"].startswith(_LOCKED) and not key_fits(self._settings.key, headers):
+            raise ApiError("unauthorized", headers={"WWW-Authenticate": "Bearer"})
+        if scope["path"] == LIVENESS and scope["method"] == "POST":
+            if self._queue.closing:
+                raise ApiError("closing")
+            if _declared_bytes(headers) > self._settings.limits.bytes:
+                raise ApiError("too_large")
+            if self._queue.full:
+                raise ApiError("busy")
 
-    def _length(self, announced: bytes) -> int:
-        """Bytes that a body may have: what its header says, or the most that is read."""
-        most = self._settings.limits.bytes
-        length = int(announced) if announced.isdigit() else most
-        if length > most:
-            raise Refusal("too_large")
-        return length
+    def error_response(self, error: ApiError, request_id: str) -> JSONResponse:
+        """Count an error and return its response."""
+        self._metrics.refusals.labels(error.code).inc()
+        if error.code in {"busy", "closing"}:
+            error.headers["Retry-After"] = str(self._queue.retry_after())
+        return JSONResponse(error.body(request_id), error.status, error.headers)
 
 
-def key_fits(key: bytes, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a request brings the key, as X-API-Key or as a bearer token; true where none is asked for."""
+class _Exchange:
+    """One request and its response: adds headers, and reads on where a response is ready before the body has ended."""
+
+    def __init__(
+        self, receive: Receive, send: Send, headers: Headers, request_id: str, metrics: Metrics, max_bytes: int
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._metrics = metrics
+        self._request_id = request_id.encode()
+        self._unbounded = "transfer-encoding" in headers or _declared_bytes(headers) > max_bytes
+        self._ended = not self._unbounded and not _declared_bytes(headers)
+        self._waits = "expect" in headers  # for 100 Continue: sends no body before it
+        self.drains = True
+        self.begun = False
+
+    async def receive(self) -> Message:
+        """Return the next message of the request."""
+        self._waits = False
+        message = await self._receive()
+        self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the response; its last one after what the client still sends was read and dropped."""
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self._metrics.requests.labels(str(message["status"])).inc()
+            more = [*HEADERS, (b"x-request-id", self._request_id)]
+            if not self._ended and (self._unbounded or self._waits):
+                more.append((b"connection", b"close"))
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        elif self.drains and not self._ended and not self._waits and not message.get("more_body", False):
+            await self._write({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body"}
+        await self._write(message)
+
+    async def _write(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except h11.LocalProtocolError:  # the body turned malformed, and uvicorn has answered 400 and closed
+            raise ClientDisconnect from None
+
+    async def _drain(self) -> None:
+        left = _DRAIN_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while left > 0 and not self._ended:
+                    left -= len((await self.receive()).get("body", b""))
+
+
+def _declared_bytes(headers: Headers) -> int:
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdigit() else 0
+
+
+def key_fits(key: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a request carries the key, as X-API-Key or as a bearer token; True where none is required."""
     if not key:
         return True
-    given = headers.get(b"x-api-key", b"")
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if not given and scheme.lower() == b"bearer":
+    given = headers.get("x-api-key", "")
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if not given and scheme.lower() == "bearer":
         given = token.strip()
-    return secrets.compare_digest(given, key)
-
-
-def refuse(refusal: Refusal, request_id: str, metrics: Metrics, desk: Desk) -> JSONResponse:
-    """The answer to a request that gets no verdict."""
-    metrics.refused(refusal.code)
-    headers = refusal.headers
-    if refusal.code in {"busy", "closing"}:
-        headers["Retry-After"] = str(desk.retry_after())
-    if refusal.code == "unauthorized":
-        headers["WWW-Authenticate"] = "Bearer"
-    if refusal.code == "too_slow":
-        headers["Connection"] = "close"
-    return JSONResponse(refusal.body(request_id), refusal.status, headers)
-
-
-def request_id_of(scope: Scope) -> str:
-    """The id that the gate gave a request."""
-    return str(scope["state"]["request_id"])
+    return secrets.compare_digest(given.encode("latin-1"), key.encode())

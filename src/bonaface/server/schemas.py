@@ -1,100 +1,108 @@
-"""The JSON that the server answers with, as its OpenAPI page describes it."""
+"""The API's JSON, as its OpenAPI document describes it."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bonaface.inference.bundle import Bundle, OperatingPoint
-from bonaface.server.errors import Refusal
+from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import Limits
-from bonaface.types import FusionRule, Label, Status, Verdict
-
-__all__ = ["EXAMPLES", "ErrorAnswer", "LivenessAnswer", "ModelAnswer", "describe", "verdict_answer"]
+from bonaface.types import FusionRule, Status, Verdict
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small"]
+Kind = Literal["image", "video"]
 
+EXAMPLE_ID = "5b0a3c1e9d5e4a0f8d0e6f0f0c8a2b11"
+_FRAME = {
+    "frame": 0,
+    "time": None,
+    "status": "ok",
+    "score": 0.9731,
+    "logit": 3.588,
+    "faces": 1,
+    "box": [212.0, 96.0, 188.0, 188.0],
+    "confidence": 0.93,
+}
 _VERDICT: dict[str, Any] = {
-    "request_id": "5b0a3c1e9d5e4a0f8d0e6f0f0c8a2b11",
-    "outcome": "bona_fide",
+    "request_id": EXAMPLE_ID,
+    "verdict": "bona_fide",
     "accepted": True,
     "score": 0.9731,
     "threshold": 0.4127,
+    "logit": 3.588,
+    "logit_threshold": -0.3528,
     "kind": "image",
-    "frames": [
-        {
-            "frame": 0,
-            "time": None,
-            "status": "ok",
-            "score": 0.9731,
-            "box": [212.0, 96.0, 188.0, 188.0],
-            "confidence": 0.93,
-        }
-    ],
-    "note": "",
+    "faces": 1,
+    "reason": "",
     "bundle": "0f3c5a7be1d24968",
+    "frames": [_FRAME],
     "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.001, "network": 0.009, "total": 0.034},
 }
-_NO_FACE = {
-    **_VERDICT,
-    "outcome": "no_face",
+_NO_FACE = _VERDICT | {
+    "verdict": "no_face",
     "accepted": False,
     "score": None,
-    "frames": [{"frame": 0, "time": None, "status": "no_face", "score": None, "box": None, "confidence": None}],
+    "logit": None,
+    "faces": 0,
+    "frames": [
+        _FRAME | {"status": "no_face", "score": None, "logit": None, "faces": 0, "box": None, "confidence": None}
+    ],
     "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.0, "network": 0.0, "total": 0.023},
 }
 
-EXAMPLES: dict[str, list[dict[str, Any]]] = {
-    "LivenessAnswer": [_VERDICT, _NO_FACE],
-    "ErrorAnswer": [Refusal("busy").body(_VERDICT["request_id"])],
-}
-"""What the answers look like, by the name of their schema."""
-
 
 class FrameAnswer(BaseModel):
-    """What one frame gave."""
+    """The result of one frame."""
 
-    frame: int = Field(description="Number of the frame in what was sent, from 0.")
+    frame: int = Field(description="Number of the frame in the upload, from 0.")
     time: float | None = Field(description="Seconds from the start of a video.")
     status: Status = Field(description="`ok`, or why the frame has no score.")
-    score: float | None = Field(description="Probability of a living face, 0 to 1; higher is more bona fide.")
+    score: float | None = Field(description="Probability of a bona fide face, 0 to 1; higher is more bona fide.")
+    logit: float | None = Field(description="The score as a logit.")
+    faces: int = Field(description="Number of faces that are large enough to be scored.")
     box: tuple[float, float, float, float] | None = Field(
-        description="The face in pixels of the upright frame: left, top, width, height."
+        description="The scored face in pixels of the upright frame: left, top, width, height."
     )
-    confidence: float | None = Field(description="How sure the face detector was, 0 to 1.")
+    confidence: float | None = Field(description="Confidence of the face detector, 0 to 1.")
 
 
 class LivenessAnswer(BaseModel):
-    """The verdict on what was sent."""
+    """The verdict on an upload."""
 
-    request_id: str
-    outcome: Outcome = Field(
-        description="`bona_fide` (a living face), `attack`, or why there is neither: then nothing was accepted."
-    )
-    accepted: bool = Field(description="True for `bona_fide` alone.")
-    score: float | None = Field(description="Probability of a living face; `score >= threshold` accepts.")
+    model_config = ConfigDict(json_schema_extra={"examples": [_VERDICT, _NO_FACE]})
+
+    request_id: str = Field(description="The request's X-Request-ID where it is valid, else a new one.")
+    verdict: Outcome = Field(description="`bona_fide`, `attack`, or why there is no score: then it is not accepted.")
+    accepted: bool = Field(description="True for `bona_fide` only.")
+    score: float | None = Field(description="Probability of a bona fide face; `score >= threshold` accepts.")
     threshold: float = Field(description="The bundle's threshold for an image, or for a video or burst.")
-    kind: Literal["image", "video"] = Field(
-        description="Which operating point judged: several images count as a video."
+    logit: float | None = Field(description="The score as a logit, where probabilities near 0 and 1 differ too little.")
+    logit_threshold: float = Field(description="The threshold as a logit; `logit >= logit_threshold` decides.")
+    kind: Kind = Field(description="The operating point in use; several images count as a video.")
+    faces: int = Field(description="Largest number of faces in a frame that are large enough to be scored.")
+    reason: str = Field(
+        description="How the verdict came about where it is not plain: a second face, few frames, damage."
     )
+    bundle: str = Field(description="Id of the bundle: the first 16 digits of its sha256.")
     frames: list[FrameAnswer]
-    note: str = Field(description="What was odd about the file, such as a video that breaks off; else empty.")
-    bundle: str = Field(description="Which bundle judged: the first 16 digits of its sha256.")
-    seconds: dict[str, float] = Field(description="Time spent in each stage, and in all.")
+    seconds: dict[str, float] = Field(description="Time of each stage, and in total.")
 
 
 class ErrorDetail(BaseModel):
     """What went wrong."""
 
-    code: str = Field(description="Stable: made for programs.")
-    message: str = Field(description="Made for people.")
+    code: str = Field(description="Stable, for programs.")
+    message: str = Field(description="For people.")
     request_id: str
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer that is not 200."""
+    """Every response whose status is not 200."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ApiError("busy").body(EXAMPLE_ID)]})
 
     error: ErrorDetail
 
@@ -104,22 +112,23 @@ class PointAnswer(BaseModel):
 
     threshold: float
     criterion: str
-    frames: int = Field(description="Evenly spaced frames that are judged.")
+    frames: int = Field(description="Number of evenly spaced frames that are scored.")
     fusion: FusionRule
     warnings: list[str]
 
 
 class LimitsAnswer(BaseModel):
-    """The most that one request may send."""
+    """Maximum size of one request."""
 
-    bytes: int
-    pixels: int
-    video_pixels: int
-    video_frames: int
-    video_work: int = Field(description="Pixels of one frame times the frames of a video.")
-    files: int
-    seconds: float
-    timeout: float
+    bytes: int = Field(description="Bytes of the body.")
+    pixels: int = Field(description="Pixels of an image.")
+    video_pixels: int = Field(description="Pixels of a video's frame.")
+    video_frames: int = Field(description="Frames of a video.")
+    video_work: int = Field(description="Pixels of a frame times the frames of a video.")
+    files: int = Field(description="Images of a burst.")
+    seconds: float = Field(description="Duration of a video.")
+    timeout: float = Field(description="Seconds from the headers of a request to its response.")
+    upload_seconds: float = Field(description="Seconds from the headers of a request to the end of its body.")
 
 
 class ModelAnswer(BaseModel):
@@ -130,43 +139,24 @@ class ModelAnswer(BaseModel):
     version: str = Field(description="Version of Bonaface.")
     architecture: str
     input_size: int = Field(description="Side of the network's input in pixels.")
-    crop_scale: float = Field(description="Side of the square that is judged, over the longer side of the face.")
+    crop_scale: float = Field(description="Side of the square crop divided by the longer side of the face box.")
     detector: str
     licence: str
-    operating_points: dict[Literal["image", "video"], PointAnswer]
+    operating_points: dict[Kind, PointAnswer]
     formats: list[str]
     limits: LimitsAnswer
     key_required: bool
 
 
-def verdict_answer(verdict: Verdict, *, request_id: str, kind: Literal["image", "video"]) -> dict[str, Any]:
-    """A verdict as LivenessAnswer."""
-    return {
-        "request_id": request_id,
-        "outcome": verdict.outcome.value,
-        "accepted": verdict.accepted,
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "kind": kind,
-        "frames": [
-            {
-                "frame": frame.frame,
-                "time": frame.time,
-                "status": frame.status.value,
-                "score": frame.score,
-                "box": frame.box,
-                "confidence": frame.confidence,
-            }
-            for frame in verdict.frames
-        ],
-        "note": verdict.reason,
-        "bundle": verdict.bundle,
-        "seconds": {stage: round(spent, 6) for stage, spent in verdict.seconds.items()},
-    }
+def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
+    """Return a verdict as LivenessAnswer: as the command line prints it, without the name of a file."""
+    values = verdict.to_dict()
+    del values["source"]
+    return {"request_id": request_id, **values}
 
 
 def describe(bundle: Bundle, limits: Limits, *, key_required: bool) -> ModelAnswer:
-    """A bundle as its users may know it: without the data, the paths and the settings it was made with."""
+    """Return what clients may know of a bundle: nothing of the data, paths and settings it was made with."""
     card = bundle.card
     return ModelAnswer(
         name=card.name,
@@ -177,18 +167,9 @@ def describe(bundle: Bundle, limits: Limits, *, key_required: bool) -> ModelAnsw
         crop_scale=card.crop_scale,
         detector=card.detector.name,
         licence=card.licence,
-        operating_points={kind: _point(bundle.operating_point(kind)) for kind in ("image", "video")},
-        formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM"],
-        limits=LimitsAnswer(
-            bytes=limits.bytes,
-            pixels=limits.pixels,
-            video_pixels=limits.video_pixels,
-            video_frames=limits.frames,
-            video_work=limits.video_work,
-            files=limits.files,
-            seconds=limits.seconds,
-            timeout=limits.timeout,
-        ),
+        operating_points={kind: _point(bundle.operating_point(kind)) for kind in get_args(Kind)},
+        formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM", "Matroska"],
+        limits=LimitsAnswer(**vars(limits)),
         key_required=key_required,
     )
 
@@ -203,4 +184,17 @@ def _point(point: OperatingPoint) -> PointAnswer:
     )
 
 
-assert set(Outcome.__args__) == {*Label, *Status} - {Status.OK, Status.UNREADABLE}  # type: ignore[attr-defined]
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return FastAPI's `responses` for the errors of some statuses (default: all), with an example for each code."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code, kind in ERRORS.items():
+        if statuses and kind.status not in statuses:
+            continue
+        given = found.setdefault(
+            kind.status,
+            {"model": ErrorAnswer, "description": "", "content": {"application/json": {"examples": {}}}},
+        )
+        given["description"] = f"{given['description']} `{code}`: {kind.message}".strip()
+        example = {"summary": kind.message, "value": ApiError(code).body(EXAMPLE_ID)}
+        given["content"]["application/json"]["examples"][code] = example
+    return found

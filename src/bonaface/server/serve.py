@@ -1,32 +1,35 @@
-"""Run the server: uvicorn, with a watch on connections that neither ask nor go, and an end that answers what it took."""
+"""Run the server: uvicorn with a bound on its connections, and a shutdown that answers what was accepted."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
+import logging
 import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bonaface.errors import OutputError, SettingsError
 from bonaface.inference.bundle import load_bundle
 from bonaface.inference.pipeline import Pipeline
 from bonaface.server.app import create_app
-from bonaface.server.errors import Refusal
 from bonaface.server.settings import ServerSettings
-from bonaface.server.turnstile import Turnstile
 
-__all__ = ["serve"]
-
-IDLE_SECONDS = 10.0
-"""A connection is closed where it has no request being answered for so long, even if bytes trickle in."""
+_LOGGER = logging.getLogger("bonaface.server")
+_BACKLOG = 128
+_OTHER_FILES = 64
+"""Descriptors that are left for files and the decision log."""
+_IDLE_SECONDS = 0.25
+"""With all connections taken, one that was idle for so long is closed for another."""
+_HANDSHAKE_SECONDS = 10.0
 
 
 def serve(
@@ -37,16 +40,16 @@ def serve(
     variant: str | None = None,
     started: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve a bundle, or one of its variants, until SIGINT or SIGTERM; then answer what was taken in.
+    """Serve a bundle, or one of its variants, until SIGINT or SIGTERM; then answer the requests that were accepted.
 
-    `started` is given the address. Raises BundleError, SettingsError, and OutputError where the address is taken.
+    `started` is called with the address. Raises BundleError, SettingsError, and OutputError where the address is taken.
     """
     if bool(settings.certificate) != bool(settings.certificate_key):
-        raise SettingsError("HTTPS needs both files: --certificate and --certificate-key")
+        raise SettingsError("HTTPS needs two files: --certificate and --certificate-key")
     pipeline = Pipeline(
         load_bundle(bundle).use(variant),
         detector_weights=detector_weights,
-        threads=settings.workers,
+        threads=settings.threads,
         faces=settings.faces,
     )
     app = create_app(pipeline, settings)
@@ -54,10 +57,11 @@ def serve(
         app,
         host=settings.host,
         port=settings.port,
-        http=_Protocol,
+        http="h11",
+        loop="asyncio",
         ws="none",
         lifespan="on",
-        log_level="error",
+        log_level="critical",  # failed requests are logged by the middleware
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -72,105 +76,112 @@ def serve(
             f"the certificate and its key cannot be used: {error.strerror or error}; expected two PEM files that belong "
             "together, the key without a password"
         ) from None
-    with _listening(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener:
         _Server(config, app, started).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OutputError where the address is taken or not of this machine."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address, family=family, backlog=512)
+        listener = socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        raise OutputError(f"cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}") from None
-    # An answer goes out in two pieces: without this, which connections inherit, the second waits 40 ms for the first to be
-    # acknowledged.
+        raise OutputError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from None
+    # A response is written in two pieces. Without this option, which connections inherit, the second waits up to 40 ms for
+    # the first to be acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setblocking(False)
     return listener
 
 
+def _max_connections() -> int:
+    """Return how many connections fit below the limit of open files of this process."""
+    try:
+        import resource
+    except ImportError:  # Windows, where sockets are not files
+        return 1_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 10_000 if soft == resource.RLIM_INFINITY else max(min(soft, 10_000) - _OTHER_FILES, 16)
+
+
 class _Server(uvicorn.Server):
+    """uvicorn, with a bound on open connections.
+
+    It accepts connections itself: without a free descriptor asyncio logs a traceback for every connection that waits, and
+    uvicorn never closes one on which nothing was sent.
+    """
+
     def __init__(self, config: uvicorn.Config, app: FastAPI, started: Callable[[str], None]) -> None:
         super().__init__(config)
         self._app = app
-        self._tell = started
+        self._report = started
+        self._max_connections = _max_connections()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seen: set[Any] = set()
+        self._warned = -60.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        asyncio.get_running_loop().set_exception_handler(_log_one_line)
+        await super().startup(sockets=[])
         for listener in sockets or []:
+            self._start(self._accept(listener))
             host, port = listener.getsockname()[:2]
-            self._tell(f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
+            self._report(f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await super().shutdown(sockets=sockets)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while len(self.server_state.connections) + len(self._tasks) > self._max_connections:
+                self._close_idle()
+                await asyncio.sleep(_IDLE_SECONDS)
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                _LOGGER.warning("a connection cannot be accepted: %s", error)
+                await asyncio.sleep(_IDLE_SECONDS)
+                continue
+            self._start(self._take(connection))
+
+    async def _take(self, connection: socket.socket) -> None:
+        """Give a connection to uvicorn."""
+        timeout = _HANDSHAKE_SECONDS if self.config.is_ssl else None
+        with contextlib.suppress(OSError):  # the client has gone, or speaks no TLS
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self.config.http_protocol_class(  # type: ignore[call-arg]
+                    config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+                ),
+                connection,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=timeout,
+            )
+
+    def _close_idle(self) -> None:
+        """Close connections that are idle since the last call; as at uvicorn's shutdown, others close after a response."""
+        if time.monotonic() - self._warned > 60:
+            self._warned = time.monotonic()
+            _LOGGER.warning("%d connections are open, as many as fit; idle ones are closed", self._max_connections)
+        for connection in self._seen & self.server_state.connections:
+            with contextlib.suppress(h11.LocalProtocolError):
+                connection.shutdown()
+        self._seen = set(self.server_state.connections)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # uvicorn would raise the signal again after a clean end, which would then not look like one.
-        self._app.state.desk.closing = True
+        # uvicorn would raise the signal again after a clean shutdown, which would then look like a crash.
+        self._app.state.queue.closing = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1 that closes connections that neither ask nor take their answers, complains in JSON, and refuses at once."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._turnstile: Turnstile = self.config.loaded_app.state.turnstile
-        self._dropping = 0  # bytes still to come of a request that was turned away
-        self._seen: object = self
-        self._watch = self.loop.call_later(IDLE_SECONDS / 2, self._look)
-
-    def data_received(self, data: bytes) -> None:
-        while data:
-            if self._dropping:
-                dropped = min(self._dropping, len(data))
-                self._dropping -= dropped
-                data = data[dropped:]
-                if not self._dropping:
-                    self.on_response_complete()
-                continue
-            turned = self._turnstile.turn_away(data, self.server_state.default_headers) if self._between() else None
-            if turned is None:
-                super().data_received(data)
-                return
-            self._unset_keepalive_if_required()
-            self.transport.write(turned.answer)
-            self._dropping = turned.length
-            self._seen = turned
-
-    def _between(self) -> bool:
-        """Whether the last request is answered, none has begun, and the client takes its answers."""
-        idle = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
-        return idle and not self.conn.trailing_data[0] and not self.flow.write_paused
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.cancel()
-        super().connection_lost(exc)
-
-    def _look(self) -> None:
-        """Close the connection where no request has begun since the last look, and none is being answered.
-
-        Nor is one where the answer waits for a client that does not read.
-        """
-        idle = self.cycle is None or self.cycle.response_complete or self.flow.write_paused
-        if idle and self._seen is self.cycle:
-            self.transport.abort()
-            return
-        self._seen = self.cycle if idle else self
-        self._watch = self.loop.call_later(IDLE_SECONDS / 2, self._look)
-
-    def send_400_response(self, msg: str) -> None:
-        if self.cycle is not None:
-            # A body that turned malformed: the request's own answer would come after this one.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self._complain()
-        self.transport.close()
-
-    def _complain(self) -> None:
-        body = json.dumps(Refusal("malformed").body("")).encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+def _log_one_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio would log with a traceback, such as a client's protocol error after its response."""
+    _LOGGER.warning("%s: %r", context["message"], context.get("exception"))

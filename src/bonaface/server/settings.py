@@ -1,61 +1,98 @@
-"""What a server may be told, and the limits of what may be sent to it."""
+"""Settings of the server, and the limits on what one request may send."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from bonaface.errors import SettingsError
-
-__all__ = ["Limits", "ServerSettings", "read_key"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one request may send: bytes in all, pixels a picture, files a burst; pixels, seconds, frames of a video.
+    """Maximum size of one request: bytes of its body, pixels of an image or a video frame, files, seconds, frames.
 
-    `video_work` is pixels times frames: what decoding a video may cost, since nobody can stop it halfway. `timeout` is in
-    seconds, from the first byte to the answer.
+    `video_work` bounds the pixels of a frame times the frames of a video, because decoding cannot be interrupted.
+    `timeout` is in seconds from the request's headers to its response, `upload_seconds` from them to the end of its body.
     """
 
     bytes: int = 16_000_000
     pixels: int = 16_000_000
     video_pixels: int = 9_000_000
+    video_frames: int = 2_400
+    video_work: int = 5_400_000_000
     files: int = 32
     seconds: float = 20.0
-    frames: int = 2_400
-    video_work: int = 5_400_000_000
     timeout: float = 30.0
+    upload_seconds: float = 20.0
 
 
 @dataclass(frozen=True)
 class ServerSettings:
     """How the server runs.
 
-    `places` requests at most, of `room` bytes in all, are inside at once, being read, waiting or being worked on;
-    `workers` threads decode and find faces, at most `limits.pixels` at once; `faces` says what is judged where a frame shows
-    several: none, or the largest. `body_rate` is in bytes a second, asked of a sender after `body_grace` seconds. `key` is
-    asked for where it is not empty. `log` is the address of the decision log, as SQLAlchemy takes it.
+    At most `max_concurrent` requests wait or are worked on at once; `max_pending_bytes` bounds the bodies of all open
+    requests together. `threads` decode, find faces and run the network. `faces` says what is scored where a frame shows
+    several. Requests must carry `key` where it is not empty. `log` is the decision log, a SQLite file or an SQLAlchemy
+    URL. `allow_hosts` are further host names to answer to, `*` for any; `public_url` is the address behind a proxy.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     limits: Limits = field(default_factory=Limits)
-    places: int = 32
-    room: int = 128_000_000
-    workers: int | None = None
-    faces: Literal["refuse", "largest"] = "refuse"
-    body_grace: float = 5.0
-    body_rate: int = 20_000
+    max_concurrent: int = 32
+    max_pending_bytes: int = 128_000_000
+    threads: int | None = None
+    faces: Literal["largest", "all", "refuse"] = "largest"
     key: str = field(default="", repr=False)
     log: str | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
+    allow_hosts: tuple[str, ...] = ()
+    public_url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.faces not in {"largest", "all", "refuse"}:
+            raise SettingsError(f"--faces {self.faces}: expected largest, all or refuse")
+        if self.public_url and not (urlsplit(self.public_url).scheme in {"http", "https"} and self._public_host()):
+            raise SettingsError(
+                f"--public-url {self.public_url}: expected an address such as https://example.org/liveness"
+            )
+
+    def _public_host(self) -> str | None:
+        return urlsplit(self.public_url).hostname
+
+    def allows_host(self, name: str) -> bool:
+        """Whether a request to this host name is answered.
+
+        Names of this machine, `host`, `allow_hosts` and the host of `public_url` are. Listening on all addresses (0.0.0.0
+        or ::), so is any IP address: a page of another site can reach this server by a name (DNS rebinding), not by one.
+        """
+        name = name.lower().rstrip(".")
+        own = {"localhost", self.host.lower(), self._public_host(), *(host.lower() for host in self.allow_hosts)}
+        if name in own or "*" in own:
+            return True
+        address = _address(name)
+        listening = _address(self.host)
+        everywhere = listening is not None and listening.is_unspecified
+        return address is not None and (address.is_loopback or everywhere)
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None
 
 
 def read_key(file: Path) -> str:
-    """The API key in a file, without the line's end. Raises SettingsError where there is none, or a weak one."""
+    """Return the API key in a file, without the line's end.
+
+    Raises SettingsError where the file cannot be read or the key is short.
+    """
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

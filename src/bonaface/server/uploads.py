@@ -1,4 +1,4 @@
-"""What a request sends, read into memory and nowhere else, and held against the limits before it is decoded."""
+"""Uploads: read into memory and nowhere else, recognised by content, checked before they are decoded."""
 
 from __future__ import annotations
 
@@ -6,186 +6,136 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Literal, NamedTuple
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
 
-from bonaface.data.frames import Media, kind_of
+from bonaface.data.frames import Frames, Media, kind_of
 from bonaface.data.images import pixels_of
-from bonaface.data.video import VideoReader
 from bonaface.errors import MediaError
-from bonaface.server.errors import Refusal
-from bonaface.server.settings import Limits, ServerSettings
-
-__all__ = ["FIELD", "Upload", "check", "read_files", "upload_of"]
+from bonaface.server.errors import ApiError
+from bonaface.server.settings import Limits
 
 FIELD = "file"
-"""Name of the form field that holds a file; it may come several times."""
+"""Name of the form field that holds a file; it may occur several times."""
 
-_REFERENCES = 8  # frames that a video decoder keeps, or the space of as many
-_RAW = ("image/", "video/", "application/octet-stream")
+_REFERENCE_FRAMES = 8  # frames that a video decoder keeps at once
+_FILE_TYPES = ("image/", "video/", "application/octet-stream")
 
 
 class Upload(NamedTuple):
-    """What is to be judged, and which operating point of the bundle judges it."""
+    """What is scored, and at which operating point of the bundle."""
 
     media: Media
     kind: Literal["image", "video"]
+    files: int
 
 
-async def read_files(
-    chunks: AsyncIterator[bytes], *, content_type: str, encoding: str, settings: ServerSettings
-) -> list[bytes]:
-    """The files in a body, whether it is one file as it is or a form of several.
+async def read_upload(request: Request, limits: Limits, arrived: Callable[[int], None]) -> Upload:
+    """Return the image, the images of a burst, or the video in a request's body; `arrived` is called with every count of bytes.
 
-    Raises Refusal: too_large, too_slow, malformed, too_many_files, unsupported_request.
+    Raises ApiError: too_large, too_slow, malformed, too_many_files, unknown_field, unsupported_request, empty,
+    unsupported_format.
     """
-    kind, options = parse_options_header(content_type)
-    if encoding not in {"", "identity"}:
-        raise Refusal("unsupported_request")
-    body = _in_time(_limited(chunks, settings.limits.bytes), settings)
-    if kind == b"multipart/form-data":
-        form = _Form(options.get(b"boundary", b""), limit=settings.limits.files)
-        async for chunk in body:
-            form.write(chunk)
-        return form.files()
-    if kind.decode("latin-1").startswith(_RAW):
-        whole = bytearray()
-        async for chunk in body:
-            whole += chunk
-        return [bytes(whole)]
-    raise Refusal("unsupported_request")
-
-
-def upload_of(files: list[bytes]) -> Upload:
-    """Tell files apart by their content: one image, the images of a burst, or one video.
-
-    Raises Refusal: empty, unsupported_format, too_many_files.
-    """
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            files = await _read_files(request, limits, arrived)
+    except TimeoutError:
+        raise ApiError("too_slow", headers={"Connection": "close"}) from None
     if not files or not all(files):
-        raise Refusal("empty")
+        raise ApiError("empty")
     kinds = [kind_of(file) for file in files]
     if None in kinds:
-        raise Refusal("unsupported_format")
+        raise ApiError("unsupported_format")
     if len(files) == 1:
-        return Upload(files[0], "image" if kinds[0] == "image" else "video")
+        return Upload(files[0], "image" if kinds[0] == "image" else "video", 1)
     if "video" in kinds:
-        raise Refusal("too_many_files")
-    return Upload(tuple(files), "video")
+        raise ApiError("too_many_files")
+    return Upload(tuple(files), "video", len(files))
 
 
-def check(media: Media, limits: Limits) -> float:
-    """Hold what the headers say against the limits; how many pixels will be held at once to decode it.
+def check(upload: Upload, frames: Frames, limits: Limits) -> float:
+    """Return how many pixels are held at once while an opened upload is decoded.
 
-    Raises Refusal: too_many_pixels, too_long, unreadable.
+    Raises ApiError where its headers exceed a limit, or are damaged: too_many_pixels, too_long, unreadable.
     """
-    held = 0.0
+    if frames.video is not None:
+        pixels = float(frames.video.width * frames.video.height)
+        if pixels > min(limits.pixels, limits.video_pixels):
+            raise ApiError("too_many_pixels")
+        if (frames.video.seconds or 0) > limits.seconds or frames.video.frames > limits.video_frames:
+            raise ApiError("too_long")
+        if pixels * frames.video.frames > limits.video_work:
+            raise ApiError("too_long")
+        return pixels * _REFERENCE_FRAMES
+    files = upload.media if isinstance(upload.media, tuple) else (upload.media,)
     try:
-        for content in media if isinstance(media, tuple) else (media,):
-            assert isinstance(content, bytes)
-            if kind_of(content) == "image":
-                held = max(held, pixels_of(content))
-                if held > limits.pixels:
-                    raise Refusal("too_many_pixels")
-                continue
-            reader = VideoReader(content)
-            reader.close()
-            held = float(reader.info.width * reader.info.height)
-            if held > min(limits.pixels, limits.video_pixels):
-                raise Refusal("too_many_pixels")
-            if (reader.info.seconds or 0) > limits.seconds or reader.info.frames > limits.frames:
-                raise Refusal("too_long")
-            if held * reader.info.frames > limits.video_work:
-                raise Refusal("too_long")
-            held *= _REFERENCES
+        pixels = max(pixels_of(file) for file in files if isinstance(file, bytes))
     except MediaError:
-        raise Refusal("unreadable") from None
-    return held
+        raise ApiError("unreadable") from None
+    if pixels > limits.pixels:
+        raise ApiError("too_many_pixels")
+    return pixels
 
 
-async def _limited(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+async def _read_files(request: Request, limits: Limits, arrived: Callable[[int], None]) -> list[bytes]:
+    kind = parse_options_header(request.headers.get("content-type", ""))[0].decode("latin-1")
+    body = _bounded(request.stream(), limits.bytes, arrived)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise ApiError("unsupported_request")
+    if kind == "multipart/form-data":
+        return await _Form(request.headers, body, limits).files()
+    if kind.startswith(_FILE_TYPES):
+        return [b"".join([chunk async for chunk in body])]
+    raise ApiError("unsupported_request")
+
+
+async def _bounded(chunks: AsyncIterator[bytes], limit: int, arrived: Callable[[int], None]) -> AsyncIterator[bytes]:
     total = 0
     async for chunk in chunks:
         total += len(chunk)
         if total > limit:
-            raise Refusal("too_large")
+            raise ApiError("too_large")
+        arrived(len(chunk))
         yield chunk
 
 
-async def _in_time(chunks: AsyncIterator[bytes], settings: ServerSettings) -> AsyncIterator[bytes]:
-    """The chunks, as long as they come at the rate that is asked for."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + settings.body_grace
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            raise Refusal("too_slow") from None
-        if chunk is None:
-            return
-        deadline += len(chunk) / settings.body_rate
-        yield chunk
+class _Form(MultiPartParser):
+    """A form whose parts all stay in memory; Starlette's own parser writes files over 1 MB to the disk."""
 
-
-class _Form:
-    """The parts of a multipart form that is written to it, kept in memory."""
-
-    def __init__(self, boundary: bytes, *, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[bytearray] = []
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+    def __init__(self, headers: Headers, body: AsyncIterator[bytes], limits: Limits) -> None:
+        # A part without a filename is decoded to text: as Latin-1 that keeps every byte.
+        latin = Headers({"content-type": f"{headers['content-type']}; charset=latin-1"})
+        super().__init__(latin, body, max_part_size=limits.bytes)  # type: ignore[arg-type]
+        self.spool_max_size = limits.bytes
+        self._left = limits.files
         self._complete = False
-        if not boundary:
-            raise Refusal("malformed")
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._collector(0),
-                    "on_header_value": self._collector(1),
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._check_name,
-                    "on_part_data": lambda data, start, end: self._parts[-1].extend(data[start:end]),
-                    "on_end": self._end,
-                },
-                max_header_count=8,
-            )
-        except FormParserError:
-            raise Refusal("malformed") from None
 
-    def write(self, chunk: bytes) -> None:
-        """Parse a piece of the body."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError:
-            raise Refusal("malformed") from None
+    def on_part_begin(self) -> None:
+        if not self._left:
+            raise ApiError("too_many_files")
+        self._left -= 1
+        super().on_part_begin()
 
-    def files(self) -> list[bytes]:
-        """The files, once the body has ended."""
-        if not self._complete:
-            raise Refusal("malformed")
-        return [bytes(part) for part in self._parts]
-
-    def _begin(self) -> None:
-        if len(self._parts) == self._limit:
-            raise Refusal("too_many_files")
-        self._parts.append(bytearray())
-        self._name = b""
-
-    def _collector(self, which: int) -> Callable[[bytes, int, int], None]:
-        return lambda data, start, end: self._header[which].extend(data[start:end])
-
-    def _header_end(self) -> None:
-        field, value = map(bytes, self._header)
-        for part in self._header:
-            part.clear()
-        if field.lower() == b"content-disposition":
-            self._name = parse_options_header(value)[1].get(b"name", b"")
-
-    def _check_name(self) -> None:
-        if self._name != FIELD.encode():
-            raise Refusal("unsupported_request")
-
-    def _end(self) -> None:
+    def on_end(self) -> None:
         self._complete = True
+
+    async def files(self) -> list[bytes]:
+        """Return the content of every part. Raises ApiError."""
+        try:
+            form = await self.parse()
+        except MultiPartException:
+            raise ApiError("malformed") from None
+        if not self._complete:
+            raise ApiError("malformed")
+        try:
+            return [await self._content(name, value) for name, value in form.multi_items()]
+        finally:
+            await form.close()
+
+    async def _content(self, name: str, value: UploadFile | str) -> bytes:
+        if name != FIELD:
+            shown = name.encode("latin-1").decode("utf-8", "replace")[:64]
+            raise ApiError("unknown_field", f"Unknown form field {shown!r}; expected `{FIELD}`, once for each file.")
+        return await value.read() if isinstance(value, UploadFile) else value.encode("latin-1")

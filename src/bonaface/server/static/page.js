@@ -223,7 +223,7 @@ function tellRefusal(error) {
 }
 
 function tellVerdict(told, roundTrip) {
-  const [tone, outcome, advice] = SAID[told.outcome];
+  const [tone, outcome, advice] = SAID[told.verdict];
   const judged = told.score !== null;
   by("scores").hidden = !judged;
   if (judged) {
@@ -250,7 +250,7 @@ function tellVerdict(told, roundTrip) {
     return pair;
   }));
   by("total").textContent = `${milliseconds(roundTrip)} in all`;
-  by("note").textContent = told.note;
+  by("note").textContent = told.reason;
   by("request").textContent = told.request_id;
   by("bundle").textContent = told.bundle;
   by("details").hidden = false;
