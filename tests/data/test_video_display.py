@@ -28,6 +28,7 @@ def write(path: Path, pictures: list[np.ndarray], *, aspect: Fraction | None = N
     with av.open(str(path), "w") as container:
         codec = "libvpx-vp9" if path.suffix == ".webm" else "libx264"
         stream = container.add_stream(codec, rate=25, options={**SHARP, **options} if codec == "libx264" else options)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         if aspect:
@@ -238,7 +239,7 @@ def test_damaged_key_frame_falls_back_to_counting(tmp_path: Path):
     path = write(tmp_path / "clip.mp4", numbered(60), g="20", bf="0")
     with av.open(str(path)) as container:
         packet = [packet for packet in container.demux(video=0) if packet.is_keyframe][1]
-        place, size = packet.pos, packet.size
+        place, size = packet.pos or 0, packet.size
     data = bytearray(path.read_bytes())
     data[place : place + size] = bytes(size)
     path.write_bytes(data)
