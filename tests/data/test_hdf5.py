@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+import bonaface
 from bonaface.config import CropSettings
-from bonaface.data.audit.film import pictures_of
 from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.datasets.registry import index
 from bonaface.data.frames import kind_of, open_frames
@@ -54,9 +54,9 @@ def test_three_dmad_goes_from_its_names_to_crops(tmp_path: Path) -> None:
     store = fill_store(manifest, tmp_path / "crops", CropSettings(detector="whole_frame", frames=2), workers=1)
     assert store.table[["frame", "status"]].to_numpy().tolist() == [[0, "ok"], [5, "ok"]] * 2
     assert load_crop(store.table["file"][1])[10, 20].tolist() == pytest.approx([50, 200, 100], abs=3)
-    ((number, picture),) = pictures_of(manifest.files()[1], {5})
-    assert number == 5
-    assert picture[0, 0].tolist() == [50, 200, 100]
+    found = bonaface.audit(manifest, detector="whole_frame", workers=1)
+    assert [shared.how for shared in found.shared] == ["the same file"]
+    assert [view.frame for view in found.files[0].views] == [0, 3, 6]
 
 
 def _text(path: Path) -> None:

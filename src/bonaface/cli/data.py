@@ -9,7 +9,7 @@ import typer
 
 import bonaface
 from bonaface.cli.options import Manifest, NoFaces, Quiet, Root, Weights, as_names, as_pairs, as_share, as_whole
-from bonaface.cli.output import echo_lines, show_progress
+from bonaface.cli.output import echo_audit, echo_lines, show_progress
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
@@ -154,9 +154,9 @@ def audit_command(
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find leaks, copies, unreadable files and shortcuts before anybody trains.
+    """Find leaks, copies, unreadable files and shortcuts before training.
 
-    Exit code 0 where nothing leaks, 1 where a person, a file or a picture stands in two splits, 2 on an error.
+    Exit code 0 if no leak was found, 1 if a subject, a file or a picture occurs in two splits, 2 on an error.
     """
     with show_progress(quiet=quiet) as progress:
         result = bonaface.audit(
@@ -169,7 +169,7 @@ def audit_command(
             faces=not no_faces,
             progress=progress,
         )
-    echo_lines(result.summary())
+    echo_audit(result)
     if result.leaks:
         raise typer.Exit(1)
 

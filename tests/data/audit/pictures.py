@@ -1,4 +1,4 @@
-"""Generated pictures to audit: scenes of shapes, in which a disc stands for what moves from take to take."""
+"""Generated pictures to audit: scenes of shapes, in which a disc is what moves from take to take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.audit.film import Film, margins_of, shrunk, tiny, view_of
+from bonaface.data.audit.duplicates import SIDE, View, shrink
 
 Picture = NDArray[np.uint8]
 
@@ -44,9 +44,7 @@ def resized(picture: Picture, factor: float) -> Picture:
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def film(*pictures: Picture) -> Film:
-    """A presentation of these frames, all of them views."""
+def views(*pictures: Picture) -> tuple[View, ...]:
+    """The views of a presentation that has these frames: a picture, or a video of two frames or more."""
     greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8) for picture in pictures]
-    margins = margins_of(greys)
-    views = tuple(view_of(frame, shrunk(grey, 640), margins) for frame, grey in enumerate(greys))
-    return Film(views, np.stack([tiny(grey, margins) for grey in greys]), margins=margins)
+    return tuple(View(frame, shrink(grey, SIDE)) for frame, grey in enumerate(greys))

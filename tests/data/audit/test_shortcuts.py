@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from bonaface.data.audit.shortcuts import left_out, telling_values, traits
+from bonaface.data.audit.shortcuts import left_out, one_class_values, traits
 from bonaface.data.manifest import make_manifest
 
 
@@ -98,5 +98,5 @@ def test_the_confounds_of_rose_youtu_show_in_its_columns():
     assert found["speech"] > 0.6
     assert found["glasses"] > 0.65
     assert found["device"] == pytest.approx(0.5, abs=0.03)
-    (telling,) = telling_values(frame)
+    (telling,) = one_class_values(frame)
     assert (telling.column, telling.value, telling.label) == ("speech", "talking", "attack")

@@ -1,4 +1,4 @@
-"""What each file of a manifest is: its content, its cheap properties, whether it shows a face, and a few small views of it."""
+"""Read each file of a manifest once: its hash, its cheap properties, whether it shows a face, and a few small views of it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.audit.film import LONG_SIDE, MOST_FRAMES, SIDE, Film, margins_of, shrunk, tiny, view_of
+from bonaface.data.audit.duplicates import SIDE, View, shrink
 from bonaface.data.crop_store import boxes_of
 from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
+from bonaface.data.frame_folder import frame_files
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
-from bonaface.data.signatures import media_type
+from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import MediaError
-
-__all__ = ["PROPERTIES", "VIEWS", "FileFacts", "properties_table", "read_files"]
 
 Picture = NDArray[np.uint8]
 Pictures = list[tuple[int, Picture]]
 
 VIEWS = 3
-"""Frames of a video that are looked at: evenly spaced, the first among them."""
+"""Frames of a video that are looked at: evenly spaced, the first one included."""
+
+LONG_SIDE = 640
+"""Sharpness and the other properties of a picture are measured at this longer side at most."""
 
 _CHUNK = 1 << 20
 
@@ -53,16 +55,16 @@ PROPERTIES = {
     "motion": "change between frames",
     "face_share": "face size over picture size",
 }
-"""The cheap properties of a file, by column of `properties_table`, in words."""
+"""Titles of the columns of `properties_table`."""
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What was found in one file; `reason` says why it could not be read, `note` that it is not whole.
+    """What was found in one file; `reason` says why it could not be read, `note` what part of it is missing.
 
-    `brightness` and `contrast` are mean and spread of the grey levels (0 to 255), `saturation` that of HSV, `sharpness` the
-    log of the variance of the Laplacian at a long side of 640, `motion` the mean grey difference between two views, all of
-    them means over the views. `faces` counts the views with a face; None where none was looked for.
+    `brightness` and `contrast` are mean and standard deviation of the grey levels (0 to 255), `saturation` is that of HSV,
+    `sharpness` the log of the Laplacian's variance, `motion` the mean grey difference between two views, each a mean over
+    the views. `faces` counts the views with a face; None where none was looked for. `views` are for the copy search.
     """
 
     path: str
@@ -87,7 +89,7 @@ class FileFacts:
     motion: float = math.nan
     face_share: float = math.nan
     faces: int | None = None
-    film: Film = field(default_factory=Film, repr=False)
+    views: tuple[View, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,13 @@ def read_files(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FileFacts]:
-    """Open every file of a manifest, in row order; one that cannot be read is said to be so, and never left out.
+    """Read every file of a manifest and return the facts in row order; a file that cannot be read has a `reason`.
 
-    With the detector `whole_frame` no face is looked for. Raises SettingsError, InputError or DownloadError where the
-    detector cannot be had.
+    With the detector `whole_frame` no face is looked for. Raises SettingsError, InputError or DownloadError if the detector
+    is not available.
     """
     boxes = boxes_of(manifest) if detector == "boxes" else None
-    load_detector(detector, weights=weights, boxes=boxes)  # refused here, and fetched here, not in every worker
+    load_detector(detector, weights=weights, boxes=boxes)  # fails here and downloads here, not in every worker
     jobs = list(_jobs(manifest, boxes, detector, weights))
     facts: list[FileFacts] = []
     for fact in parallel_map(_read, jobs, workers=workers):
@@ -125,7 +127,7 @@ def read_files(
 
 
 def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
-    """The cheap properties, a row a file; NaN or `""` where a file has none."""
+    """Return the cheap properties, one row per file; NaN or `""` where a file has none."""
     names = [field.name for field in fields(FileFacts) if field.name in PROPERTIES]
     return pd.DataFrame({name: [getattr(fact, name) for fact in facts] for name in names})
 
@@ -145,64 +147,57 @@ def _read(job: _Job) -> FileFacts:
     known: dict[str, Any] = {"path": job.path, "suffix": job.file.suffix.lower()}
     try:
         known["sha256"], known["bytes"], head = _hashed(job.file)
+        pictures = _video(job, known) if kind_of(job.file) == "video" else _image(job, known, head)
     except OSError as error:
         return FileFacts(**known, reason=error.strerror or str(error))
-    try:
-        pictures = _video(job, known) if kind_of(job.file) == "video" else _image(job, known, head)
     except MediaError as error:
         return FileFacts(**known, reason=str(error).removeprefix(f"{job.file}: "))
-    return FileFacts(**known, **_seen(*pictures, job))
+    return FileFacts(**known, **_seen(pictures, job))
 
 
-def _hashed(file: Path) -> tuple[str, float, bytes]:
+def _hashed(source: Path) -> tuple[str, float, bytes]:
+    """SHA-256, size and first bytes of a file, or of a folder's pictures one after the other."""
     sha, head, size = hashlib.sha256(), b"", 0
-    with file.open("rb") as stream:
-        while block := stream.read(_CHUNK):
-            head = head or block[:256]
-            sha.update(block)
-            size += len(block)
+    for file in frame_files(source) if source.is_dir() else [source]:
+        with file.open("rb") as stream:
+            while block := stream.read(_CHUNK):
+                head = head or block[:HEAD]
+                sha.update(block)
+                size += len(block)
     return sha.hexdigest(), float(size), head
 
 
-def _image(job: _Job, known: dict[str, Any], head: bytes) -> tuple[Pictures, list[Picture], int]:
+def _image(job: _Job, known: dict[str, Any], head: bytes) -> Pictures:
     with open_frames(job.file, count=1, flip=job.flip) as frames:
         (picture,) = [frame.image for frame in frames]
     kind = media_type(head)
     known["codec"] = kind.removeprefix("image/") if kind else "bmp" if head.startswith(b"BM") else ""
     _shape(known, picture.shape[1], picture.shape[0], 1)
-    return [(0, picture)], [_grey(picture)], 1
+    return [(0, picture)]
 
 
-def _video(job: _Job, known: dict[str, Any]) -> tuple[Pictures, list[Picture], int]:
-    """The frames to look at; all of them, or every second or so, small and grey; and every how many-th that is."""
+def _video(job: _Job, known: dict[str, Any]) -> Pictures:
+    """The views of a video, or of a folder of frames, by frame."""
     reader = open_video(job.file)
-    pictures: Pictures = []
-    greys = []
     try:
         info = reader.info
         wanted = set(evenly_spaced(max(info.frames, 1), VIEWS))
-        step = max(math.ceil(info.frames / MOST_FRAMES), 1)
-        kept = range(0, max(info.frames, 1), step)
-        for index, _, picture in reader.frames(wanted | set(kept), flip=job.flip):
-            if index in wanted:
-                pictures.append((index, picture))
-            if index in kept:
-                greys.append(shrunk(_grey(picture), SIDE))
+        pictures = [(index, picture) for index, _, picture in reader.frames(wanted, flip=job.flip)]
     finally:
         reader.close()
     damage = f" ({reader.damage})" if reader.damage else ""
     if not pictures:
         raise MediaError(f"no frame could be decoded{damage}")
     known.update(codec=info.codec, frame_rate=info.fps or math.nan, seconds=info.seconds or math.nan)
-    # The pictures are upright; what the container says of their sides may not be.
+    # Rotation and pixel shape are applied to the pictures, not to what the container declares.
     height, width = pictures[0][1].shape[:2]
     _shape(known, width, height, max(info.frames, 1))
     known["frames"] = float(info.frames)
     if info.declared > info.frames:
         known["note"] = f"truncated: it holds {info.frames} of the {info.declared} frames that it declares"
-    elif reader.decoded <= max(wanted):
+    elif reader.decoded <= max(wanted) or reader.damage:
         known["note"] = f"damaged: decoding stopped after frame {reader.decoded} of {info.frames}{damage}"
-    return pictures, greys, step
+    return pictures
 
 
 def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
@@ -211,25 +206,23 @@ def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
     known["bits_per_pixel"] = 8 * known["bytes"] / (pixels * frames)
 
 
-def _seen(pictures: Pictures, frames: list[Picture], step: int, job: _Job) -> dict[str, Any]:
-    """Means over the views of what a picture shows, the faces, and the film that copies are sought by."""
-    rows, greys, shares = [], [], []
+def _seen(pictures: Pictures, job: _Job) -> dict[str, Any]:
+    """Means over the views of what a picture shows, the faces, and the views for the copy search."""
+    rows, views, shares = [], [], []
     detector = _detector(job)
     for index, picture in pictures:
-        small = shrunk(picture, LONG_SIDE)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        small = shrink(picture, LONG_SIDE)
+        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         laplacian = cv2.Laplacian(grey, cv2.CV_32F)
         saturation = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[..., 1]
         rows.append((grey.mean(), grey.std(), saturation.mean(), math.log(float(laplacian.var()) + 1e-3)))
-        greys.append(np.asarray(grey, dtype=np.uint8))
+        views.append(View(index, shrink(grey, SIDE)))
         faces = detector.detect(picture, path=job.path, frame=index) if detector else []
         if faces:
             height, width = picture.shape[:2]
             shares.append(math.sqrt(faces[0].box.w * faces[0].box.h / (width * height)))
     brightness, contrast, saturation_mean, sharpness = (float(value) for value in np.mean(rows, axis=0))
-    margins = margins_of(greys)
-    whole = [shrunk(grey, SIDE).astype(np.float32) for grey in greys]
-    same = [grey for grey in whole if grey.shape == whole[0].shape]
+    same = [view.grey.astype(np.float32) for view in views if view.grey.shape == views[0].grey.shape]
     steps = [float(np.abs(after - before).mean()) for before, after in itertools.pairwise(same)]
     return {
         "brightness": brightness,
@@ -239,14 +232,7 @@ def _seen(pictures: Pictures, frames: list[Picture], step: int, job: _Job) -> di
         "motion": float(np.mean(steps)) if steps else math.nan,
         "face_share": float(np.mean(shares)) if shares else math.nan,
         "faces": len(shares) if detector else None,
-        "film": Film(
-            views=tuple(view_of(index, grey, margins) for (index, _), grey in zip(pictures, greys, strict=True)),
-            tiny=np.stack([tiny(frame, margins) for frame in frames]),
-            step=step,
-            margins=margins,
-            file=job.file,
-            flip=job.flip,
-        ),
+        "views": tuple(views),
     }
 
 
@@ -254,7 +240,3 @@ def _detector(job: _Job) -> Detector | None:
     if job.detector == "boxes":
         return load_detector("boxes", boxes=job.boxes)
     return None if job.detector == "whole_frame" else shared_detector(job.detector, job.weights)
-
-
-def _grey(picture: Picture) -> Picture:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -1,30 +1,30 @@
-"""What stands twice in a manifest, and how bad that is: across splits, across persons or labels, or only twice."""
+"""Find pairs of presentations with one content, by file hash and by picture, and say how bad each pair is."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bonaface.data.audit.duplicates import Copy, find_copies
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.data.audit.duplicates import Copy, Crop, find_copies
 from bonaface.data.audit.file_stats import FileFacts
-from bonaface.data.audit.hashing import Crop
 from bonaface.data.manifest import Manifest
 
-__all__ = ["Level", "Shared", "find_shared"]
-
 Level = Literal["leak", "warning", "remark"]
-_ORDER: tuple[Level, ...] = ("leak", "warning", "remark")
+LEVELS: tuple[Level, ...] = ("leak", "warning", "remark")
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Two presentations with one content: the same bytes (`same_file`), or the same pictures (`copy`).
+    """Two presentations with one content: the same bytes (`same_file`), or the same picture (`copy`).
 
-    A `leak` stands in two splits; a `warning` under two persons or two labels; a `remark` only twice. `paths`, `splits`,
-    `subjects` and `labels` are in manifest order, `frames` are the frames that agree. `crop` (left, top, right, bottom, as
-    shares) is what the copy `whole` (0 or 1) has beyond the other.
+    A `leak` crosses a split, a `warning` has two subjects or two labels, a `remark` is only there twice. Pairs are in manifest
+    order. `crop` (left, top, right, bottom, as shares) is what the presentation `whole` (0 or 1) shows beyond the other,
+    `likeness` the correlation of the aligned pictures' detail, 1 for the same bytes.
     """
 
     kind: Literal["same_file", "copy"]
@@ -37,11 +37,11 @@ class Shared:
     mirrored: bool = False
     whole: int = 0
     crop: Crop = (0.0, 0.0, 0.0, 0.0)
-    moved: float = 0.0
+    likeness: float = 1.0
 
     @property
     def how(self) -> str:
-        """In words: the same file; a copy, mirrored, cropped by so much."""
+        """In words: the same file, or the same picture, mirrored or cropped."""
         if self.kind == "same_file":
             return "the same file"
         cut = round(100 * max(self.crop))
@@ -51,23 +51,24 @@ class Shared:
 
     @property
     def why(self) -> str:
-        """In words: what makes it a leak or a warning; empty for a remark."""
+        """In words: what makes the pair a leak or a warning; empty for a remark."""
         parts = []
         if self.level == "leak":
             parts.append(f"{self.splits[0]} and {self.splits[1]}")
-        if self.subjects[0] != self.subjects[1]:
-            parts.append("two persons")
+        if all(self.subjects) and self.subjects[0] != self.subjects[1]:
+            parts.append("two subjects")
         if self.labels[0] != self.labels[1]:
             parts.append("two labels")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        told: dict[str, Any] = {name: getattr(self, name) for name in ("kind", "level", "how", "why")}
-        told |= {name: list(getattr(self, name)) for name in ("paths", "splits", "subjects", "labels", "frames")}
+        """Return everything, safe for JSON."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in ("kind", "level", "how", "why")}
+        found |= {name: list(getattr(self, name)) for name in ("paths", "splits", "subjects", "labels", "frames")}
         if self.kind == "copy":
-            told |= {"mirrored": self.mirrored, "whole": self.whole, "crop": list(self.crop), "moved": self.moved}
-        return told
+            found |= {"mirrored": self.mirrored, "whole": self.whole}
+            found |= {"crop": list(self.crop), "likeness": self.likeness}
+        return found
 
 
 def find_shared(
@@ -75,75 +76,80 @@ def find_shared(
     facts: Sequence[FileFacts],
     *,
     workers: int | None = None,
-    notes: list[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Shared]:
-    """Every pair of presentations with one content, leaks first; each file's content is compared once.
+) -> tuple[list[Shared], int]:
+    """Return the pairs of presentations with one content, leaks first, and how many presentations were crowded.
 
-    `notes` gets what was not looked at.
+    Pictures are compared where a pair would matter: across splits, labels or known subjects, and without splits also where
+    a split may still part them. Same bytes are reported once more for presentations that differ in nothing else. Crowded is
+    a presentation that looks like more others than were compared (`find_copies`).
     """
-    groups: dict[str, list[int]] = {}
-    for position, fact in enumerate(facts):
-        if fact.sha256:
-            groups.setdefault(fact.sha256, []).append(position)
-    first = [members[0] for members in groups.values()]
-    films = [facts[position].film for position in first]
-    judge = _Judge(manifest)
-    found = [judge.same_file(pair) for members in groups.values() for pair in judge.pairs(members)]
-    for copy in find_copies(films, workers=workers, notes=notes, progress=progress):
-        mine, other = (groups[facts[first[position]].sha256] for position in (copy.first, copy.second))
-        pairs = itertools.product(judge.various(mine), judge.various(other))
-        found += [judge.copy(pair, copy) for pair in pairs]
-    return sorted(found, key=lambda shared: (_ORDER.index(shared.level), shared.kind, shared.paths))
+    table = manifest.table[["path", "split", "subject", "label"]].copy()
+    table["subject"] = table["subject"].where(manifest.table["subject_known"], "")
+    table["sha256"] = [fact.sha256 for fact in facts]
+    same = _same_files(table)
+    copies, crowded = find_copies(
+        [fact.views for fact in facts], compare=_matters(table), workers=workers, progress=progress
+    )
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
+    found = [_shared("same_file", rows, pair) for pair in same]
+    found += [
+        _shared("copy", rows, (copy.first, copy.second), copy)
+        for copy in copies
+        if rows[copy.first]["sha256"] != rows[copy.second]["sha256"]
+    ]
+    return sorted(found, key=lambda each: (LEVELS.index(each.level), each.kind, each.paths)), crowded
 
 
-class _Judge:
-    """Knows of each presentation who it is and where it stands."""
+def _same_files(table: pd.DataFrame) -> list[tuple[int, int]]:
+    """Pairs of rows with the same bytes: all that differ in split, subject or label, and each repetition with its first."""
+    named = table[table["sha256"] != ""].reset_index(names="row")
+    alike = ["sha256", "split", "subject", "label"]
+    first = named.drop_duplicates(alike)
+    different = first.merge(first, on="sha256", suffixes=("", "_other")).query("row < row_other")
+    again = named.merge(first, on=alike, suffixes=("_other", "")).query("row < row_other")
+    pairs = pd.concat([different, again])[["row", "row_other"]].sort_values(["row", "row_other"])
+    return [(int(one), int(other)) for one, other in pairs.itertuples(index=False)]
 
-    def __init__(self, manifest: Manifest) -> None:
-        table = manifest.table
-        self._columns = {name: table[name].tolist() for name in ("path", "split", "subject", "label")}
-        self._known = table["subject_known"].tolist()
 
-    def same_file(self, pair: tuple[int, int]) -> Shared:
-        return Shared(kind="same_file", level=self._level(pair), **self._about(pair))
+def _matters(table: pd.DataFrame) -> Callable[[int], NDArray[np.bool_]]:
+    """Return with which presentations a copy of a row would matter: those of a different label, split or subject.
 
-    def copy(self, pair: tuple[int, int], copy: Copy) -> Shared:
-        frames, whole = copy.frames, int(copy.whole == copy.second)
-        if pair[0] > pair[1]:
-            pair, frames, whole = (pair[1], pair[0]), (frames[1], frames[0]), 1 - whole
-        return Shared(
-            kind="copy",
-            level=self._level(pair),
-            frames=frames,
-            mirrored=copy.mirrored,
-            whole=whole,
-            crop=copy.crop,
-            moved=copy.moved,
-            **self._about(pair),
-        )
+    Without a split, presentations of one known subject are kept together later; those of unknown subjects may be parted.
+    """
+    label, split, subject = (pd.factorize(table[name])[0] for name in ("label", "split", "subject"))
+    known, unsplit = (table["subject"] != "").to_numpy(), (table["split"] == "").to_numpy()
 
-    def pairs(self, members: list[int]) -> Iterator[tuple[int, int]]:
-        """Of files with the same bytes: all pairs that differ in what they are called, and each with the one before it."""
-        told = set(itertools.combinations(self.various(members), 2))
-        yield from sorted(told | set(itertools.pairwise(members)))
+    def compare(row: int) -> NDArray[np.bool_]:
+        others = subject != subject[row]
+        matters = (label != label[row]) | (split != split[row])
+        if known[row]:
+            matters |= known & others
+        if unsplit[row]:
+            matters |= ~known | others
+        return np.asarray(matters, dtype=bool)
 
-    def various(self, members: list[int]) -> list[int]:
-        """The first of each split, person and label among presentations with the same bytes."""
-        first: dict[tuple[str, ...], int] = {}
-        for position in members:
-            first.setdefault(tuple(self._columns[name][position] for name in ("split", "subject", "label")), position)
-        return list(first.values())
+    return compare
 
-    def _about(self, pair: tuple[int, int]) -> dict[str, Any]:
-        names = {"paths": "path", "splits": "split", "subjects": "subject", "labels": "label"}
-        return {ours: tuple(self._columns[theirs][position] for position in pair) for ours, theirs in names.items()}
 
-    def _level(self, pair: tuple[int, int]) -> Level:
-        split, subject, label = (
-            tuple(self._columns[name][position] for position in pair) for name in ("split", "subject", "label")
-        )
-        if split[0] != split[1] and all(split):
-            return "leak"
-        persons = subject[0] != subject[1] and all(self._known[position] for position in pair)
-        return "warning" if persons or label[0] != label[1] else "remark"
+def _shared(
+    kind: Literal["same_file", "copy"], rows: list[dict[str, Any]], pair: tuple[int, int], copy: Copy | None = None
+) -> Shared:
+    one, other = (rows[position] for position in pair)
+    subjects, splits, labels = ((one[name], other[name]) for name in ("subject", "split", "label"))
+    level: Level = "remark"
+    if splits[0] != splits[1] and all(splits):
+        level = "leak"
+    elif labels[0] != labels[1] or (subjects[0] != subjects[1] and all(subjects)):
+        level = "warning"
+    found = Shared(kind, level, (one["path"], other["path"]), splits, subjects, labels)
+    if copy is None:
+        return found
+    return replace(
+        found,
+        frames=copy.frames,
+        mirrored=copy.mirrored,
+        whole=int(copy.whole == copy.second),
+        crop=copy.crop,
+        likeness=copy.likeness,
+    )

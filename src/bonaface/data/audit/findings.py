@@ -1,0 +1,183 @@
+"""The result of an audit: everything that was found, before anything is printed or drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bonaface.data.audit.file_stats import FileFacts
+from bonaface.data.audit.leaks import Level, Shared
+from bonaface.data.audit.shortcuts import DatasetBias, OneClassValue
+from bonaface.data.manifest import Manifest
+from bonaface.data.splits import Leak
+
+NOTABLE, GLARING = 0.6, 0.7
+"""A shortcut is marked from the first AUC on if its interval excludes chance (0.5), from the second on in any case."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """An AUC with its 95 % interval over subjects; NaN where there is none, then `reason` says why."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    reason: str = ""
+
+    @property
+    def marked(self) -> bool:
+        """Whether this is worth a look: GLARING, or NOTABLE with chance excluded."""
+        return self.value >= GLARING or (self.value >= NOTABLE and self.low > 0.5)
+
+    def to_dict(self) -> dict[str, float | str | None]:
+        """Return it safe for JSON, None in place of NaN."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {**{name: None if math.isnan(n) else n for name, n in numbers.items()}, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well one column, or one property of the files, alone separates attacks from bona fide presentations.
+
+    `auc` is over all attacks; `worst` over those of `worst_species` alone, the species that it separates best. `how` and
+    `direction` say how it was used.
+    """
+
+    name: str
+    title: str
+    source: str
+    how: str
+    direction: str
+    auc: Area
+    worst_species: str
+    worst: Area
+
+    @property
+    def marked(self) -> bool:
+        """Whether this is worth a look."""
+        return self.auc.marked or self.worst.marked
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, safe for JSON."""
+        found = {name: getattr(self, name) for name in ("name", "title", "source", "how", "direction", "worst_species")}
+        return {**found, "marked": self.marked, "auc": self.auc.to_dict(), "worst": self.worst.to_dict()}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found; `folder` holds `audit.json` and `audit.html` if an output was asked for.
+
+    `persons` are the subjects in two splits, `shared` the pairs of presentations with one content, leaks first. `balance`
+    counts presentations and subjects by kind (class, species, category) and split.
+    """
+
+    manifest: Manifest
+    files: Sequence[FileFacts] = field(repr=False)
+    persons: Sequence[Leak]
+    shared: Sequence[Shared] = field(repr=False)
+    balance: pd.DataFrame
+    shortcuts: Sequence[Shortcut] = field(repr=False)
+    one_class: Sequence[OneClassValue]
+    datasets: Sequence[DatasetBias]
+    left_out: Mapping[str, str]
+    detector: str
+    made: str
+    notes: Sequence[str] = ()
+    folder: Path | None = None
+
+    @property
+    def leaks(self) -> int:
+        """The number of subjects and of pairs of presentations in two splits, to be mended before training."""
+        return len(self.persons) + len(self.of_level("leak"))
+
+    def of_level(self, level: Level) -> list[Shared]:
+        """Return the pairs that are a `leak`, a `warning` or a `remark`."""
+        return [shared for shared in self.shared if shared.level == level]
+
+    @property
+    def unreadable(self) -> list[FileFacts]:
+        """The files that gave no picture."""
+        return [fact for fact in self.files if fact.reason]
+
+    @property
+    def damaged(self) -> list[FileFacts]:
+        """The files of which only a part could be read."""
+        return [fact for fact in self.files if fact.note and not fact.reason]
+
+    @property
+    def faceless(self) -> list[FileFacts]:
+        """The presentations without a face in any view."""
+        return [fact for fact in self.files if fact.faces == 0]
+
+    @property
+    def marked(self) -> list[Shortcut]:
+        """The shortcuts worth a look."""
+        return [shortcut for shortcut in self.shortcuts if shortcut.marked]
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any presentation is in a split."""
+        return bool((self.manifest.table["split"] != "").any())
+
+    @property
+    def unknown(self) -> int:
+        """How many presentations have no known subject."""
+        return int((~self.manifest.table["subject_known"]).sum())
+
+    @property
+    def verdict(self) -> str:
+        """Whether anything leaks, in one or two sentences."""
+        pairs = len(self.of_level("leak"))
+        if self.leaks:
+            parts = [_count(len(self.persons), "subject")] if self.persons else []
+            parts += [_count(pairs, "pair") + " of presentations with the same content"] if pairs else []
+            occur = "occurs" if self.leaks == 1 else "occur"
+            found = f"{' and '.join(parts)} {occur} in two splits: do not train on this"
+        elif not self.has_splits:
+            return "nothing is split yet, so leaks between splits were not looked for"
+        elif self.unknown:
+            found = "no file or picture was found in two splits"
+        else:
+            return "no subject, file or picture was found in two splits"
+        if self.unknown:
+            found += (
+                "; whether a person occurs in two splits cannot be told, because the subject of "
+                f"{self.unknown:,} of {len(self.manifest):,} presentations is unknown"
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything that was found, safe for JSON."""
+        return {
+            "manifest": {
+                "source": self.manifest.source.name if self.manifest.source else "",
+                "digest": self.manifest.digest,
+                "presentations": len(self.manifest),
+                "notes": list(self.manifest.notes),
+            },
+            "made": self.made,
+            "detector": self.detector,
+            "verdict": self.verdict,
+            "leaks": self.leaks,
+            "unknown_subjects": self.unknown,
+            "notes": list(self.notes),
+            "persons": [{"subject": leak.subject, "splits": list(leak.splits)} for leak in self.persons],
+            "shared": [shared.to_dict() for shared in self.shared],
+            "unreadable": [{"path": fact.path, "reason": fact.reason} for fact in self.unreadable],
+            "damaged": [{"path": fact.path, "note": fact.note} for fact in self.damaged],
+            "without_a_face": [fact.path for fact in self.faceless],
+            "balance": self.balance.to_dict(orient="records"),
+            "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
+            "one_class_values": [vars(value) for value in self.one_class],
+            "dataset_biases": [vars(bias) for bias in self.datasets],
+            "left_out": dict(self.left_out),
+        }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
