@@ -1,6 +1,6 @@
 """How long a report on a million score rows takes, and how much memory: reading, measuring, intervals, drawings, page.
 
-python benchmarks/report.py [--rows 1000000] [--resamples 1000] [--persons 2000]
+python benchmarks/report.py [--rows 1000000] [--persons 2000]
 
 Two tables of as many rows: one row a presentation, and videos of twenty rows (nineteen frames and their fused score).
 Each is reported on in a process of its own.
@@ -23,7 +23,7 @@ FRAMES = 19
 PROGRAM = """
 import resource, sys
 import bonaface
-bonaface.report(sys.argv[1], validation=sys.argv[2], output=sys.argv[3], resamples=int(sys.argv[4]), by=["device"])
+bonaface.report(sys.argv[1], validation=sys.argv[2], output=sys.argv[3], by=["device"])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -32,10 +32,9 @@ def main() -> None:
     """Print a row for each table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--persons", type=int, default=2000)
     asked = parser.parse_args()
-    print(f"{asked.rows} score rows, {asked.resamples} resamples over {asked.persons} persons\n")
+    print(f"{asked.rows} score rows of {asked.persons} persons\n")
     print(f"{'table':<38}{'seconds':>9}{'GB':>7}   (wanted: under {SECONDS:g} s and {GIGABYTES:g} GB)")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -43,13 +42,13 @@ def main() -> None:
         for title, frames in (("one row a presentation", 1), (f"videos of {FRAMES} frames", FRAMES)):
             table = scores(asked.rows // (frames + (frames > 1)), asked.persons, seed=2, frames=frames)
             table.to_csv(root / "test.csv", index=False)
-            seconds, gigabytes = measured(root, asked.resamples, str(frames))
+            seconds, gigabytes = measured(root, str(frames))
             print(f"{title:<38}{seconds:>9.1f}{gigabytes:>7.2f}")
 
 
-def measured(root: Path, resamples: int, name: str) -> tuple[float, float]:
+def measured(root: Path, name: str) -> tuple[float, float]:
     """Seconds and gigabytes of one report."""
-    command = [sys.executable, "-c", PROGRAM, "test.csv", "val.csv", f"report-{name}", str(resamples)]
+    command = [sys.executable, "-c", PROGRAM, "test.csv", "val.csv", f"report-{name}"]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     unit = 1e9 if sys.platform == "darwin" else 1e6

@@ -310,11 +310,11 @@ sys.modules["pyarrow"] = None
 import pandas as pd
 from bonaface.data.manifest import read_manifest
 from bonaface.data.splits import split_manifest
-from bonaface.evaluation.arrays import _persons
+from bonaface.evaluation.arrays import _subjects
 
 manifest = read_manifest(sys.argv[1], root=".")
 table = manifest.table.assign(presentation=manifest.table["path"])
-print(split_manifest(manifest).table["split"].tolist(), _persons(table.assign(subject=""))[1])
+print(split_manifest(manifest).table["split"].tolist(), _subjects(table.assign(subject=""))[1])
 """
 
 

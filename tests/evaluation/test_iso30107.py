@@ -7,11 +7,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bonaface.errors import ScoreTableError, SettingsError
-from bonaface.evaluation.intervals import clopper_pearson, jeffreys
 from bonaface.evaluation.iso30107 import by_group, evaluate, published_summary
+from bonaface.evaluation.results import Figure, Rate
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point, given_point
 from tests.evaluation.tables import drawn, table
 
@@ -38,7 +41,7 @@ def hand():
 
 
 def test_every_rate_of_a_table_counted_by_hand():
-    (at,) = evaluate(hand(), [HALF], intervals=None).at
+    (at,) = evaluate(hand(), [HALF], intervals=False).at
     assert {name: (rate.errors, rate.total) for name, rate in at.apcer.items()} == {"print": (2, 3), "replay": (1, 3)}
     assert (at.apcer_max.errors, at.apcer_max.total, at.worst_species) == (2, 3, "print")
     assert (at.bpcer.errors, at.bpcer.total) == (1, 3)
@@ -55,29 +58,29 @@ def test_every_rate_of_a_table_counted_by_hand():
 
 
 def test_what_got_no_score_may_be_left_out_instead():
-    (at,) = evaluate(hand(), [HALF], policy="exclude", intervals=None).at
+    (at,) = evaluate(hand(), [HALF], policy="exclude", intervals=False).at
     assert (at.far.errors, at.far.total) == (3, 6)
     assert (at.frr.errors, at.frr.total) == (1, 3)
     with pytest.raises(SettingsError):
-        evaluate(hand(), [HALF], policy="ignore", intervals=None)  # type: ignore[arg-type]
+        evaluate(hand(), [HALF], policy="ignore", intervals=False)  # type: ignore[arg-type]
 
 
 def test_the_published_figures_come_out_of_their_counts():
     rows = [("bona_fide", 1.0)] * (449 - 24) + [("bona_fide", -1.0)] * 24 + [("print", -1.0)] * 1300
-    (at,) = evaluate(table(rows), [HALF], intervals=None).at
+    (at,) = evaluate(table(rows), [HALF], intervals=False).at
     summary = published_summary(at)
     for line in ("Test Acc  : 0.9863", "FAR       : 0.0000", "FRR       : 0.0535", "HTER      : 0.0267"):
         assert line in summary
 
 
 def test_a_score_at_the_threshold_is_accepted():
-    (at,) = evaluate(table([("bona_fide", 0.0), ("print", 0.0)]), [HALF], intervals=None).at
+    (at,) = evaluate(table([("bona_fide", 0.0), ("print", 0.0)]), [HALF], intervals=False).at
     assert (at.bpcer.errors, at.far.errors) == (0, 1)
 
 
 @pytest.mark.parametrize("rows", [[("print", 1.0), ("print", -1.0)], [("bona_fide", 1.0)]])
 def test_one_class_alone_leaves_the_rest_undefined(rows):
-    evaluation = evaluate(table(rows), [HALF], intervals=None)
+    evaluation = evaluate(table(rows), [HALF], intervals=False)
     (at,) = evaluation.at
     attacks = rows[0][0] == "print"
     assert at.far.defined == attacks
@@ -98,33 +101,19 @@ def test_ranks_and_loss_are_those_of_scikit_learn(seed):
     rows = drawn(seed)
     scored = rows[rows["status"] == "ok"]
     real = (scored["label"] == "bona_fide").to_numpy()
-    evaluation = evaluate(rows, [HALF], intervals=None)
+    evaluation = evaluate(rows, [HALF], intervals=False)
     assert evaluation.ranking.auc.value == pytest.approx(roc_auc_score(real, scored["logit"]))
     assert evaluation.at[0].loss.value == pytest.approx(log_loss(real, scored["score"]))
 
 
-def test_neither_order_nor_a_rising_change_of_scores_matters_to_ranks():
-    rows = drawn(1)
-    first = evaluate(rows, [], intervals=None).ranking
-    mixed = evaluate(rows.sample(frac=1, random_state=3), [], intervals=None).ranking
-    changed = rows.assign(logit=np.nan, score=np.exp(3 * rows["logit"]) + 7)
-    bent = evaluate(changed, [], intervals=None).ranking
-    for other in (mixed, bent):
-        assert other.auc.value == pytest.approx(first.auc.value, abs=1e-12)
-        assert other.eer.value == pytest.approx(first.eer.value, abs=1e-12)
-        assert {name: item.rate.value for name, item in other.at.items()} == pytest.approx(
-            {name: item.rate.value for name, item in first.at.items()}
-        )
-
-
 def test_equal_scores_of_both_classes_count_half():
-    assert evaluate(table([("bona_fide", 1.0), ("print", 1.0)]), [], intervals=None).ranking.auc.value == 0.5
+    assert evaluate(table([("bona_fide", 1.0), ("print", 1.0)]), [], intervals=False).ranking.auc.value == 0.5
 
 
 def test_species_of_two_datasets_do_not_mix():
     one, two = hand().assign(dataset="one"), hand().assign(dataset="two")
     two["presentation"] = "two/" + two["presentation"]
-    (at,) = evaluate(pd.concat([one, two], ignore_index=True), [HALF], intervals=None).at
+    (at,) = evaluate(pd.concat([one, two], ignore_index=True), [HALF], intervals=False).at
     assert set(at.apcer) == {"one/print", "one/replay", "two/print", "two/replay"}
 
 
@@ -138,36 +127,92 @@ def test_intervals_hold_the_rate_and_tighten_with_persons():
     assert narrow.far.high - narrow.far.low < wide.far.high - wide.far.low
 
 
-def test_the_worst_species_lower_bound_pays_for_the_choice_among_rivals_alone():
-    """Nobody doubts that `bad` is the worst of three; between two equals the choice was chance."""
-
-    def rows(**wrong):
-        """20 persons, one attack of each species; the first of them get through."""
-        attacks = [(kind, 1.0 if p < count else -1.0, f"p{p}") for kind, count in wrong.items() for p in range(20)]
-        return attacks + [("bona_fide", 1.0, f"p{p}") for p in range(20)]
-
-    sure = evaluate(table(rows(bad=18, good=0, fair=1)), [fixed_point(0.5)]).at[0]
-    assert sure.apcer_max == sure.apcer["bad"]
-    assert (sure.apcer_max.low, sure.apcer_max.high) == pytest.approx(clopper_pearson(18, 20))
-    doubtful = evaluate(table(rows(bad=6, worse=7, good=0)), [fixed_point(0.5)]).at[0]
-    assert doubtful.worst_species == "worse"
-    # `good` ends at 16.8 %, below the 35 % of the worst: two rivals, which share the 5 % that are on the lower side alone.
-    assert doubtful.apcer_max == doubtful.apcer["worse"]
-    open_race = evaluate(table(rows(bad=6, worse=7, as_bad=6, good=0)), [fixed_point(0.5)]).at[0]
-    assert open_race.apcer_max.low == pytest.approx(clopper_pearson(7, 20, 1 - 0.05 * 2 / 3)[0])
-    assert open_race.apcer_max.high == open_race.apcer["worse"].high
-    assert doubtful.acer_max.low < doubtful.acer_max.value < doubtful.acer_max.high
+def test_one_count_has_one_interval():
+    """The worst species' rate is that species' row, and groups use the same method however many there are."""
+    rows = drawn(2, presentations=600, persons=70, failed=0)
+    (at,) = evaluate(rows, [HALF]).at
+    assert at.apcer_max == at.apcer[at.worst_species]
+    rows["pair"] = rows["subject"].str.extract(r"(\d+)")[0].astype(int) // 2
+    groups = by_group(rows, "pair", HALF)
+    few = rows[rows["pair"] < 3]
+    for name, measures in by_group(few, "pair", HALF).items():
+        assert groups[name].far == measures.far
+        assert groups[name].hter == measures.hter
+        assert measures.far == evaluate(few[few["pair"] == int(name)], [HALF]).at[0].far
+    assert len(groups) == 35
 
 
-def test_a_half_total_is_not_wide_twice_over():
-    attacks = [("a", 1.0 if p < 4 else -1.0, f"a{p}") for p in range(40)]
-    bona_fide = [("bona_fide", -1.0 if p < 4 else 1.0, f"b{p}") for p in range(40)]
-    measures = evaluate(table(attacks + bona_fide), [fixed_point(0.5)]).at[0]
-    low, high = jeffreys(4, 40)
-    # Different persons: the two rates are independent, and squares of their reaches add up.
-    assert measures.hter.low == pytest.approx(0.1 - (0.1 - low) / math.sqrt(2))
-    assert measures.hter.high == pytest.approx(0.1 + (high - 0.1) / math.sqrt(2))
-    assert (measures.far.low, measures.far.high) == pytest.approx(clopper_pearson(4, 40))
+def test_thresholds_picked_here_have_no_interval():
+    ranking = evaluate(drawn(3), []).ranking
+    assert not math.isnan(ranking.auc.low)
+    picked: list[Rate | Figure] = [ranking.eer, *(item.rate for item in ranking.at.values())]
+    for measured in picked:
+        assert measured.defined
+        assert math.isnan(measured.low)
+        assert measured.reason == "threshold chosen on the scores that are measured"
+
+
+@pytest.mark.parametrize("persons_apart", [True, False])
+def test_half_total_is_a_rate_of_both_classes(persons_apart):
+    """Different persons in each class are twice as many persons for the mean."""
+    attacks = [("a", 1.0 if p < 4 else -1.0, f"p{p}") for p in range(40)]
+    bona_fide = [("bona_fide", -1.0 if p < 4 else 1.0, f"{'b' if persons_apart else 'p'}{p}") for p in range(40)]
+    measures = evaluate(table(attacks + bona_fide), [HALF]).at[0]
+    errors, total = (8, 80) if persons_apart else (4, 40)
+    expected = stats.binomtest(errors, total).proportion_ci(method="exact")
+    assert (measures.hter.low, measures.hter.high) == pytest.approx((expected.low, expected.high))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 3.0))
+def test_swapped_labels_swap_the_rates(seed, separation):
+    """Attacks called bona fide, with the sign of the scores turned: APCER becomes BPCER, and the intervals with it."""
+    rows = drawn(seed, presentations=60, persons=6, species=1, separation=separation, failed=0)
+    rows = rows[rows["logit"] != 0]
+    swapped = rows.assign(
+        logit=-rows["logit"],
+        score=1 - rows["score"],
+        label=np.where(rows["label"] == "attack", "bona_fide", "attack"),
+        species=np.where(rows["label"] == "attack", "", "species0"),
+    )
+    one, other = (evaluate(each, [HALF]) for each in (rows, swapped))
+    (first,), (second,) = one.at, other.at
+    assert second.bpcer == first.apcer_max
+    assert second.apcer_max == first.bpcer
+    assert second.hter.value == first.hter.value
+    assert second.accuracy == first.accuracy
+    assert other.ranking.auc.value == pytest.approx(one.ranking.auc.value, abs=1e-12)
+    assert other.ranking.eer.value == pytest.approx(one.ranking.eer.value, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 4]))
+def test_order_and_monotone_scores_do_not_matter(seed, digits):
+    rows = drawn(seed, presentations=50, persons=5, digits=digits)
+    first = evaluate(rows, [HALF])
+    mixed = evaluate(rows.sample(frac=1, random_state=seed % 1000), [HALF])
+    for name in ("apcer", "bpcer", "acer_max", "far", "hter", "accuracy", "apnrr", "counts"):
+        assert getattr(mixed.at[0], name) == getattr(first.at[0], name)
+    assert (mixed.at[0].loss.value, mixed.at[0].loss.high) == pytest.approx(
+        (first.at[0].loss.value, first.at[0].loss.high)
+    )
+    assert mixed.ranking.eer == first.ranking.eer
+    bent = evaluate(rows.assign(logit=np.nan, score=np.exp(3 * rows["logit"]) + 7), []).ranking
+    for ranking in (mixed.ranking, bent):
+        assert ranking.auc.value == pytest.approx(first.ranking.auc.value, abs=1e-12)
+        assert ranking.eer.value == pytest.approx(first.ranking.eer.value, abs=1e-12)
+        assert {name: item.rate for name, item in ranking.at.items()} == {
+            name: item.rate for name, item in first.ranking.at.items()
+        }
+
+
+def test_parts_add_up_whatever_the_batch():
+    rows = drawn(8)
+    whole = evaluate(rows, [HALF], intervals=False).at[0]
+    parts = [evaluate(rows.iloc[i : i + 37], [HALF], intervals=False).at[0] for i in range(0, len(rows), 37)]
+    for name in ("far", "frr", "bpcer", "accuracy"):
+        assert sum(getattr(part, name).errors for part in parts) == getattr(whole, name).errors
+        assert sum(getattr(part, name).total for part in parts) == getattr(whole, name).total
 
 
 def test_no_error_among_few_is_no_proof_of_none():
@@ -179,24 +224,24 @@ def test_no_error_among_few_is_no_proof_of_none():
 
 def test_groups_add_up_to_the_whole():
     rows = drawn(4)
-    groups = by_group(rows, "device", HALF, intervals=None)
-    (whole,) = evaluate(rows, [HALF], intervals=None).at
+    groups = by_group(rows, "device", HALF, intervals=False)
+    (whole,) = evaluate(rows, [HALF], intervals=False).at
     assert sum(part.far.errors for part in groups.values()) == whole.far.errors
     assert sum(part.frr.total for part in groups.values()) == whole.frr.total
 
 
 def test_a_threshold_on_probabilities_says_nothing_about_other_scores():
     raw = table([("bona_fide", 30.0), ("print", -7.0)], foreign=True)
-    (at,) = evaluate(raw, [HALF], intervals=None).at
+    (at,) = evaluate(raw, [HALF], intervals=False).at
     assert not at.far.defined
-    (given,) = evaluate(raw, [given_point(0.0)], intervals=None).at
-    assert (given.far.errors, given.frr.errors) == (0, 0)
-    assert not given.loss.defined
+    (own,) = evaluate(raw, [given_point(0.0)], intervals=False).at
+    assert (own.far.errors, own.frr.errors) == (0, 0)
+    assert not own.loss.defined
 
 
 def test_the_chosen_threshold_gives_the_errors_that_it_promises():
     rows = drawn(6, failed=0)
     point = choose_threshold(rows, "eer")
-    (at,) = evaluate(rows, [point], intervals=None).at
+    (at,) = evaluate(rows, [point], intervals=False).at
     assert at.far.value == pytest.approx(point.chosen_on["far"])
     assert at.frr.value == pytest.approx(point.chosen_on["frr"])

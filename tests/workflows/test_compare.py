@@ -15,11 +15,9 @@ def test_a_system_is_no_better_than_itself_and_noise_is_worse(tmp_path: Path):
     good = drawn(5, presentations=600, persons=40, failed=0, digits=6)
     noise = np.random.default_rng(0).normal(size=len(good))
     bad = good.assign(logit=noise, score=1 / (1 + np.exp(-noise)))
-    same = bonaface.compare({"a": good, "b": good.copy()}, thresholds={"a": 0.5, "b": 0.5}, resamples=200)
+    same = bonaface.compare({"a": good, "b": good.copy()}, thresholds={"a": 0.5, "b": 0.5})
     assert not any(difference.real for difference in same.comparison.differences)
-    found = bonaface.compare(
-        {"good": good, "bad": bad}, thresholds={"good": 0.5, "bad": 0.5}, resamples=200, output=tmp_path / "c"
-    )
+    found = bonaface.compare({"good": good, "bad": bad}, thresholds={"good": 0.5, "bad": 0.5}, output=tmp_path / "c")
     by_measure = {difference.measure: difference for difference in found.comparison.differences}
     assert by_measure["auc"].real
     assert by_measure["auc"].better == "good"
@@ -40,7 +38,7 @@ def test_other_presentations_are_refused_or_intersected():
     limits = {"one": 0.5, "two": 0.5}
     with pytest.raises(ScoreTableError, match="same presentations"):
         bonaface.compare({"one": one, "two": two}, thresholds=limits)
-    found = bonaface.compare({"one": one, "two": two}, thresholds=limits, mismatch="intersect", resamples=50)
+    found = bonaface.compare({"one": one, "two": two}, thresholds=limits, mismatch="intersect")
     assert found.comparison.presentations == 200
 
 

@@ -77,8 +77,6 @@ def report_command(
     fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
     policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
     by: Annotated[list[str] | None, typer.Option(help="Column to break the errors down by; may be repeated.")] = None,
-    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     allow_missing: Annotated[
         bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
     ] = False,
@@ -94,8 +92,6 @@ def report_command(
         fusion=fusion,  # type: ignore[arg-type]
         policy=policy,  # type: ignore[arg-type]
         by=by or (),
-        resamples=resamples,
-        seed=seed,
         allow_missing=allow_missing,
     )
     echo_lines(result.summary())
@@ -118,8 +114,6 @@ def compare_command(
     intersect: Annotated[
         bool, typer.Option("--intersect", help="Compare what every system was given, instead of refusing.")
     ] = False,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap draws.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     allow_missing: Annotated[
         bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
     ] = False,
@@ -150,8 +144,6 @@ def compare_command(
         fusion=fusion,  # type: ignore[arg-type]
         mismatch="intersect" if intersect else "refuse",
         policy=policy,  # type: ignore[arg-type]
-        resamples=resamples,
-        seed=seed,
         allow_missing=allow_missing,
     )
     echo_lines(result.summary())

@@ -1,4 +1,4 @@
-"""A set of presentations as arrays: read once from the table, then only sliced."""
+"""Presentations as arrays: a score table is read once and only sliced after that."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from numpy.typing import NDArray
 from bonaface.evaluation.checking import UNSPECIFIED, text_column
 from bonaface.types import Label, Status
 
-__all__ = ["Sample"]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _TRUE = {"true", "1", "yes"}
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Presentations, an array element each.
+class ScoreArrays:
+    """Presentations, one array element each.
 
-    `value` is what is decided on: the logit where the table has logits, else the score; NaN where there is
-    none. `species` indexes `species_names`, -1 for bona fide. `person` runs from 0 in the order of the
-    persons' names, so that nothing depends on the order of the rows; a presentation whose person is unknown
-    stands for itself.
+    `value` is what is decided on: the logit where the table has logits, else the score; NaN without a score.
+    `species` indexes `species_names` and is -1 for bona fide. `subject` counts from 0 in the order of the subjects'
+    names, so the order of the rows has no influence. A presentation of an unknown subject is a subject of its own.
     """
 
-    value: NDArray[np.float64]
-    score: NDArray[np.float64]
+    value: Floats
+    score: Floats
     on_logits: bool
-    ok: NDArray[np.bool_]
+    ok: Bools
     status: NDArray[Any]
-    bona_fide: NDArray[np.bool_]
+    bona_fide: Bools
     species: NDArray[np.intp]
     species_names: tuple[str, ...]
-    person: NDArray[np.intp]
-    persons: int
-    persons_known: bool
+    subject: NDArray[np.intp]
+    subjects: int
+    subjects_known: bool
 
     @classmethod
-    def of(cls, presentations: pd.DataFrame) -> Sample:
+    def from_table(cls, presentations: pd.DataFrame) -> ScoreArrays:
         """Read a table of `scores.presentations`, one row a presentation."""
         status = text_column(presentations, "status", default=Status.OK)
         ok = status == Status.OK
@@ -49,7 +49,7 @@ class Sample:
         on_logits = bool((ok & ~np.isnan(logit)).any())
         bona_fide = text_column(presentations, "label") == Label.BONA_FIDE
         species, names = _species(presentations, bona_fide)
-        person, persons, known = _persons(presentations)
+        subject, subjects, known = _subjects(presentations)
         return cls(
             value=logit if on_logits else score,
             score=score,
@@ -59,25 +59,29 @@ class Sample:
             bona_fide=bona_fide,
             species=species,
             species_names=names,
-            person=person,
-            persons=persons,
-            persons_known=known,
+            subject=subject,
+            subjects=subjects,
+            subjects_known=known,
         )
 
     def __len__(self) -> int:
         return len(self.value)
 
-    def persons_in(self, which: NDArray[np.bool_]) -> int:
-        """How many persons stand behind the presentations where `which` holds."""
-        return int(np.count_nonzero(np.bincount(self.person[which])))
+    def subjects_in(self, which: Bools) -> int:
+        """Return the number of subjects of the presentations where `which` holds."""
+        return int(np.count_nonzero(np.bincount(self.subject[which])))
 
-    def take(self, which: NDArray[np.bool_]) -> Sample:
-        """The presentations where `which` holds, their persons and species counted anew."""
-        names, person = np.unique(self.person[which], return_inverse=True)
+    def per_subject(self, amount: Floats | Bools) -> Floats:
+        """Return the sum of an amount per presentation (or the count of a mask) for each subject."""
+        return np.bincount(self.subject, amount, minlength=self.subjects).astype(np.float64)
+
+    def take(self, which: Bools) -> ScoreArrays:
+        """Return the presentations where `which` holds, with subjects and species numbered from 0 again."""
+        names, subject = np.unique(self.subject[which], return_inverse=True)
         present = np.unique(self.species[which & ~self.bona_fide])
         renumber = np.full(len(self.species_names) + 1, -1, dtype=np.intp)
         renumber[present] = np.arange(len(present))
-        return Sample(
+        return ScoreArrays(
             value=self.value[which],
             score=self.score[which],
             on_logits=self.on_logits,
@@ -86,14 +90,14 @@ class Sample:
             bona_fide=self.bona_fide[which],
             species=renumber[self.species[which]],
             species_names=tuple(self.species_names[i] for i in present),
-            person=person.astype(np.intp),
-            persons=len(names),
-            persons_known=self.persons_known,
+            subject=subject.astype(np.intp),
+            subjects=len(names),
+            subjects_known=self.subjects_known,
         )
 
 
-def _species(table: pd.DataFrame, bona_fide: NDArray[np.bool_]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Species by name, with their dataset before it where the attacks come from several."""
+def _species(table: pd.DataFrame, bona_fide: Bools) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """Number the species by name, as `dataset/species` where the table holds several datasets."""
     names = text_column(table, "species")[~bona_fide]
     names = np.where(names == "", UNSPECIFIED, names)
     dataset = text_column(table, "dataset")
@@ -106,7 +110,7 @@ def _species(table: pd.DataFrame, bona_fide: NDArray[np.bool_]) -> tuple[NDArray
     return species, tuple(str(name) for name in known)
 
 
-def _persons(table: pd.DataFrame) -> tuple[NDArray[np.intp], int, bool]:
+def _subjects(table: pd.DataFrame) -> tuple[NDArray[np.intp], int, bool]:
     subject = text_column(table, "subject")
     named = subject != ""
     known = bool(named.all())

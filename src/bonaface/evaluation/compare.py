@@ -6,23 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, few
-from bonaface.evaluation.arrays import Sample
-from bonaface.evaluation.auc import auc_estimate
+from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
+from bonaface.evaluation.auc import area_of
 from bonaface.evaluation.checking import text_column
-from bonaface.evaluation.distributions import student_cdf, student_quantile
-from bonaface.evaluation.intervals import DEFAULT_INTERVALS, ONE_PERSON, IntervalSettings, Resampling
-from bonaface.evaluation.iso30107 import Evaluation, Policy, evaluate
-from bonaface.evaluation.rates import json_safe
+from bonaface.evaluation.intervals import CONFIDENCE, ONE_PERSON, mean_influence, spread, student_p
+from bonaface.evaluation.iso30107 import evaluate_arrays
+from bonaface.evaluation.results import Evaluation, Policy
 from bonaface.evaluation.thresholds import OperatingPoint, accepts
-
-__all__ = ["Comparison", "Difference", "align", "compare", "differ"]
 
 Mismatch = Literal["refuse", "intersect"]
 MEASURES = ("hter", "apcer_max", "auc")
@@ -33,11 +29,11 @@ _FACTS = ("label", "species", "subject", "subject_known", "dataset")
 
 @dataclass(frozen=True)
 class Difference:
-    """`second` minus `first` in one measure, with the interval of a paired bootstrap over persons.
+    """`second` minus `first` in one measure, with its 95 % interval over subjects.
 
-    `measure` is `hter`, `apcer_max` or `auc`. `p` is two-sided, `p_holm` is corrected over all differences
-    of the comparison, and `real` is `p_holm` below 0.05 (or what the confidence leaves); `better` then names
-    the better system, else it is empty. NaN with a `reason` where undefined.
+    `measure` is `hter`, `apcer_max` or `auc`. `p` is two-sided, `p_holm` is corrected over all differences of the
+    comparison, and `real` is `p_holm` below 0.05; `better` then names the better system, else it is empty. NaN with a
+    `reason` where undefined.
     """
 
     measure: str
@@ -51,10 +47,6 @@ class Difference:
     real: bool
     better: str
     reason: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        return {key: json_safe(value) if isinstance(value, float) else value for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -71,17 +63,6 @@ class Comparison:
     left_out: dict[str, int]
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        return {
-            "evaluations": {name: evaluation.to_dict() for name, evaluation in self.evaluations.items()},
-            "differences": [difference.to_dict() for difference in self.differences],
-            "presentations": self.presentations,
-            "persons": self.persons,
-            "left_out": dict(self.left_out),
-            "notes": list(self.notes),
-        }
-
 
 def compare(
     tables: Mapping[str, pd.DataFrame],
@@ -89,15 +70,12 @@ def compare(
     *,
     mismatch: Mismatch = "refuse",
     policy: Policy = "reject",
-    intervals: IntervalSettings = DEFAULT_INTERVALS,
 ) -> Comparison:
-    """Compare systems on the same presentations (see `scores.presentations`), each at its own operating
-    point.
+    """Compare systems on the same presentations (see `scores.presentations`), each at its own operating point.
 
-    Every pair is compared in every measure; persons are drawn for both systems at once, and the difference
-    is judged by Student's t with the degrees of freedom of its persons. Raises ScoreTableError where the
-    systems were given different presentations (unless they are to be intersected) or disagree about what one
-    is.
+    Every pair is compared in every measure. A difference is judged by Student's t with the linearised variance of the
+    paired difference over subjects. Raises ScoreTableError where the systems were given different presentations (unless
+    they are to be intersected) or disagree about a label.
     """
     if len(tables) < 2:
         raise SettingsError(f"a comparison needs two systems or more; got {', '.join(tables) or 'none'}")
@@ -105,39 +83,27 @@ def compare(
     if without:
         raise SettingsError(f"no operating point for {few(without)}; choose each on its own validation scores")
     aligned, left_out = align(tables, mismatch=mismatch)
-    evaluations = {
-        name: evaluate(table, [points[name]], policy=policy, intervals=intervals) for name, table in aligned.items()
-    }
-    samples = {name: Sample.of(table) for name, table in aligned.items()}
-    first = next(iter(samples.values()))
-    resampling = Resampling(first.person, first.persons, intervals)
-    differences = differ(samples, points, resampling, policy=policy)
+    arrays = {name: ScoreArrays.from_table(table) for name, table in aligned.items()}
+    evaluations = {name: evaluate_arrays(each, [points[name]], policy=policy) for name, each in arrays.items()}
     notes = list(dict.fromkeys(note for evaluation in evaluations.values() for note in evaluation.notes))
     if any(left_out.values()):
         counts = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count)
         notes.append(f"only presentations that every system was given are compared; left out: {counts}")
+    first = next(iter(arrays.values()))
     return Comparison(
         evaluations=evaluations,
-        differences=differences,
+        differences=differences_of(arrays, evaluations),
         presentations=len(first),
-        persons=first.persons,
+        persons=first.subjects,
         left_out=left_out,
         notes=tuple(notes),
     )
 
 
-def differ(
-    samples: Mapping[str, Sample],
-    points: Mapping[str, OperatingPoint],
-    resampling: Resampling,
-    *,
-    policy: Policy = "reject",
-) -> tuple[Difference, ...]:
-    """The differences of every pair of systems, over samples of the same presentations in the same order."""
-    measured = {name: _measure(sample, points[name], policy, resampling) for name, sample in samples.items()}
-    pairs = combinations(samples, 2)
-    differences = [_difference(measure, pair, measured, resampling) for pair in pairs for measure in MEASURES]
-    return _holm(differences, 1 - resampling.confidence)
+def differences_of(arrays: Mapping[str, ScoreArrays], evaluations: Mapping[str, Evaluation]) -> tuple[Difference, ...]:
+    """Return the differences of every pair of systems, over arrays of the same presentations in the same order."""
+    figures = {name: _figures(each, evaluations[name]) for name, each in arrays.items()}
+    return _holm([_difference(measure, pair, figures) for pair in combinations(arrays, 2) for measure in MEASURES])
 
 
 def align(
@@ -184,85 +150,66 @@ def align(
     return aligned, left_out
 
 
-class _Measured(NamedTuple):
-    """A measure of one system: value, each unit's influence, replicates; or why it is undefined."""
+@dataclass(frozen=True)
+class _Figure:
+    """A measure of one system: its value, each subject's influence on it and the subjects that it comes from."""
 
     value: float
-    influence: NDArray[np.float64]
-    replicates: NDArray[np.float64]
-    bona_fide: NDArray[np.bool_]
-    attack: NDArray[np.bool_]
+    influence: Floats
+    subjects: int
     reason: str = ""
 
 
-def _measure(sample: Sample, point: OperatingPoint, policy: Policy, resampling: Resampling) -> dict[str, _Measured]:
-    none = np.empty(0)
-    accepted, undefined = accepts(sample, point)
-    base = np.ones(len(sample), dtype=bool) if policy == "reject" else sample.ok
+def _figures(arrays: ScoreArrays, evaluation: Evaluation) -> dict[str, _Figure]:
+    """Return what is compared: the figures of the evaluation, each with its influences."""
+    at, ranking = evaluation.at[0], evaluation.ranking
+    accepted, undefined = accepts(arrays, at.point)
+    wrong = accepted != arrays.bona_fide
+    base = np.ones(len(arrays), dtype=bool) if at.policy == "reject" and not undefined else arrays.ok
 
-    def measured(of: NDArray[np.bool_], reason: str = "") -> _Measured:
-        bona_fide, attack = of & sample.bona_fide, of & ~sample.bona_fide
-        for which, title in ((bona_fide, "bona fide"), (attack, "attack")):
-            if not which.any() and not reason:
-                reason = f"no {title} presentation {'has a score' if len(sample) else ''}".strip()
-        return _Measured(math.nan, none, none, bona_fide, attack, reason)
+    def influence(of: Bools) -> Floats:
+        return mean_influence(arrays.per_subject(wrong & of), arrays.per_subject(of))
 
-    hter = measured(base, undefined)
-    if not hter.reason:
-        far, frr = resampling.ratio(accepted, hter.attack), resampling.ratio(~accepted, hter.bona_fide)
-        hter = hter._replace(
-            value=(far.value + frr.value) / 2,
-            influence=(far.influence + frr.influence) / 2,
-            replicates=(far.replicates + frr.replicates) / 2,
+    classes = [base & (arrays.bona_fide == side) for side in (True, False)]
+    found = {name: _Figure(math.nan, np.zeros(0), 0, "") for name in MEASURES}
+    if at.hter.defined:
+        both = (influence(classes[0]) + influence(classes[1])) / 2
+        found["hter"] = _Figure(at.hter.value, both, min(arrays.subjects_in(of) for of in classes))
+    if at.apcer_max.defined:
+        worst = arrays.ok & (arrays.species == arrays.species_names.index(at.worst_species))
+        found["apcer_max"] = _Figure(
+            at.apcer_max.value, influence(worst), arrays.subjects_in(arrays.ok & ~arrays.bona_fide)
         )
-    worst = measured(sample.ok, undefined)
-    if worst.attack.any() and not undefined:
-        rates = [
-            resampling.ratio(accepted, worst.attack & (sample.species == k))
-            for k in range(len(sample.species_names))
-            if (worst.attack & (sample.species == k)).any()
-        ]
-        top = max(rates, key=lambda rate: (rate.value, rate.total))
-        with np.errstate(invalid="ignore"):
-            drawn = np.fmax.reduce([rate.replicates for rate in rates])
-        # Bona fide have no part in it: whoever lacks them can still be compared.
-        worst = _Measured(top.value, top.influence, drawn, worst.attack, worst.attack)
-    auc = measured(sample.ok)
-    estimate = auc_estimate(sample, resampling)
-    if estimate is not None:
-        auc = auc._replace(value=estimate.value, influence=estimate.influence, replicates=estimate.replicates)
-    return {"hter": hter, "apcer_max": worst, "auc": auc}
+    area = area_of(arrays)
+    if area is not None:
+        scored = [arrays.ok & (arrays.bona_fide == side) for side in (True, False)]
+        found["auc"] = _Figure(area.value, area.influence, min(arrays.subjects_in(of) for of in scored))
+    reasons = {"hter": at.hter.reason, "apcer_max": at.apcer_max.reason, "auc": ranking.auc.reason}
+    return {
+        name: replace(figure, reason=reasons[name]) if math.isnan(figure.value) else figure
+        for name, figure in found.items()
+    }
 
 
-def _difference(
-    measure: str, pair: tuple[str, str], measured: Mapping[str, dict[str, _Measured]], resampling: Resampling
-) -> Difference:
-    first, second = (measured[name][measure] for name in pair)
+def _difference(measure: str, pair: tuple[str, str], figures: Mapping[str, dict[str, _Figure]]) -> Difference:
+    first, second = (figures[name][measure] for name in pair)
     nan = math.nan
     for name, one in zip(pair, (first, second), strict=True):
         if one.reason:
             return Difference(measure, *pair, nan, nan, nan, nan, nan, False, "", f"{name}: {one.reason}")
     value = second.value - first.value
-    estimate = resampling.estimate(
-        value,
-        second.influence - first.influence,
-        second.replicates - first.replicates,
-        first.bona_fide | second.bona_fide,
-        first.attack | second.attack,
-    )
-    if not estimate.persons:
+    found = spread(second.influence - first.influence, min(first.subjects, second.subjects))
+    if not found.freedom:
         return Difference(measure, *pair, value, nan, nan, nan, nan, False, "", ONE_PERSON)
-    if estimate.variance <= 0:
+    if not found.error:
         reason = "alike in every presentation that counts" if value == 0 else "no spread between persons"
         p = 1.0 if value == 0 else nan
         return Difference(measure, *pair, value, value, value, p, nan, False, "", reason)
-    error = math.sqrt(estimate.variance)
-    reach = student_quantile(estimate.freedom, (1 + resampling.confidence) / 2) * error
-    p = 2 * student_cdf(estimate.freedom, -abs(value) / error)
-    return Difference(measure, *pair, value, max(value - reach, -1.0), min(value + reach, 1.0), p, nan, False, "")
+    low, high = max(value - found.reach, -1.0), min(value + found.reach, 1.0)
+    return Difference(measure, *pair, value, low, high, student_p(value, found), nan, False, "")
 
 
-def _holm(differences: list[Difference], level: float) -> tuple[Difference, ...]:
+def _holm(differences: list[Difference]) -> tuple[Difference, ...]:
     """Holm's step-down correction over all differences that have a p-value."""
     tested = sorted((d for d in differences if not math.isnan(d.p)), key=lambda d: d.p)
     corrected: dict[int, float] = {}
@@ -273,7 +220,7 @@ def _holm(differences: list[Difference], level: float) -> tuple[Difference, ...]
     result = []
     for difference in differences:
         p = corrected.get(id(difference), math.nan)
-        real = p < level
+        real = p < 1 - CONFIDENCE
         second_is_better = (difference.value > 0) == (difference.measure == "auc")
         better = (difference.second if second_is_better else difference.first) if real else ""
         result.append(replace(difference, p_holm=p, real=real, better=better))

@@ -1,79 +1,45 @@
-"""95 % intervals that take a person's presentations as one piece of evidence, not as many.
+"""95 % intervals that count a subject's presentations as one piece of evidence, not as many.
 
-Presentations of one person go together, so what is drawn again is persons. A plain percentile bootstrap over
-persons is too narrow where they are few (it covers 85-90 % with ten), and collapses to a point where no
-error was seen. Here the bootstrap gives the variance alone, and the interval is built from it as survey
-statistics does it for small samples (Korn and Graubard 1998; the choice among seven methods was made by
-coverage, see benchmarks/intervals.py):
+Presentations of one subject go together, so what varies is the subject. Nothing is drawn at random: every bound is
+computed, and the same table gives the same interval.
 
-- The variance is scaled by G/(G-1), G being the persons, and t quantiles take the place of normal ones, with
-Satterthwaite degrees of freedom from the persons' influences: an error rate that three persons out of fifty
-make up has the certainty of a handful of observations, not of fifty.
-- A rate: the variance says how many independent presentations the sample is worth (at most as many as there
-are, at least as many as persons); its bounds are those of a share of that number, by a uniform prior. Jeffreys' would do
-for a known number, but this one is found from the same errors, too large where few happened to be seen: with the uniform
-prior the truth is above the bounds about as often as below. Where every person has one presentation, the exact bounds
-(Clopper-Pearson) take their place.
-- No error seen (or nothing but errors): the sample is taken to be worth the number of its persons (Kish's,
-where they have unequally many presentations), which is safe whatever the correlation.
-- A mean of two rates (HTER, ACER): the bounds of the two, combined with the correlation of the rates (MOVER, Zou and
-Donner 2008), so that a rate without errors still counts with what is not known of it.
-- An area: t on the logit scale. A loss: t on the log scale.
-- A rate by itself and an area give up some degrees of freedom: a few persons make most errors, and most draws of persons
-have not met them. So many that 95 % intervals hold the truth 95 times in 100.
+**A rate** (APCER, BPCER, FAR, FRR, accuracy; HTER and ACER as the rate of presentations of which each class weighs
+half): the mean of a Dirichlet distribution over subjects, as in the Bayesian bootstrap (Rubin 1981), with one subject
+more at the bad end (Learned-Miller and Thomas 2019, arXiv:1905.06208):
+
+- Subject i with n_i presentations counts as n_i / n* subjects, n* being the mean size of the subject of a presentation,
+  sum(n_i^2) / sum(n_i). All together count as K subjects, Kish's effective number.
+- The upper bound is the 97.5 % point of sum(D_i z_i) + D_0 max(z), z_i being the subject's share of errors: one more
+  subject is as wrong as the worst that was seen. It is never below the bound of no error among K subjects.
+- The lower bound is the same for the share of right decisions, taken from 1.
+
+With one presentation a subject, and where every subject is all right or all wrong, these are the bounds of Clopper and
+Pearson (1934) for subjects. The distribution of D depends on how many presentations each subject has and not on the
+errors, and what is averaged never falls when an error is added. So neither bound ever falls when an error is added,
+whichever subject makes it. The price: with few errors the upper bound stays at that of no error (3.7 / K for many
+subjects), because a subject who is always wrong may not have been met.
+
+**A mean or an area** (loss, AUC, differences between systems): Student's t with the linearised variance over subjects
+and Satterthwaite's degrees of freedom, on the log, the logit or the plain scale.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bonaface.evaluation.distributions import beta_quantile, normal_quantile, student_quantile
-
-__all__ = [
-    "DEFAULT_INTERVALS",
-    "Estimate",
-    "Interval",
-    "IntervalSettings",
-    "Resampling",
-    "clopper_pearson",
-    "freedom",
-    "jeffreys",
-    "mean_interval",
-    "scale_interval",
-]
+from scipy import optimize, special, stats
 
 Floats = NDArray[np.float64]
 
+CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
+
 ONE_PERSON = "one person alone says nothing about others"
-
-RATE_UNSEEN, AREA_UNSEEN = 1.0, 3.0
-"""Degrees of freedom that the interval of a rate and that of an area give up, as long as two are left."""
-
-JEFFREYS, UNIFORM = 0.5, 1.0
-"""What a prior adds to the errors, and to the rest."""
-
-
-@dataclass(frozen=True)
-class IntervalSettings:
-    """How intervals are computed.
-
-    More persons than `groups` are put into that many random groups, which are drawn instead: the variance
-    stays the same and the memory small. `resamples=0` takes the first-order value of the bootstrap variance:
-    no drawing at all.
-    """
-
-    resamples: int = 1000
-    seed: int = 0
-    confidence: float = 0.95
-    groups: int = 2000
-
-
-DEFAULT_INTERVALS = IntervalSettings()
+EXACT = "clopper-pearson over subjects"
+STUDENT = "student t over subjects"
 
 
 class Interval(NamedTuple):
@@ -85,220 +51,154 @@ class Interval(NamedTuple):
     reason: str = ""
 
 
-class Estimate(NamedTuple):
-    """A statistic with its variance over persons and the degrees of freedom of that variance.
+NONE_OF_ONE = Interval(math.nan, math.nan, "", ONE_PERSON)
 
-    `influence` is each unit's share in the deviation (its squares add up to the variance), `replicates` the
-    statistic in each resample (empty without resampling), `worth` the persons that stand behind it (Kish),
-    `total` the presentations, `independent` whether every person has but one of them.
+
+def rate_interval(wrong: Floats, of: Floats) -> Interval:
+    """Return the bounds of the rate `sum(wrong) / sum(of)` from each subject's errors and presentations.
+
+    Both may be weights instead of counts. Subjects without presentations are left out.
     """
+    wrong, of = wrong[of > 0], of[of > 0]
+    if len(of) < 2:
+        return NONE_OF_ONE
+    share = np.clip(wrong / of, 0.0, 1.0)
+    worth = of * (of.sum() / float((of**2).sum()))
+    rate = float(wrong.sum() / of.sum())
+    low, high = 1 - _upper(1 - share, worth), _upper(share, worth)
+    return Interval(min(low, rate), max(high, rate), EXACT)
 
-    value: float
-    variance: float
+
+def bound_without_error(subjects: float) -> float:
+    """Return the upper bound of a rate where none of so many subjects showed an error.
+
+    >>> round(bound_without_error(100), 4)
+    0.0362
+    """
+    return float(1 - TAIL ** (1 / subjects))
+
+
+def effective_subjects(of: Floats) -> float:
+    """Return Kish's effective number of subjects from the presentations of each.
+
+    >>> effective_subjects(np.array([20.0, 20, 0])), round(effective_subjects(np.array([100.0, 1])), 2)
+    (2.0, 1.02)
+    """
+    return float(of.sum() ** 2 / (of**2).sum())
+
+
+class Spread(NamedTuple):
+    """The standard error of a statistic over subjects, and its degrees of freedom (0 where no spread can be known)."""
+
+    error: float
     freedom: float
-    influence: Floats
-    replicates: Floats
-    worth: float
-    total: float
-    independent: bool
 
     @property
-    def persons(self) -> bool:
-        """Whether there is more than one person to learn a spread from."""
-        return self.freedom > 0
-
-    def rate_interval(self, confidence: float, *, chosen: bool = False, part: bool = False) -> Interval:
-        """Bounds of a rate.
-
-        `chosen` where its threshold was chosen on the same scores, which adds variance; `part` for bounds that
-        go into those of a mean of rates: Jeffreys' where exact ones are at hand, and no degree of freedom given up, since
-        caution in each of the two would make it wide twice over.
-        """
-        if self.independent and (not chosen or self.value in (0.0, 1.0)):
-            bounds = jeffreys if part else clopper_pearson
-            return Interval(*bounds(self.value * self.total, self.total, confidence), _NAMES[bounds])
-        if not self.persons:
-            return Interval(math.nan, math.nan, "", ONE_PERSON)
-        if self.value in (0.0, 1.0):
-            low, high = clopper_pearson(self.value * self.worth, self.worth, confidence)
-            return Interval(low, high, "clopper-pearson over persons")
-        tail = (1 + confidence) / 2
-        freedom = self.freedom if part else _less(self.freedom, RATE_UNSEEN)
-        shrink = (normal_quantile(tail) / student_quantile(freedom, tail)) ** 2
-        # Never worth more than the presentations counted (a design effect below one is chance), nor less than the persons.
-        worth = min(self.value * (1 - self.value) / max(self.variance, 1e-300) * shrink, self.total)
-        worth = max(worth, min(self.worth, self.total))
-        low, high = _posterior(self.value * worth, worth, confidence, UNIFORM)
-        # Of few persons a prior can outweigh what was seen; the rate itself is never left out.
-        return Interval(min(low, self.value), max(high, self.value), "person bootstrap")
+    def reach(self) -> float:
+        """Half the width of the interval on the plain scale."""
+        return float(special.stdtrit(self.freedom, 1 - TAIL)) * self.error
 
 
-class Resampling:
-    """Persons, and the resamples of them that every interval of one set of presentations shares."""
+def spread(influence: Floats, subjects: int) -> Spread:
+    """Return the linearised standard error of a statistic from each subject's influence on it.
 
-    def __init__(self, person: NDArray[np.intp], persons: int, settings: IntervalSettings) -> None:
-        self.persons = persons
-        self.confidence = settings.confidence
-        self._person = person
-        generator = np.random.default_rng(settings.seed)
-        self.units = min(persons, settings.groups)
-        self.unit = person
-        if persons > self.units:
-            self.unit = generator.permutation(persons)[person] % self.units
-        self.weights: Floats | None = None
-        if settings.resamples and self.units > 1:
-            shares = np.full(self.units, 1 / self.units)
-            draws = generator.multinomial(self.units, shares, size=settings.resamples)
-            self.weights = draws.astype(np.float64)
-
-    @classmethod
-    def none(cls, person: NDArray[np.intp], persons: int) -> Resampling:
-        """No resamples, for who wants the statistics alone."""
-        return cls(person, persons, IntervalSettings(resamples=0))
-
-    def per_unit(self, which: NDArray[np.bool_], amounts: Floats | None = None) -> Floats:
-        """Presentations where `which` holds (or the sum of `amounts` over them), by unit."""
-        weights = None if amounts is None else amounts[which]
-        return np.bincount(self.unit[which], weights, minlength=self.units).astype(np.float64)
-
-    def ratio(self, hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Estimate:
-        """The share of `of` where `hit` holds as well."""
-        return self.mean(hit.astype(np.float64), of)
-
-    def mean(self, amounts: Floats, of: NDArray[np.bool_]) -> Estimate:
-        """The mean of `amounts` over the presentations `of`."""
-        counts = self.per_unit(of)
-        sums = self.per_unit(of, amounts)
-        total = counts.sum()
-        value = float(sums.sum() / total)
-        influence = (sums - value * counts) / total
-        replicates = np.empty(0)
-        if self.weights is not None:
-            drawn = self.weights @ counts
-            replicates = np.divide(self.weights @ sums, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-        return self.estimate(value, influence, replicates, of)
-
-    def estimate(self, value: float, influence: Floats, replicates: Floats, *of: NDArray[np.bool_]) -> Estimate:
-        """A statistic over the presentations `of` (of each class, where it needs both) from its
-        replicates."""
-        units = int(min(np.count_nonzero(self.per_unit(which)) for which in of))
-        squares = influence**2
-        first_order = float(squares.sum())
-        variance = _variance(replicates) if len(replicates) else first_order
-        if first_order <= 1e-24:
-            variance = 0.0
-        by_person = [np.bincount(self._person[which]) for which in of]
-        worth = [float(count.sum()) ** 2 / float((count.astype(np.float64) ** 2).sum()) for count in by_person]
-        return Estimate(
-            value=value,
-            variance=variance * units / max(units - 1, 1),
-            freedom=freedom(squares, units),
-            influence=influence,
-            replicates=replicates,
-            worth=min(worth),
-            total=float(min(count.sum() for count in by_person)),
-            independent=all(int(count.max()) <= 1 for count in by_person),
-        )
-
-
-def clopper_pearson(errors: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact bounds of a binomial share; fractions are allowed, for a sample of an effective size.
-
-    >>> low, high = clopper_pearson(0, 449)
-    >>> low, round(high, 4)
-    (0.0, 0.0082)
+    The squares add up to the variance, which G / (G - 1) corrects for G subjects. The degrees of freedom are those of
+    Satterthwaite (1946) for that sum of squares: where three subjects of fifty make all errors, the variance is known
+    as well as from a handful. They lie between 2 and G - 1.
     """
-    tail = (1 - confidence) / 2
-    right = total - errors
-    low = beta_quantile(errors, right + 1, tail) if errors > 1e-12 else 0.0
-    high = beta_quantile(errors + 1, right, 1 - tail) if right > 1e-12 else 1.0
-    return low, high
+    if subjects < 2:
+        return Spread(math.nan, 0.0)
+    squares = influence**2
+    variance = float(squares.sum())
+    if variance <= 1e-24:
+        return Spread(0.0, subjects - 1.0)
+    apart = float((squares**2).sum()) - variance**2 / subjects
+    freedom = 2 * variance**2 / apart if apart > 1e-12 * variance**2 else math.inf
+    return Spread(math.sqrt(variance * subjects / (subjects - 1)), min(freedom, subjects - 1.0))
 
 
-def jeffreys(errors: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Equal-tailed bounds of a binomial share by Jeffreys' prior, 0 and 1 where nothing but successes or errors were seen.
+def mean_influence(amount: Floats, of: Floats) -> Floats:
+    """Return each subject's influence on `sum(amount) / sum(of)`, given both by subject."""
+    total = of.sum()
+    return np.asarray((amount - amount.sum() / total * of) / total)
 
-    They hold the truth as often as they say on average, where exact bounds hold it at least as often (Brown, Cai and
-    DasGupta 2001).
 
-    >>> low, high = jeffreys(5, 100)
-    >>> round(low, 4), round(high, 4)
-    (0.0193, 0.1061)
+def log_interval(value: float, found: Spread) -> Interval:
+    """Return the bounds of a positive mean by Student's t on the log scale."""
+    if not found.freedom:
+        return NONE_OF_ONE
+    factor = math.exp(min(found.reach / value, 700.0)) if value > 0 else 1.0
+    return Interval(value / factor, value * factor, STUDENT)
+
+
+def logit_interval(value: float, found: Spread) -> Interval:
+    """Return the bounds of a share strictly between 0 and 1 by Student's t on the logit scale."""
+    if not found.freedom:
+        return NONE_OF_ONE
+    centre, reach = special.logit(value), found.reach / (value * (1 - value))
+    return Interval(float(special.expit(centre - reach)), float(special.expit(centre + reach)), STUDENT)
+
+
+def _upper(share: Floats, worth: Floats) -> float:
+    """Return the upper bound of a rate from each subject's share of errors and the subjects that it counts as."""
+    floor = bound_without_error(float(worth.sum()))
+    values, which = np.unique(share, return_inverse=True)
+    if len(values) == 1:
+        return max(floor, float(values[0]))
+    weights = np.bincount(which, worth).astype(np.float64)
+    weights[-1] += 1  # the subject that was not seen, as wrong as the worst that was
+    if len(values) == 2:
+        part = float(special.betaincinv(weights[1], weights[0], 1 - TAIL))
+        return max(floor, float(values[0] + (values[1] - values[0]) * part))
+    mean = float(values @ weights / weights.sum())
+
+    def excess(bound: float) -> float:
+        return math.log(max(_mean_above(bound, values, weights), 1e-300) / TAIL)
+
+    if excess(mean) <= 0:
+        return max(floor, mean)
+    return max(floor, float(optimize.brentq(excess, mean, float(values[-1]), xtol=1e-13, rtol=1e-12)))
+
+
+_STEP, _BLOCK = 0.1, 16
+
+
+def _mean_above(bound: float, values: Floats, weights: Floats) -> float:
+    """Return the probability that `sum(D values)` exceeds a bound, D being Dirichlet with these weights.
+
+    It is the probability that a weighted sum of independent gamma variables is positive: the inverse Laplace transform
+    of its moment generating function, on the vertical line through the saddle point. After a change of variable to
+    sinh, the trapezoidal rule with these steps is exact to twelve digits. Takes bounds from the mean upwards.
     """
-    return _posterior(errors, total, confidence, JEFFREYS)
-
-
-def _posterior(errors: float, total: float, confidence: float, prior: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    right = total - errors
-    low = beta_quantile(errors + prior, right + prior, tail) if errors > 1e-12 else 0.0
-    high = beta_quantile(errors + prior, right + prior, 1 - tail) if right > 1e-12 else 1.0
-    return low, high
-
-
-_NAMES = {clopper_pearson: "clopper-pearson", jeffreys: "jeffreys"}
-
-
-def mean_interval(first: Estimate, second: Estimate, bounds: tuple[Interval, Interval]) -> Interval:
-    """Bounds of the mean of two rates from the bounds of each and the correlation that their persons give
-    them."""
-    (low1, high1, *_), (low2, high2, *_) = bounds
-    for interval in bounds:
-        if interval.reason:
-            return Interval(math.nan, math.nan, "", interval.reason)
-    size = math.sqrt(float((first.influence**2).sum()) * float((second.influence**2).sum()))
-    correlation = float(first.influence @ second.influence) / size if size > 1e-24 else 0.0
-
-    def reach(a: float, b: float) -> float:
-        return math.sqrt(max(a * a + b * b + 2 * correlation * a * b, 0.0)) / 2
-
-    value = (first.value + second.value) / 2
-    low = value - reach(first.value - low1, second.value - low2)
-    high = value + reach(high1 - first.value, high2 - second.value)
-    methods = dict.fromkeys(interval.method for interval in bounds)
-    return Interval(max(low, 0.0), min(high, 1.0), " + ".join(methods))
-
-
-def scale_interval(estimate: Estimate, confidence: float, *, scale: str) -> Interval:
-    """Bounds by Student's t on the `logit` scale (a share) or the `log` scale (a loss)."""
-    value = estimate.value
-    if not estimate.persons:
-        return Interval(math.nan, math.nan, "", ONE_PERSON)
-    if scale == "logit" and value in (0.0, 1.0):
-        # Persons paired off, one's bona fide with another's attack, are independent trials.
-        low, high = clopper_pearson(value * estimate.worth, estimate.worth, confidence)
-        return Interval(low, high, "clopper-pearson over persons")
-    freedom = _less(estimate.freedom, AREA_UNSEEN) if scale == "logit" else estimate.freedom
-    reach = student_quantile(freedom, (1 + confidence) / 2) * math.sqrt(estimate.variance)
-    if scale == "logit":
-        centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
-        low, high = (_logistic(centre - reach), _logistic(centre + reach))
-    else:
-        factor = math.exp(min(reach / value, 700.0)) if value > 0 else 1.0
-        low, high = value / factor, value * factor
-    return Interval(low, high, "person bootstrap")
-
-
-def _less(freedom: float, unseen: float) -> float:
-    return max(freedom - unseen, min(freedom, 2.0))
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(max(x, -700.0)) / (1 + math.exp(max(x, -700.0)))
-
-
-def _variance(replicates: Floats) -> float:
-    kept = replicates[~np.isnan(replicates)]
-    return float(kept.var()) if len(kept) > 1 else math.nan
-
-
-def freedom(squares: Floats, units: int) -> float:
-    """Satterthwaite's degrees of freedom of a sum of squared influences: between 2 and one less than the
-    persons."""
-    if units < 2:
+    apart = values - bound
+    if apart[-1] <= 0:
         return 0.0
-    mean = squares.sum() / units
-    # Persons outside the class have no influence: their squares are zero, and are left out here.
-    spread = float((squares**2).sum() - units * mean**2)
-    found = 2 * float(squares.sum()) ** 2 / spread if spread > 1e-300 else math.inf
-    return float(min(max(found, 2.0), units - 1))
+    last = 1 / apart[-1]
+
+    def slope(at: float) -> float:
+        return float((weights * apart / (1 - at * apart)).sum())
+
+    saddle = optimize.brentq(slope, 0.0, last * (1 - 1e-13), rtol=1e-3) if slope(0.0) < 0 else 0.0
+    # Not too near the pole at 0, where the transform is divided by its argument.
+    saddle = max(saddle, min(1 / math.sqrt(float((weights * apart**2).sum())), 0.5 * last))
+    tilted = apart / (1 - saddle * apart)
+    scale = 1 / math.sqrt(float((weights * tilted**2).sum()))
+    total, block = 0.0, 0
+    while True:
+        angle = _STEP * np.arange(block * _BLOCK, (block + 1) * _BLOCK)
+        height = scale * np.sinh(angle)
+        part = np.exp(-weights @ np.log(1 - 1j * np.outer(tilted, height))) / (saddle + 1j * height)
+        heights = part.real * scale * np.cosh(angle)
+        if not block:
+            heights[0] /= 2
+        total += float(heights.sum())
+        block += 1
+        if abs(heights[-1]) <= 1e-14 * abs(total):
+            break
+    at_saddle = -float(weights @ np.log1p(-saddle * apart))
+    return math.exp(at_saddle) * _STEP * total / math.pi
+
+
+def student_p(value: float, found: Spread) -> float:
+    """Return the two-sided p-value of a difference from 0."""
+    return float(2 * stats.t.sf(abs(value) / found.error, found.freedom))

@@ -1,11 +1,10 @@
-"""The measures of presentation attack detection, from a score table alone.
+"""The error rates of ISO/IEC 30107-3 at a fixed threshold: APCER, BPCER, ACER, APNRR, BPNRR; and FAR, FRR, HTER.
 
-After ISO/IEC 30107-3: APCER is the share of one attack species that is accepted, BPCER the share of bona
-fide presentations that is rejected, both among presentations that got a score; APNRR and BPNRR are the
-shares that got none. Rates over all attacks together are called FAR, FRR and HTER, and count what got no
-score as rejected (`policy="reject"`: what could not be judged is not accepted) or leave it out
-(`"exclude"`). The share of impostor attacks that a whole system with a face matcher accepts (IAPAR) cannot
-be measured without the matcher.
+APCER is the share of one attack species that is accepted, BPCER the share of bona fide presentations that is rejected,
+both among presentations that got a score; APNRR and BPNRR are the shares that got none. Rates over all attacks together
+are called FAR, FRR and HTER. They count what got no score as rejected (`policy="reject"`) or leave it out (`"exclude"`).
+The share of impostor attacks that a whole system with a face matcher accepts (IAPAR) cannot be measured without the
+matcher.
 """
 
 from __future__ import annotations
@@ -15,42 +14,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
-from bonaface.evaluation.arrays import Sample
+from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
 from bonaface.evaluation.checking import text_column
-from bonaface.evaluation.intervals import (
-    DEFAULT_INTERVALS,
-    Estimate,
-    Interval,
-    IntervalSettings,
-    Resampling,
-    mean_interval,
-    scale_interval,
-)
-from bonaface.evaluation.rates import Figure, Rate
-from bonaface.evaluation.results import Counts, Evaluation, Measures, Policy
-from bonaface.evaluation.threshold_free import AtRate, Ranking, rank
+from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
+from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Policy, Rate
+from bonaface.evaluation.threshold_free import rank
 from bonaface.evaluation.thresholds import NEEDS_LOGITS, OperatingPoint, accepts, rounded_apart
-
-__all__ = [
-    "AtRate",
-    "Counts",
-    "Evaluation",
-    "Figure",
-    "Measures",
-    "Policy",
-    "Ranking",
-    "Rate",
-    "by_group",
-    "count",
-    "evaluate",
-    "measure",
-    "published_summary",
-]
-
-Bools = NDArray[np.bool_]
 
 PERSONS_UNKNOWN = (
     "persons are not known for all presentations: each such presentation counts as a person of its own, "
@@ -63,20 +34,24 @@ def evaluate(
     points: Sequence[OperatingPoint],
     *,
     policy: Policy = "reject",
-    intervals: IntervalSettings | None = DEFAULT_INTERVALS,
+    intervals: bool = True,
 ) -> Evaluation:
-    """Measure presentations (see `scores.presentations`) at each operating point; `intervals=None` skips
-    intervals."""
-    _check_policy(policy)
+    """Measure presentations (see `scores.presentations`) at each operating point."""
     if not len(presentations):
         raise ScoreTableError("there are no presentations to evaluate; expected at least one")
-    sample = Sample.of(presentations)
-    resampling = Resampling(sample.person, sample.persons, intervals) if intervals else None
-    counts = count(sample)
+    return evaluate_arrays(ScoreArrays.from_table(presentations), points, policy=policy, intervals=intervals)
+
+
+def evaluate_arrays(
+    arrays: ScoreArrays, points: Sequence[OperatingPoint], *, policy: Policy = "reject", intervals: bool = True
+) -> Evaluation:
+    """Measure presentations that were read before at each operating point."""
+    _check_policy(policy)
+    counts = count(arrays)
     return Evaluation(
         counts=counts,
-        ranking=rank(sample, resampling),
-        at=tuple(measure(sample, point, policy=policy, resampling=resampling) for point in points),
+        ranking=rank(arrays, intervals=intervals),
+        at=tuple(measure(arrays, point, policy=policy, intervals=intervals) for point in points),
         notes=_notes(counts),
     )
 
@@ -87,30 +62,23 @@ def by_group(
     point: OperatingPoint,
     *,
     policy: Policy = "reject",
-    intervals: IntervalSettings | None = DEFAULT_INTERVALS,
+    intervals: bool = True,
 ) -> dict[str, Measures]:
-    """The measures of each value of a column, in order of the values; what names none is the group `""`.
-
-    Of more than 50 groups the intervals are computed to first order, without resampling.
-    """
+    """Return the measures of each value of a column, in order of the values; an empty value is the group `""`."""
     _check_policy(policy)
     if column not in presentations.columns:
         known = [str(name) for name in presentations.columns]
         raise SettingsError(f"no column {column!r} to group by{did_you_mean(column, known)}; known: {', '.join(known)}")
-    sample = Sample.of(presentations)
+    arrays = ScoreArrays.from_table(presentations)
     code, names = pd.factorize(text_column(presentations, column), sort=True)
-    if intervals and len(names) > 50:
-        intervals = IntervalSettings(0, intervals.seed, intervals.confidence, intervals.groups)
-    groups: dict[str, Measures] = {}
-    for i, name in enumerate(names):
-        part = sample.take(code == i)
-        resampling = Resampling(part.person, part.persons, intervals) if intervals else None
-        groups[str(name)] = measure(part, point, policy=policy, resampling=resampling)
-    return groups
+    return {
+        str(name): measure(arrays.take(code == i), point, policy=policy, intervals=intervals)
+        for i, name in enumerate(names)
+    }
 
 
 def published_summary(measures: Measures) -> str:
-    """The five lines that the published baseline prints, without a final newline."""
+    """Return the five lines that the published baseline prints, without a final newline."""
     rows = (
         ("Test Loss", measures.loss.value, measures.loss.reason),
         ("Test Acc", measures.accuracy.value, measures.accuracy.reason),
@@ -124,82 +92,42 @@ def published_summary(measures: Measures) -> str:
     )
 
 
-class _Meter:
-    """Rates with their intervals over one sample."""
-
-    def __init__(self, sample: Sample, resampling: Resampling | None) -> None:
-        self.sample = sample
-        self.resampling = resampling
-
-    def estimate(self, hit: Bools, of: Bools) -> Estimate | None:
-        return self.resampling.ratio(hit, of) if self.resampling and of.any() else None
-
-    def rate(self, hit: Bools, of: Bools, nothing: str) -> Rate:
-        """The share of `of` where `hit` holds as well; undefined for the reason `nothing` where `of` is
-        empty."""
-        total = int(of.sum())
-        if not total:
-            return Rate(0, 0, 0, reason=nothing)
-        persons = self.sample.persons_in(of)
-        rate = Rate(int((hit & of).sum()), total, persons)
-        estimate = self.estimate(hit, of)
-        return _bounded(rate, estimate.rate_interval(self.confidence)) if estimate else rate
-
-    @property
-    def confidence(self) -> float:
-        return self.resampling.confidence if self.resampling else math.nan
-
-    def half_total(
-        self, hit: Bools, first: Bools, second: Bools, rates: tuple[Rate, Rate], *, bounds: Interval | None = None
-    ) -> Figure:
-        """The mean of two rates; `bounds` of the first where they are not those of any rate."""
-        for rate in rates:
-            if not rate.defined:
-                return Figure(math.nan, reason=rate.reason)
-        value = (rates[0].value + rates[1].value) / 2
-        persons = self.sample.persons_in(first | second)
-        estimates = self.estimate(hit, first), self.estimate(hit, second)
-        if estimates[0] is None or estimates[1] is None:
-            return Figure(value, persons)
-        own, other = (estimate.rate_interval(self.confidence, part=True) for estimate in estimates if estimate)
-        return Figure(value, persons, *mean_interval(estimates[0], estimates[1], (bounds or own, other)))
-
-
-def _bounded(rate: Rate, interval: Interval) -> Rate:
-    return Rate(rate.errors, rate.total, rate.persons, *interval)
-
-
 def measure(
-    sample: Sample, point: OperatingPoint, *, policy: Policy = "reject", resampling: Resampling | None = None
+    arrays: ScoreArrays, point: OperatingPoint, *, policy: Policy = "reject", intervals: bool = True
 ) -> Measures:
-    """The measures of a sample at one operating point; without a resampling, without intervals."""
-    counts = count(sample)
-    accepted, undefined = accepts(sample, point)
-    meter = _Meter(sample, resampling)
-    ok, bona_fide, attack = sample.ok, sample.bona_fide, ~sample.bona_fide
-    judged = ok if not undefined else np.zeros(len(sample), dtype=bool)
-    base = judged if policy == "exclude" or undefined else np.ones(len(sample), dtype=bool)
+    """Return the measures of presentations at one operating point."""
+    counts = count(arrays)
+    accepted, undefined = accepts(arrays, point)
+    ok, bona_fide, attack = arrays.ok, arrays.bona_fide, ~arrays.bona_fide
+    judged = ok if not undefined else np.zeros(len(arrays), dtype=bool)
+    base = judged if policy == "exclude" or undefined else np.ones(len(arrays), dtype=bool)
     no_attack = undefined or ("no attack presentation has a score" if attack.any() else "no attack presentations")
     no_bona_fide = undefined or (
         "no bona fide presentation has a score" if bona_fide.any() else "no bona fide presentations"
     )
     wrong = accepted != bona_fide
+
+    def rate(hit: Bools, of: Bools, nothing: str) -> Rate:
+        return _rate(arrays, hit, of, nothing, intervals=intervals)
+
+    def half_total(attacks: Bools, real: Bools, rates: tuple[Rate, Rate]) -> Figure:
+        return _half_total(arrays, wrong, attacks, real, rates, intervals=intervals)
+
     apcer, apnrr = {}, {}
-    for k, name in enumerate(sample.species_names):
-        species = sample.species == k
-        apcer[name] = meter.rate(accepted, judged & species, undefined or "no presentation of it has a score")
-        apnrr[name] = meter.rate(~ok, species, "")
-    apcer_max, worst, worst_part = _worst(meter, accepted, judged, apcer, nothing=no_attack)
-    bpcer = meter.rate(~accepted, judged & bona_fide, no_bona_fide)
-    far = meter.rate(accepted, base & attack, no_attack)
-    frr = meter.rate(~accepted, base & bona_fide, no_bona_fide)
-    pooled = meter.rate(accepted, judged & attack, no_attack)
-    worst_attacks = judged & (
-        sample.species == (sample.species_names.index(worst) if worst else len(sample.species_names))
-    )
+    for k, name in enumerate(arrays.species_names):
+        species = arrays.species == k
+        apcer[name] = rate(accepted, judged & species, undefined or "no presentation of it has a score")
+        apnrr[name] = rate(~ok, species, "")
+    worst = _worst_species(apcer)
+    apcer_max = apcer[worst] if worst else Rate(0, 0, 0, reason=no_attack)
+    worst_attacks = judged & (arrays.species == arrays.species_names.index(worst)) if worst else np.zeros_like(judged)
+    bpcer = rate(~accepted, judged & bona_fide, no_bona_fide)
+    far = rate(accepted, base & attack, no_attack)
+    frr = rate(~accepted, base & bona_fide, no_bona_fide)
+    pooled = _rate(arrays, accepted, judged & attack, no_attack, intervals=False)
     notes = list(_notes(counts))
     if point.logit_threshold is not None and not undefined:
-        apart = rounded_apart(sample, point.threshold, point.logit_threshold)
+        apart = rounded_apart(arrays, point.threshold, point.logit_threshold)
         if apart:
             notes.append(f"{apart} scores lie within rounding of the threshold and were decided on their logits")
     return Measures(
@@ -210,82 +138,89 @@ def measure(
         apcer_max=apcer_max,
         worst_species=worst,
         bpcer=bpcer,
-        acer_max=meter.half_total(wrong, worst_attacks, judged & bona_fide, (apcer_max, bpcer), bounds=worst_part),
-        acer_pooled=meter.half_total(wrong, judged & attack, judged & bona_fide, (pooled, bpcer)),
+        acer_max=half_total(worst_attacks, judged & bona_fide, (apcer_max, bpcer)),
+        acer_pooled=half_total(judged & attack, judged & bona_fide, (pooled, bpcer)),
         far=far,
         frr=frr,
-        hter=meter.half_total(wrong, base & attack, base & bona_fide, (far, frr)),
-        accuracy=meter.rate(~wrong, base, undefined or "no presentation has a score"),
+        hter=half_total(base & attack, base & bona_fide, (far, frr)),
+        accuracy=rate(~wrong, base, undefined or "no presentation has a score"),
         apnrr=apnrr,
-        bpnrr=meter.rate(~ok, bona_fide, "no bona fide presentations"),
-        loss=_loss(sample, resampling),
+        bpnrr=rate(~ok, bona_fide, "no bona fide presentations"),
+        loss=_loss(arrays, intervals=intervals),
         notes=tuple(notes),
     )
 
 
-def _worst(
-    meter: _Meter, accepted: Bools, judged: Bools, apcer: dict[str, Rate], *, nothing: str
-) -> tuple[Rate, str, Interval | None]:
-    """The worst species' rate, of equals the one with most presentations; its name; its bounds as part of a mean."""
-    known = {name: rate for name, rate in apcer.items() if rate.defined}
-    if not known:
-        return Rate(0, 0, 0, reason=nothing), "", None
-    worst = max(known, key=lambda name: (known[name].value, known[name].total))
-    rate = known[worst]
-    if meter.resampling is None or len(known) == 1 or rate.reason:
-        return rate, worst, None
-    estimates = {}
-    for name in known:
-        species = meter.sample.species == meter.sample.species_names.index(name)
-        estimate = meter.estimate(accepted, judged & species)
-        assert estimate is not None
-        estimates[name] = estimate
-    # The worst was picked after looking: the lower bounds of all that may really be the worst must hold at once. Where there
-    # are several, the truth is hardly ever above the upper bound of the worst: what that saves goes to the lower side.
-    rivals = [name for name in known if known[name].high >= rate.value]
-    confidence = 1 - (1 - meter.confidence) * min(2 / max(len(rivals), 1), 1)
-
-    def lower(*, part: bool) -> float:
-        return max((estimates[name].rate_interval(confidence, part=part).low for name in rivals), default=0.0)
-
-    whole = estimates[worst].rate_interval(meter.confidence, part=True)
-    bounds = Interval(min(lower(part=True), rate.value), whole.high, whole.method, whole.reason)
-    low = min(lower(part=False), rate.low)
-    return Rate(rate.errors, rate.total, rate.persons, low, rate.high, rate.method), worst, bounds
-
-
-def _loss(sample: Sample, resampling: Resampling | None) -> Figure:
-    if not sample.ok.any():
-        return Figure(math.nan, reason="no presentation has a score")
-    if not sample.on_logits:
-        return Figure(math.nan, reason=NEEDS_LOGITS.replace("this threshold", "the loss"))
-    signed = np.where(sample.bona_fide, -sample.value, sample.value)
-    losses = np.logaddexp(0.0, np.where(sample.ok, signed, 0.0))
-    # Sorted, so that the last bit does not hang on the order of the rows.
-    value = float(np.sort(losses[sample.ok]).mean())
-    persons = sample.persons_in(sample.ok)
-    if resampling is None:
-        return Figure(value, persons)
-    estimate = resampling.mean(losses, sample.ok)
-    low, high, method, reason = scale_interval(estimate, resampling.confidence, scale="log")
-    return Figure(value, persons, low, high, method, reason)
-
-
-def count(sample: Sample) -> Counts:
-    """What a sample consists of."""
-    failed = ~sample.ok
-    statuses, numbers = np.unique(sample.status[failed].astype(str), return_counts=True)
+def count(arrays: ScoreArrays) -> Counts:
+    """Count what presentations consist of."""
+    failed = ~arrays.ok
+    statuses, numbers = np.unique(arrays.status[failed].astype(str), return_counts=True)
     return Counts(
-        presentations=len(sample),
-        bona_fide=int(sample.bona_fide.sum()),
-        attacks=int((~sample.bona_fide).sum()),
-        persons=sample.persons,
-        persons_known=sample.persons_known,
-        failed_bona_fide=int((failed & sample.bona_fide).sum()),
-        failed_attacks=int((failed & ~sample.bona_fide).sum()),
+        presentations=len(arrays),
+        bona_fide=int(arrays.bona_fide.sum()),
+        attacks=int((~arrays.bona_fide).sum()),
+        persons=arrays.subjects,
+        persons_known=arrays.subjects_known,
+        failed_bona_fide=int((failed & arrays.bona_fide).sum()),
+        failed_attacks=int((failed & ~arrays.bona_fide).sum()),
         failures={str(status): int(number) for status, number in zip(statuses, numbers, strict=True)},
-        species={name: int((sample.species == k).sum()) for k, name in enumerate(sample.species_names)},
+        species={name: int((arrays.species == k).sum()) for k, name in enumerate(arrays.species_names)},
     )
+
+
+def _rate(arrays: ScoreArrays, hit: Bools, of: Bools, nothing: str, *, intervals: bool) -> Rate:
+    """Return the share of `of` where `hit` holds as well; undefined for the reason `nothing` where `of` is empty."""
+    errors, total = int((hit & of).sum()), int(of.sum())
+    if not total:
+        return Rate(0, 0, 0, reason=nothing)
+    persons = arrays.subjects_in(of)
+    if not intervals:
+        return Rate(errors, total, persons)
+    return Rate(errors, total, persons, *rate_interval(arrays.per_subject(hit & of), arrays.per_subject(of)))
+
+
+def _half_total(
+    arrays: ScoreArrays, wrong: Bools, attacks: Bools, bona_fide: Bools, rates: tuple[Rate, Rate], *, intervals: bool
+) -> Figure:
+    """Return the mean of the two classes' rates: the error rate of presentations of which each class weighs half."""
+    for rate in rates:
+        if not rate.defined:
+            return Figure(math.nan, reason=rate.reason)
+    value = (rates[0].value + rates[1].value) / 2
+    persons = arrays.subjects_in(attacks | bona_fide)
+    if not intervals:
+        return Figure(value, persons)
+    if min(rate.persons for rate in rates) < 2:
+        return Figure(value, persons, *NONE_OF_ONE)
+
+    def half(of: Bools) -> tuple[Floats, Floats]:
+        total = 2 * int(of.sum())
+        return arrays.per_subject(wrong & of) / total, arrays.per_subject(of) / total
+
+    (wrong1, of1), (wrong2, of2) = half(attacks), half(bona_fide)
+    return Figure(value, persons, *rate_interval(wrong1 + wrong2, of1 + of2))
+
+
+def _worst_species(apcer: dict[str, Rate]) -> str:
+    """Return the species with the highest rate, of equals the one with most presentations; empty without any."""
+    known = {name: rate for name, rate in apcer.items() if rate.defined}
+    return max(known, key=lambda name: (known[name].value, known[name].total), default="")
+
+
+def _loss(arrays: ScoreArrays, *, intervals: bool) -> Figure:
+    if not arrays.ok.any():
+        return Figure(math.nan, reason="no presentation has a score")
+    if not arrays.on_logits:
+        return Figure(math.nan, reason=NEEDS_LOGITS.replace("this threshold", "the loss"))
+    signed = np.where(arrays.bona_fide, -arrays.value, arrays.value)
+    losses = np.where(arrays.ok, np.logaddexp(0.0, np.where(arrays.ok, signed, 0.0)), 0.0)
+    # Sorted, so that the last bit does not depend on the order of the rows.
+    value = float(np.sort(losses[arrays.ok]).mean())
+    persons = arrays.subjects_in(arrays.ok)
+    if not intervals:
+        return Figure(value, persons)
+    influence = mean_influence(arrays.per_subject(losses), arrays.per_subject(arrays.ok))
+    return Figure(value, persons, *log_interval(value, spread(influence, persons)))
 
 
 def _notes(counts: Counts) -> tuple[str, ...]:

@@ -1,23 +1,137 @@
-"""What an evaluation holds: plain frozen results, safe to print, to compare and to write as JSON."""
+"""What an evaluation holds: frozen results, safe to print, to compare and, through `json_safe`, to write as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
-from bonaface.evaluation.rates import Figure, Rate
-from bonaface.evaluation.threshold_free import Ranking
 from bonaface.evaluation.thresholds import OperatingPoint
-
-__all__ = ["Counts", "Evaluation", "Measures", "Policy"]
 
 Policy = Literal["reject", "exclude"]
 
 
+def json_safe(value: Any) -> Any:
+    """Return a result as JSON can hold it: dataclasses become objects, NaN and infinity become null.
+
+    >>> json_safe({"far": float("nan"), "notes": ("a", "b")})
+    {'far': None, 'notes': ['a', 'b']}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return json_safe(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of counted presentations, with its 95 % interval.
+
+    `errors` counts what the rate is of: errors, but correct decisions for an accuracy, accepted bona fide for a true
+    positive rate, missing answers for a non-response rate. `total` comes from `persons` subjects. `value` is NaN where
+    nothing was counted, never zero. `low` and `high` are NaN where there is no interval; `reason` then says why, as it
+    does where the rate itself is undefined.
+
+    >>> Rate(24, 449, 20).value, Rate(0, 0, 0, reason="no attacks").value
+    (0.053452115812917596, nan)
+    """
+
+    value: float = field(init=False, compare=False)
+    errors: int
+    total: int
+    persons: int
+    low: float = math.nan
+    high: float = math.nan
+    method: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", self.errors / self.total if self.total else math.nan)
+
+    @property
+    def defined(self) -> bool:
+        """Whether there was anything to count."""
+        return self.total > 0
+
+    def __str__(self) -> str:
+        """Return the rate with its counts.
+
+        >>> print(Rate(24, 449, 20), "and", Rate(0, 0, 0, reason="no attacks"))
+        5.35 % (24/449) and undefined (no attacks)
+        """
+        if not self.defined:
+            return f"undefined ({self.reason or 'nothing to count'})"
+        return f"{100 * self.value:.2f} % ({self.errors}/{self.total})"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure that is no single count (a mean of rates, an area, a loss), with its 95 % interval.
+
+    `value` is a share between 0 and 1, or a loss in nats. NaN with a `reason` where undefined. `note` is what a reader
+    must know of it, such as a threshold that was chosen on the same scores.
+    """
+
+    value: float
+    persons: int = 0
+    low: float = math.nan
+    high: float = math.nan
+    method: str = ""
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def defined(self) -> bool:
+        """Whether the measure exists for these scores."""
+        return not math.isnan(self.value)
+
+    def __str__(self) -> str:
+        """Return the value to four places.
+
+        >>> print(Figure(0.0267), "and", Figure(float("nan"), reason="no attacks"))
+        0.0267 and undefined (no attacks)
+        """
+        return f"{self.value:.4f}" if self.defined else f"undefined ({self.reason})"
+
+
+@dataclass(frozen=True)
+class AtRate:
+    """A rate at the threshold, chosen on these very scores, where another rate meets its target.
+
+    `title` says it in words, such as `BPCER where APCER of the worst species is at most 5 %`; `threshold` is a score.
+    """
+
+    name: str
+    title: str
+    rate: Rate
+    threshold: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What needs no threshold fixed beforehand, over scored presentations; bona fide is the positive class.
+
+    `at` holds `bpcer10`, `bpcer20`, `bpcer100`, `apcer_at_bpcer_1`, `apcer_at_bpcer_5`, `tpr_at_fpr_1e-2`,
+    `tpr_at_fpr_5e-3`, `tpr_at_fpr_1e-3`. `eer` and all of `at` choose their threshold on the scores that they measure:
+    they have no interval, and their reason says so.
+    """
+
+    auc: Figure
+    eer: Figure
+    eer_threshold: float
+    at: dict[str, AtRate]
+
+
 @dataclass(frozen=True)
 class Counts:
-    """What a set of presentations consists of; a failed one has no score, `failures` counts them by
-    status."""
+    """What a set of presentations consists of; a failed one has no score, `failures` counts them by status."""
 
     presentations: int
     bona_fide: int
@@ -29,21 +143,15 @@ class Counts:
     failures: dict[str, int]
     species: dict[str, int]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        return {**vars(self), "failures": dict(self.failures), "species": dict(self.species)}
-
 
 @dataclass(frozen=True)
 class Measures:
     """Every error rate of one set of presentations at one threshold.
 
-    `apcer`, `bpcer`, `acer_*` are over presentations that got a score, with `apnrr` and `bpnrr` beside them;
-    `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr` map a species (as
-    `dataset/species` where the table holds several datasets) to its rate. `apcer_max` is the worst species'
-    rate; its lower bound is Bonferroni's over the species that may really be the worst, since it was picked. `acer_max`
-    is its mean with BPCER, `acer_pooled` takes all attacks together. `loss` is the binary cross-entropy in
-    nats over scored presentations.
+    `apcer`, `bpcer`, `acer_*` are over presentations that got a score, `apnrr` and `bpnrr` are the shares that got none;
+    `far`, `frr`, `hter` and `accuracy` follow `policy`. `apcer` and `apnrr` map a species (as `dataset/species` where the
+    table holds several datasets) to its rate. `apcer_max` is the rate of `worst_species`, `acer_max` its mean with BPCER;
+    `acer_pooled` takes all attacks together. `loss` is the binary cross-entropy in nats over scored presentations.
     """
 
     point: OperatingPoint
@@ -64,43 +172,12 @@ class Measures:
     loss: Figure
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        return {
-            "point": self.point.to_dict(),
-            "policy": self.policy,
-            "counts": self.counts.to_dict(),
-            "apcer": {name: rate.to_dict() for name, rate in self.apcer.items()},
-            "apcer_max": {**self.apcer_max.to_dict(), "species": self.worst_species},
-            "bpcer": self.bpcer.to_dict(),
-            "acer_max": self.acer_max.to_dict(),
-            "acer_pooled": self.acer_pooled.to_dict(),
-            "far": self.far.to_dict(),
-            "frr": self.frr.to_dict(),
-            "hter": self.hter.to_dict(),
-            "accuracy": self.accuracy.to_dict(),
-            "apnrr": {name: rate.to_dict() for name, rate in self.apnrr.items()},
-            "bpnrr": self.bpnrr.to_dict(),
-            "loss": self.loss.to_dict(),
-            "notes": list(self.notes),
-        }
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One set of presentations, measured: what depends on no threshold, and the rates at each operating
-    point."""
+    """One set of presentations, measured: what depends on no threshold, and the rates at each operating point."""
 
     counts: Counts
     ranking: Ranking
     at: tuple[Measures, ...]
     notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, safe for JSON."""
-        return {
-            "counts": self.counts.to_dict(),
-            "ranking": self.ranking.to_dict(),
-            "at": [measures.to_dict() for measures in self.at],
-            "notes": list(self.notes),
-        }

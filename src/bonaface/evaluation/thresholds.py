@@ -11,30 +11,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
-from bonaface.evaluation.arrays import Sample
+from bonaface.evaluation.arrays import Bools, ScoreArrays
 from bonaface.evaluation.checking import text_column
-from bonaface.evaluation.error_curve import Sweep, sweep
+from bonaface.evaluation.error_curve import ErrorCounts, count_errors
 from bonaface.evaluation.scores import digest
 from bonaface.types import logit, probability
-
-__all__ = [
-    "CRITERIA",
-    "OperatingPoint",
-    "accepts",
-    "choose_threshold",
-    "fixed_point",
-    "given_point",
-    "parse_criterion",
-    "rounded_apart",
-]
 
 CRITERIA = ("eer", "hter", "bpcer10", "bpcer20", "bpcer100", "apcer<=X", "bpcer<=X", "fixed=X")
 """What `choose_threshold` understands, X being a share such as 0.01."""
@@ -58,22 +46,6 @@ class OperatingPoint:
     chosen_on: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, safe for JSON; `from_dict` reads it back exactly."""
-        return {**asdict(self), "chosen_on": dict(self.chosen_on), "warnings": list(self.warnings)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """The point that `to_dict` wrote."""
-        on_logits = values.get("logit_threshold")
-        return cls(
-            threshold=float(values["threshold"]),
-            logit_threshold=None if on_logits is None else float(on_logits),
-            criterion=str(values["criterion"]),
-            chosen_on=dict(values.get("chosen_on", {})),
-            warnings=tuple(values.get("warnings", ())),
-        )
-
 
 def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> OperatingPoint:
     """The operating point that a criterion (see `CRITERIA`) picks on validation presentations.
@@ -90,10 +62,10 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
     split = sorted({str(item) for item in pd.unique(text_column(validation, "split"))} - {""})
     if "test" in split:
         raise ScoreTableError("thresholds are chosen on validation, but this table holds the split test; leave it out")
-    sample = Sample.of(validation)
+    arrays = ScoreArrays.from_table(validation)
     scored = {
-        "bona fide": int((sample.ok & sample.bona_fide).sum()),
-        "attack": int((sample.ok & ~sample.bona_fide).sum()),
+        "bona fide": int((arrays.ok & arrays.bona_fide).sum()),
+        "attack": int((arrays.ok & ~arrays.bona_fide).sum()),
     }
     for missing in (title for title, count in scored.items() if not count):
         raise ScoreTableError(
@@ -101,32 +73,32 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
             f"{scored['bona fide']} bona fide and {scored['attack']} attacks: "
             f"add {missing} presentations or use fixed=0.5"
         )
-    errors = sweep(sample)
+    errors = count_errors(arrays)
     first, last = _steps(errors, name, limit)
     value = errors.threshold(first, last)
     step = int(np.searchsorted(errors.values, value, side="left"))
-    threshold = float(probability(value)) if sample.on_logits else value
+    threshold = float(probability(value)) if arrays.on_logits else value
     warnings = _warnings(errors, step, name, limit)
-    if sample.on_logits:
-        apart = rounded_apart(sample, threshold, value)
+    if arrays.on_logits:
+        apart = rounded_apart(arrays, threshold, value)
         if apart:
             warnings.append(f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits")
     if "train" in split:
         warnings.append("the threshold was chosen on training data, whose errors are smaller than those to come")
     chosen_on = {
         "split": "+".join(split),
-        "presentations": len(sample),
-        "persons": sample.persons,
-        "persons_known": sample.persons_known,
+        "presentations": len(arrays),
+        "persons": arrays.subjects,
+        "persons_known": arrays.subjects_known,
         "bona_fide": scored["bona fide"],
         "attacks": scored["attack"],
-        "failed": int((~sample.ok).sum()),
+        "failed": int((~arrays.ok).sum()),
         "far": float(errors.far[step]),
         "frr": float(errors.frr[step]),
         "apcer_max": float(errors.apcer_max[step]),
         "digest": digest(validation),
     }
-    return OperatingPoint(threshold, value if sample.on_logits else None, criterion, chosen_on, tuple(warnings))
+    return OperatingPoint(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
 
 
 def fixed_point(score: float = 0.5) -> OperatingPoint:
@@ -149,19 +121,19 @@ def given_point(
     return OperatingPoint(float(threshold), None, criterion, chosen_on or {})
 
 
-def accepts(sample: Sample, point: OperatingPoint) -> tuple[NDArray[np.bool_], str]:
+def accepts(arrays: ScoreArrays, point: OperatingPoint) -> tuple[Bools, str]:
     """Which presentations are accepted, and why that is undefined (empty if it is not); a failed one never
     is."""
-    if point.logit_threshold is not None and not sample.on_logits:
-        return np.zeros(len(sample), dtype=bool), NEEDS_LOGITS
+    if point.logit_threshold is not None and not arrays.on_logits:
+        return np.zeros(len(arrays), dtype=bool), NEEDS_LOGITS
     if point.logit_threshold is not None:
-        return sample.ok & (sample.value >= point.logit_threshold), ""
-    return sample.ok & (sample.score >= point.threshold), ""
+        return arrays.ok & (arrays.value >= point.logit_threshold), ""
+    return arrays.ok & (arrays.score >= point.threshold), ""
 
 
-def rounded_apart(sample: Sample, threshold: float, logit_threshold: float) -> int:
+def rounded_apart(arrays: ScoreArrays, threshold: float, logit_threshold: float) -> int:
     """How many presentations the score decides otherwise than the logit, by the rounding of float64."""
-    return int(((sample.score >= threshold) != (sample.value >= logit_threshold))[sample.ok].sum())
+    return int(((arrays.score >= threshold) != (arrays.value >= logit_threshold))[arrays.ok].sum())
 
 
 def parse_criterion(criterion: str) -> tuple[str, float]:
@@ -182,23 +154,20 @@ def parse_criterion(criterion: str) -> tuple[str, float]:
     raise SettingsError(f"unknown criterion {criterion!r}{did_you_mean(text, CRITERIA)}; known: {', '.join(CRITERIA)}")
 
 
-def _steps(errors: Sweep, name: str, limit: float) -> tuple[int, int]:
+def _steps(errors: ErrorCounts, name: str, limit: float) -> tuple[int, int]:
     """First and last of the steps that fulfil the criterion best."""
-    accepted = errors.accepted.sum(axis=0, dtype=np.int64) * errors.bona_fide
-    rejected = errors.rejected.astype(np.int64) * int(errors.attacks.sum())
-    if name in {"eer", "hter"}:
-        # Whole numbers: FAR and FRR over their common denominator, so that equal means equal.
-        apart, both = np.abs(accepted - rejected), accepted + rejected
-        keys = (apart, both) if name == "eer" else (both, apart)
-        best = np.flatnonzero(keys[0] == keys[0].min())
-        best = best[keys[1][best] == keys[1][best].min()]
-        last = int(best[-1])
-        first = last
-        while name == "hter" and first > 0 and both[first - 1] == both[last]:
+    if name == "eer":
+        last = int(errors.equal_error_steps()[-1])
+        return last, last
+    if name == "hter":
+        accepted, rejected = errors.both()
+        apart, sums = np.abs(accepted - rejected), accepted + rejected
+        best = np.flatnonzero(sums == sums.min())
+        first = last = int(best[apart[best] == apart[best].min()][-1])
+        while first > 0 and sums[first - 1] == sums[last]:
             first -= 1
-        if name == "hter":
-            while last + 1 < len(both) and both[last + 1] == both[first]:
-                last += 1
+        while last + 1 < len(sums) and sums[last + 1] == sums[first]:
+            last += 1
         return first, last
     if name == "apcer<=":
         least = int(np.argmax(errors.apcer_max <= limit))
@@ -211,7 +180,7 @@ def _steps(errors: Sweep, name: str, limit: float) -> tuple[int, int]:
     return step, step
 
 
-def _warnings(errors: Sweep, step: int, name: str, limit: float) -> list[str]:
+def _warnings(errors: ErrorCounts, step: int, name: str, limit: float) -> list[str]:
     warnings = []
     wrong = errors.accepted.sum(axis=0, dtype=np.int64) + errors.rejected
     if not wrong.min():

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from numpy.typing import NDArray
+from scipy import special
 
-from bonaface.evaluation.curves import ErrorCurves, Histogram, RocCurve
-from bonaface.evaluation.distributions import normal_quantile
-from bonaface.evaluation.iso30107 import Measures
+from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
+from bonaface.evaluation.results import Measures
 from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.report.formatting import point_name, species_of
 from bonaface.report.style import CLASS_STYLE, SERIES, Drawing, Ink, draw, plain, tidy
@@ -94,11 +94,11 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
                 _mark(axes, x, y, mark, colour)
                 top = max([top, *(rate for rate in (far, frr) if np.isfinite(rate))])
         ticks = _DET_TICKS[(floor <= _DET_TICKS) & (min(top * 1.2, 0.95) >= _DET_TICKS)]
-        limits = (normal_quantile(floor), normal_quantile(min(top * 1.2, 0.95)))
+        limits = (special.ndtri(floor), special.ndtri(min(top * 1.2, 0.95)))
         labels = [f"{100 * tick:g}" for tick in ticks]
         axes.set(xlim=limits, ylim=limits)
-        axes.set_xticks(normal_quantile(ticks), labels)
-        axes.set_yticks(normal_quantile(ticks), labels)
+        axes.set_xticks(special.ndtri(ticks), labels)
+        axes.set_yticks(special.ndtri(ticks), labels)
         tidy(axes, x="attacks accepted, %", y="bona fide refused, %")
         if worst:
             axes.plot([], [], color=Ink.MUTED, linewidth=0.9, label="thin: the worst species")
@@ -245,7 +245,7 @@ def _scored_rates(measures: Measures) -> tuple[float, float]:
 
 
 def _deviate(rates: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    return normal_quantile(np.clip(rates, floor, 1 - floor))
+    return special.ndtri(np.clip(rates, floor, 1 - floor))
 
 
 def _mark(axes: Axes, x: float, y: float, mark: str, colour: str) -> None:

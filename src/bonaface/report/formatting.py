@@ -9,7 +9,7 @@ from collections.abc import Collection
 import pandas as pd
 from markupsafe import Markup, escape
 
-from bonaface.evaluation.rates import Figure, Rate
+from bonaface.evaluation.results import Figure, Rate
 from bonaface.evaluation.thresholds import OperatingPoint
 
 __all__ = [

@@ -18,10 +18,18 @@ import pandas as pd
 from markupsafe import Markup
 
 from bonaface.errors import writing
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Difference
-from bonaface.evaluation.curves import ErrorCurves, Histogram, RocCurve, error_curves, histogram, roc
-from bonaface.evaluation.rates import json_safe
-from bonaface.evaluation.results import Evaluation, Measures
+from bonaface.evaluation.error_curve import (
+    ErrorCurves,
+    Histogram,
+    RocCurve,
+    count_errors,
+    error_curves,
+    histogram,
+    roc,
+)
+from bonaface.evaluation.results import Evaluation, Measures, json_safe
 from bonaface.report import formatting
 from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
@@ -70,6 +78,11 @@ class _Lines:
     histogram: Histogram
 
 
+def _lines(arrays: ScoreArrays) -> _Lines:
+    errors = count_errors(arrays)
+    return _Lines(roc(errors, points=POINTS), error_curves(errors, points=POINTS), histogram(arrays))
+
+
 def write_report(data: ReportInput, folder: Path, *, faces: bool = True) -> Path:
     """Write `report.html`, `report.json` and `figures/` into a folder, and give the page's path.
 
@@ -77,7 +90,7 @@ def write_report(data: ReportInput, folder: Path, *, faces: bool = True) -> Path
     same input gives the same bytes. Each file is written beside its place and moved, the page last. Raises OutputError.
     """
     lines = {
-        name: _Lines(roc(rows, points=POINTS), error_curves(rows, points=POINTS), histogram(rows))
+        name: _lines(ScoreArrays.from_table(rows))
         for name, rows in data.presentations.items()
         if rows["score"].notna().any()
     }
@@ -143,11 +156,9 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
         found.append(error_figure(f"errors{stem}", line.errors, points))
         validation = data.validation.get(name)
         if validation is not None and validation["score"].notna().any():
-            found.append(
-                histogram_figure(
-                    f"validation{stem}", validation, histogram(validation), points[:1], title="Scores on validation"
-                )
-            )
+            counts = histogram(ScoreArrays.from_table(validation))
+            title = "Scores on validation"
+            found.append(histogram_figure(f"validation{stem}", validation, counts, points[:1], title=title))
         drawn[f"scores/{name}"] = found
     training = training_figure(data.history) if data.history is not None and len(data.history) else None
     drawn["training"] = [training] if training else []
@@ -210,9 +221,9 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
         "faces": faces,
         "facts": {str(name): str(value) for name, value in data.facts.items()},
         "notes": [str(note) for note in data.notes],
-        "evaluations": {name: evaluation.to_dict() for name, evaluation in data.evaluations.items()},
+        "evaluations": {name: json_safe(evaluation) for name, evaluation in data.evaluations.items()},
         "groups": {
-            column: {value: measures.to_dict() for value, measures in values.items()}
+            column: {value: json_safe(measures) for value, measures in values.items()}
             for column, values in data.groups.items()
         },
         "curves": {name: _line_content(line) for name, line in lines.items()},
@@ -232,7 +243,7 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
             for item in data.gallery
         ],
         "recipe": data.recipe,
-        "differences": [difference.to_dict() for difference in data.differences],
+        "differences": json_safe(list(data.differences)),
         "provenance": {str(name): str(value) for name, value in data.provenance.items()},
     }
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bonaface.evaluation.rates import Figure, Rate
-from bonaface.evaluation.results import Evaluation, Measures
+from bonaface.evaluation.intervals import EXACT, STUDENT
+from bonaface.evaluation.results import Evaluation, Figure, Measures, Rate
 from bonaface.report.formatting import interval, percent
 
 __all__ = ["NoAnswer", "axis_end", "group_rows", "methods", "no_answer", "species_rows", "whisker"]
@@ -18,10 +18,8 @@ __all__ = ["NoAnswer", "axis_end", "group_rows", "methods", "no_answer", "specie
 MOST_ROWS = 60
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _METHODS = {
-    "person bootstrap": "a bootstrap over persons with a small-sample correction",
-    "jeffreys": "Jeffreys bounds, where they are part of a mean of two rates (HTER, ACER)",
-    "clopper-pearson": "exact bounds (Clopper-Pearson) where each person has one presentation",
-    "clopper-pearson over persons": "exact bounds for the number of persons where no error was seen",
+    EXACT: "exact bounds (Clopper-Pearson) over persons, for rates and their means",
+    STUDENT: "Student’s t over persons, for areas and losses",
 }
 
 
@@ -119,9 +117,8 @@ def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
         for at in evaluation.at:
             measured += [at.far, at.frr, at.accuracy, at.bpcer, at.hter, at.acer_max, *at.apcer.values()]
         for measure in measured:
-            for method in measure.method.split(" + "):
-                if method:
-                    found.setdefault(_METHODS.get(method, method))
+            if measure.method:
+                found.setdefault(_METHODS[measure.method])
     return list(found)
 
 

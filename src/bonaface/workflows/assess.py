@@ -8,8 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
-from bonaface.evaluation.intervals import IntervalSettings
-from bonaface.evaluation.iso30107 import Evaluation, Measures, evaluate, published_summary
+from bonaface.evaluation.iso30107 import evaluate, published_summary
+from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point
 from bonaface.inference import bundle as bundles
@@ -19,7 +19,6 @@ __all__ = ["KINDS", "Assessment", "Kind", "assess", "choose_points", "rows_of", 
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
-INTERVALS = IntervalSettings()
 WHOSE = {"image": "one image", "video": "a video"}
 TITLES = {"image": "one image (the first frame)", "video": "a video ({frames} frames, {fusion} of logits)"}
 
@@ -92,7 +91,7 @@ def assess(
     table: pd.DataFrame,
     bundle: bundles.Bundle,
     *,
-    intervals: IntervalSettings | None = INTERVALS,
+    intervals: bool = True,
     notes: tuple[str, ...] = (),
 ) -> Assessment:
     """Measure a score table at the bundle's operating points and at the fixed 0.5."""

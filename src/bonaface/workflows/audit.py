@@ -18,10 +18,9 @@ from bonaface.data.audit.shortcuts import Trait, dataset_biases, left_out, one_c
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest
 from bonaface.data.splits import SPLIT_NOTE, find_leaks
 from bonaface.errors import few
-from bonaface.evaluation.arrays import Sample
-from bonaface.evaluation.intervals import IntervalSettings, Resampling
-from bonaface.evaluation.rates import Figure
-from bonaface.evaluation.threshold_free import auc
+from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.auc import auc
+from bonaface.evaluation.results import Figure
 from bonaface.io import fresh_folder, now, write_json, write_text
 from bonaface.report.audit_page import render_page
 from bonaface.types import Progress, Status
@@ -87,35 +86,32 @@ def _folder(output: str | Path) -> Path:
 
 def _shortcuts(table: pd.DataFrame, properties: pd.DataFrame, progress: Progress | None) -> list[Shortcut]:
     """Every column and property that takes two values, the one that separates the classes best first."""
-    found, resamplings = [], {}
+    found = []
     asked = list(traits(table, properties))
     for done, trait in enumerate(asked, start=1):
         there = np.isfinite(trait.score)
-        sample = Sample.of(_scored(table, trait))
-        key = there.tobytes()
-        if key not in resamplings:
-            resamplings[key] = Resampling(sample.person, sample.persons, IntervalSettings(resamples=500))
-        area = auc(sample, resamplings[key])
+        arrays = ScoreArrays.from_table(_scored(table, trait))
+        area = auc(arrays)
         if len(np.unique(trait.score[there])) < 2:
             area = Figure(area.value, area.persons, reason=trait.direction)
-        found.append(_shortcut(trait, sample, area))
+        found.append(_shortcut(trait, arrays, area))
         if progress:
             progress("shortcuts", done, len(asked))
     return sorted(found, key=lambda each: (-np.nan_to_num(each.auc.value), -np.nan_to_num(each.worst.value), each.name))
 
 
-def _shortcut(trait: Trait, sample: Sample, area: Figure) -> Shortcut:
+def _shortcut(trait: Trait, arrays: ScoreArrays, area: Figure) -> Shortcut:
     """The trait with its AUC over all attacks, and over those of the species that it separates best."""
     species: dict[str, float] = {}
-    for number, name in enumerate(sample.species_names):
-        part = sample.take(sample.bona_fide | (sample.species == number))
-        species[name] = auc(part, None).value
+    for number, name in enumerate(arrays.species_names):
+        part = arrays.take(arrays.bona_fide | (arrays.species == number))
+        species[name] = auc(part, intervals=False).value
     named = {name: value for name, value in species.items() if not math.isnan(value)}
     worst, figure = "", area
     if len(named) > 1:
         worst = max(named, key=lambda name: (named[name], name))
-        part = sample.take(sample.bona_fide | (sample.species == sample.species_names.index(worst)))
-        figure = auc(part, Resampling(part.person, part.persons, IntervalSettings(resamples=500)))
+        part = arrays.take(arrays.bona_fide | (arrays.species == arrays.species_names.index(worst)))
+        figure = auc(part)
     title = PROPERTIES[trait.name] if trait.source == "file" else trait.name
     return Shortcut(trait.name, title, trait.source, trait.how, trait.direction, _area(area), worst, _area(figure))
 

@@ -13,8 +13,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.errors import SettingsError, few
 from bonaface.evaluation.compare import Comparison, Mismatch
 from bonaface.evaluation.compare import compare as compare_tables
-from bonaface.evaluation.intervals import IntervalSettings
-from bonaface.evaluation.iso30107 import Policy
+from bonaface.evaluation.results import Policy, json_safe
 from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.io import fresh_folder, write_json
 from bonaface.report.page import ReportInput
@@ -49,7 +48,7 @@ class Compared:
                 f"{name:<{width}}  {at.point.threshold:>10.4g}  {_percent(at.hter.value)}  "
                 f"{_percent(at.apcer_max.value, 10)}  {_percent(at.bpcer.value)}  {evaluation.ranking.auc.value:>7.4f}"
             )
-        lines += ["", "differences (second minus first), 95 % interval of a paired bootstrap over persons:"]
+        lines += ["", "differences (second minus first), paired over persons, with 95 % interval:"]
         for difference in found.differences:
             pair = f"{difference.first} → {difference.second}"
             what = f"  {TITLES[difference.measure]:<21} {pair}"
@@ -77,8 +76,6 @@ def compare(
     fusion: FusionRule | None = None,
     mismatch: Mismatch = "refuse",
     policy: Policy = "reject",
-    resamples: int = 1000,
-    seed: int = 0,
     allow_missing: bool = False,
 ) -> Compared:
     """Compare systems by their score tables, each at a threshold of its own that was chosen on validation.
@@ -112,8 +109,7 @@ def compare(
             )
         points[name] = found[0]
         notes += [f"{name}: {note}" for note in (*about, *told, *found[0].warnings)]
-    intervals = IntervalSettings(resamples=resamples, seed=seed)
-    comparison = compare_tables(tables, points, mismatch=mismatch, policy=policy, intervals=intervals)
+    comparison = compare_tables(tables, points, mismatch=mismatch, policy=policy)
     notes = list(dict.fromkeys([*notes, *comparison.notes]))
     if output is None:
         return Compared(comparison, None, tuple(notes))
@@ -132,7 +128,7 @@ def compare(
         folder,
         faces=False,
     )
-    write_json(folder / "comparison.json", comparison.to_dict())
+    write_json(folder / "comparison.json", json_safe(comparison))
     return Compared(comparison, page, tuple(notes))
 
 

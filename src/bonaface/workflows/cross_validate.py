@@ -19,7 +19,7 @@ from bonaface.data.identity import DISTINCT, declared_distinct
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, ManifestError, SettingsError, few, writing
-from bonaface.evaluation.iso30107 import Evaluation
+from bonaface.evaluation.results import Evaluation
 from bonaface.io import fresh_folder, read_json, write_json, write_text
 from bonaface.types import Progress
 from bonaface.workflows.train import Run, train

@@ -17,6 +17,7 @@ from bonaface.data.crop_store import CropStore, fill_store, load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.evaluation.results import json_safe
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.bundle import (
     Bundle,
@@ -175,11 +176,11 @@ def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
     """An assessment's error rates as the card holds them: at the bundle's own thresholds, with counts and intervals."""
     results: dict[str, Any] = {"split": split}
     for kind, evaluation in assessment.evaluations.items():
-        measures = assessment.measures(kind).to_dict()
+        measures = json_safe(assessment.measures(kind))
         results[kind] = {
             "title": assessment.titles[kind],
             **{key: measures[key] for key in ("counts", "apcer", "bpcer", "far", "frr", "hter")},
-            "auc": evaluation.ranking.auc.to_dict(),
+            "auc": json_safe(evaluation.ranking.auc),
         }
     return results
 

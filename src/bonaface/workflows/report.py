@@ -10,8 +10,8 @@ import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import ScoreTableError, SettingsError, few
-from bonaface.evaluation.intervals import IntervalSettings
-from bonaface.evaluation.iso30107 import Evaluation, Policy, by_group, evaluate
+from bonaface.evaluation.iso30107 import by_group, evaluate
+from bonaface.evaluation.results import Evaluation, Policy
 from bonaface.evaluation.scores import check_scores, join_manifest, presentations, read_raw_scores
 from bonaface.evaluation.thresholds import OperatingPoint, choose_threshold, fixed_point, given_point
 from bonaface.io import fresh_folder
@@ -51,8 +51,6 @@ def report(
     fusion: FusionRule | None = None,
     policy: Policy = "reject",
     by: Sequence[str] = (),
-    resamples: int = 1000,
-    seed: int = 0,
     title: str | None = None,
     allow_missing: bool = False,
 ) -> Reported:
@@ -68,8 +66,7 @@ def report(
     )
     points, told = operating_points(rows, chosen_on, criterion=criterion, threshold=threshold)
     notes += told
-    intervals = IntervalSettings(resamples=resamples, seed=seed)
-    evaluation = evaluate(rows, points, policy=policy, intervals=intervals)
+    evaluation = evaluate(rows, points, policy=policy)
     groups = {}
     for column in by:
         if column not in rows:
@@ -79,7 +76,7 @@ def report(
                 f"column {column!r} has {rows[column].nunique()} values; at most {MOST_GROUPS} are groups"
             )
         if points:
-            groups[column] = by_group(rows, column, points[0], policy=policy, intervals=intervals)
+            groups[column] = by_group(rows, column, points[0], policy=policy)
     if by and not points:
         notes.append(f"no table by {few(by)}: the errors of a group need a threshold")
     systems = few(sorted({str(name) for name in rows["system"].unique()})) if "system" in rows else ""

@@ -9,7 +9,8 @@ import pandas as pd
 
 from bonaface.data.manifest import Manifest
 from bonaface.errors import InputError, MissingExtraError
-from bonaface.evaluation.iso30107 import Measures, by_group
+from bonaface.evaluation.iso30107 import by_group
+from bonaface.evaluation.results import Measures
 from bonaface.evaluation.thresholds import OperatingPoint
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
