@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bonaface.workflows.prepare import crop as crop
     from bonaface.workflows.prepare import index as index
     from bonaface.workflows.prepare import split as split
-    from bonaface.workflows.report import report as report
+    from bonaface.workflows.report import evaluate_scores as evaluate_scores
     from bonaface.workflows.train import train as train
 
 __version__ = "0.1.0"
@@ -64,6 +64,7 @@ _HOMES = {
     "demo": "workflows.demo",
     "embed": "workflows.embed",
     "evaluate": "workflows.evaluate",
+    "evaluate_scores": "workflows.report",
     "explain": "workflows.explain",
     "export": "workflows.export",
     "index": "workflows.prepare",
@@ -77,7 +78,6 @@ _HOMES = {
     "read_scores": "evaluation.scores",
     "show_bundle": "workflows.bundle",
     "split": "workflows.prepare",
-    "report": "workflows.report",
     "compare": "workflows.compare",
     "folds": "workflows.cross_validate",
     "train": "workflows.train",
@@ -99,6 +99,7 @@ __all__ = [
     "demo",
     "embed",
     "evaluate",
+    "evaluate_scores",
     "explain",
     "export",
     "folds",
@@ -111,7 +112,6 @@ __all__ = [
     "pull_bundle",
     "read_manifest",
     "read_scores",
-    "report",
     "show_bundle",
     "split",
     "train",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -22,7 +24,7 @@ def tables(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_the_threshold_comes_from_validation_and_the_figures_from_test(tables, tmp_path: Path):
-    result = bonaface.report(tables["test"], validation=tables["val"], by=["device"], output=tmp_path / "r")
+    result = bonaface.evaluate_scores(tables["test"], validation=tables["val"], by=["device"], output=tmp_path / "r")
     at = result.evaluation.at[0]
     assert at.point.criterion == "eer"
     assert at.point.chosen_on["split"] == "val"
@@ -33,18 +35,25 @@ def test_the_threshold_comes_from_validation_and_the_figures_from_test(tables, t
     assert "data:image/jpeg" not in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_package_report_hides_no_function():
+    """The package that draws pages, once imported, must not replace the function of its name."""
+    import_module("bonaface.report.page")
+    for name in bonaface.__all__:
+        assert not isinstance(getattr(bonaface, name), ModuleType), name
+
+
 def test_a_table_with_both_splits_chooses_on_one_and_measures_the_other(tables, tmp_path: Path):
     both = pd.concat([bonaface.read_scores(tables["val"]), bonaface.read_scores(tables["test"])])
     both["presentation"] = both["split"].astype(str) + "/" + both["presentation"].astype(str)
     write_scores(both, tmp_path / "both.csv")
-    together = bonaface.report(tmp_path / "both.csv", output=tmp_path / "a")
-    apart = bonaface.report(tables["test"], validation=tables["val"], output=tmp_path / "b")
+    together = bonaface.evaluate_scores(tmp_path / "both.csv", output=tmp_path / "a")
+    apart = bonaface.evaluate_scores(tables["test"], validation=tables["val"], output=tmp_path / "b")
     assert together.evaluation.at[0].point.threshold == apart.evaluation.at[0].point.threshold
     assert together.evaluation.counts.presentations == 300
 
 
 def test_without_validation_only_the_fixed_threshold_and_a_note(tables, tmp_path: Path):
-    result = bonaface.report(tables["test"], output=tmp_path / "r")
+    result = bonaface.evaluate_scores(tables["test"], output=tmp_path / "r")
     assert [at.point.criterion for at in result.evaluation.at] == ["fixed=0.5"]
     assert "no validation scores" in result.summary()
 
@@ -55,11 +64,11 @@ def test_a_foreign_table_needs_two_columns_and_a_manifest(tmp_path: Path):
     )
     (tmp_path / "s.csv").write_text("presentation,score\na.mp4,7.5\nb.mp4,-3\n")
     with pytest.raises(ScoreTableError, match="no column label"):
-        bonaface.report(tmp_path / "s.csv", output=tmp_path / "r")
+        bonaface.evaluate_scores(tmp_path / "s.csv", output=tmp_path / "r")
     with pytest.raises(ScoreTableError, match=r"have no score, such as c\.mp4"):
-        bonaface.report(tmp_path / "s.csv", manifest=tmp_path / "m.csv", output=tmp_path / "r")
+        bonaface.evaluate_scores(tmp_path / "s.csv", manifest=tmp_path / "m.csv", output=tmp_path / "r")
     assert not (tmp_path / "r").exists()
-    result = bonaface.report(
+    result = bonaface.evaluate_scores(
         tmp_path / "s.csv", manifest=tmp_path / "m.csv", allow_missing=True, threshold=0, output=tmp_path / "r"
     )
     at = result.evaluation.at[0]
@@ -70,14 +79,14 @@ def test_a_foreign_table_needs_two_columns_and_a_manifest(tmp_path: Path):
 
 def test_an_unknown_column_gets_the_known_ones(tables, tmp_path: Path):
     with pytest.raises(SettingsError, match="device"):
-        bonaface.report(tables["test"], by=["devise"], output=tmp_path / "r")
+        bonaface.evaluate_scores(tables["test"], by=["devise"], output=tmp_path / "r")
 
 
 def test_scores_of_no_scale_have_ranks_alone(tmp_path: Path):
     table = drawn(3).drop(columns=["logit"])
     table["score"] = table["score"] * 300 - 100
     (tmp_path / "s.csv").write_text(table.to_csv(index=False))
-    result = bonaface.report(tmp_path / "s.csv", output=tmp_path / "r")
+    result = bonaface.evaluate_scores(tmp_path / "s.csv", output=tmp_path / "r")
     assert result.evaluation.at == ()
     assert result.evaluation.ranking.auc.defined
     assert "no threshold" in result.summary()
@@ -87,11 +96,11 @@ def test_no_presentation_chooses_the_threshold_that_it_is_measured_at(tables, tm
     for name in ("a", "b"):
         drawn(4).drop(columns=["split"]).to_csv(tmp_path / f"{name}.csv", index=False)
     with pytest.raises(ScoreTableError, match="300 presentations would choose the threshold"):
-        bonaface.report(tmp_path / "a.csv", validation=tmp_path / "b.csv", output=tmp_path / "r")
+        bonaface.evaluate_scores(tmp_path / "a.csv", validation=tmp_path / "b.csv", output=tmp_path / "r")
     with pytest.raises(ScoreTableError, match="would choose the threshold"):
         bonaface.compare({"a": tmp_path / "a.csv", "b": tables["test"]}, validation={"a": tmp_path / "b.csv"})
     # The same names for other footage, and the same persons: measured, and told.
-    result = bonaface.report(tables["test"], validation=tables["val"], output=tmp_path / "r")
+    result = bonaface.evaluate_scores(tables["test"], validation=tables["val"], output=tmp_path / "r")
     assert "12 persons are in validation and in what is measured, such as d/0" in result.summary()
 
 
@@ -99,22 +108,22 @@ def test_what_was_trained_on_is_not_measured_beside_a_test_split(tables, tmp_pat
     parts = [drawn(7).assign(split="train"), drawn(1), drawn(2).assign(split="test")]
     for part in parts:
         part["presentation"] = part["split"] + "/" + part["presentation"]
-    result = bonaface.report(pd.concat(parts), output=tmp_path / "r")
+    result = bonaface.evaluate_scores(pd.concat(parts), output=tmp_path / "r")
     assert result.evaluation.counts.presentations == 300
     assert result.evaluation.at[0].point.chosen_on["split"] == "val"
     assert "300 presentations of split train are not measured" in result.summary()
-    alone = bonaface.report(parts[0], output=tmp_path / "s")
+    alone = bonaface.evaluate_scores(parts[0], output=tmp_path / "s")
     assert "these figures include presentations of the train split" in alone.summary()
 
 
 def test_a_fixed_threshold_reads_foreign_scores_as_probabilities_where_they_may_be(tmp_path: Path):
     table = drawn(3).drop(columns=["logit"])
-    at = bonaface.report(table, criterion="fixed=0.5", output=tmp_path / "r").evaluation.at[0]
+    at = bonaface.evaluate_scores(table, criterion="fixed=0.5", output=tmp_path / "r").evaluation.at[0]
     by_hand = ((table["score"] >= 0.5) & (table["label"] == "attack")).sum()
     assert at.far.errors == by_hand > 0
     assert not at.loss.defined
     stretched = table.assign(score=table["score"] * 300 - 100)
-    at = bonaface.report(stretched, criterion="fixed=0.5", output=tmp_path / "s").evaluation.at[0]
+    at = bonaface.evaluate_scores(stretched, criterion="fixed=0.5", output=tmp_path / "s").evaluation.at[0]
     assert not at.far.defined
     assert "not known to be probabilities" in (tmp_path / "s" / "report.html").read_text()
 
@@ -122,7 +131,7 @@ def test_a_fixed_threshold_reads_foreign_scores_as_probabilities_where_they_may_
 def test_the_page_says_how_presentations_without_a_score_were_counted(tables, tmp_path: Path):
     pages = {}
     for policy in ("reject", "exclude"):
-        bonaface.report(tables["test"], policy=policy, output=tmp_path / policy)
+        bonaface.evaluate_scores(tables["test"], policy=policy, output=tmp_path / policy)
         pages[policy] = (tmp_path / policy / "report.html").read_text()
     assert "without a score, counted as not accepted" in pages["reject"]
     assert "The headline leaves out" in pages["exclude"]
@@ -133,5 +142,5 @@ def test_the_page_says_how_presentations_without_a_score_were_counted(tables, tm
 def test_groups_without_a_threshold_are_not_dropped_in_silence(tmp_path: Path):
     table = drawn(3).drop(columns=["logit"])
     table["score"] = table["score"] * 300 - 100
-    result = bonaface.report(table, by=["device"], output=tmp_path / "r")
+    result = bonaface.evaluate_scores(table, by=["device"], output=tmp_path / "r")
     assert "no table by device" in result.summary()

@@ -82,7 +82,7 @@ def report_command(
     ] = False,
 ) -> None:
     """Report the error rates in a score table, with intervals, from whichever system it comes."""
-    result = bonaface.report(
+    result = bonaface.evaluate_scores(
         scores,
         output=output,
         validation=validation,

@@ -20,7 +20,7 @@ from bonaface.report.page import write_report as write_page
 from bonaface.types import FUSION_RULES, FusionRule, Status
 from bonaface.workflows.assess import summary_of
 
-__all__ = ["Reported", "measured_and_validation", "operating_points", "report", "score_table"]
+__all__ = ["Reported", "evaluate_scores", "measured_and_validation", "operating_points", "score_table"]
 
 MOST_GROUPS = 60
 
@@ -40,7 +40,7 @@ class Reported:
         return "\n".join([*lines, f"report: {self.path}"])
 
 
-def report(
+def evaluate_scores(
     scores: str | Path | pd.DataFrame,
     *,
     output: str | Path,
