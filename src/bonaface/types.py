@@ -145,7 +145,11 @@ class Verdict:
         'score 0.2500, threshold 0.5000 (2 faces, the largest judged)'
         """
         parts = (f"score {self.score_text()}", f"threshold {self.threshold:.4f}", self.margin_text())
-        return ", ".join(part for part in parts if part) + (f" ({self.reason})" if self.reason else "")
+        return ", ".join(part for part in parts if part) + (f" ({self.notes()})" if self.reason else "")
+
+    def notes(self) -> str:
+        """Return the reason without the name of the source, for a line that has it already."""
+        return self.reason.replace(f"{self.source}: ", "", 1)
 
     def score_text(self) -> str:
         """Return the probability with four decimals, `-` where there is none."""

@@ -97,7 +97,7 @@ def predict_command(
 
 def _line(verdict: Verdict) -> str:
     figures = f"{verdict.outcome.value:<13} {verdict.score_text():>6}  threshold {verdict.threshold:.4f}"
-    parts = (figures, verdict.margin_text(), verdict.source, verdict.reason and f"({verdict.reason})")
+    parts = (figures, verdict.margin_text(), verdict.source, verdict.reason and f"({verdict.notes()})")
     return "  ".join(part for part in parts if part)
 
 

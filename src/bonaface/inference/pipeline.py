@@ -243,7 +243,9 @@ class Pipeline:
             if searched and (missing := sum(not one.judged for one in looked)):
                 self._look(found, looked, frames=FURTHER * frames, enough=missing, stop=stop)
         except MediaError as error:
-            reason = str(error).removeprefix(f"{source.path!s}: ")
+            reason = str(error)
+            if isinstance(source.path, Path):
+                reason = f"{source.name}: {reason.removeprefix(f'{source.path}: ')}"
             found.note = f"{found.note}; {reason}" if found.note else reason
         for one in sorted(looked, key=lambda one: one.score.frame):
             found.frames.append(one.score)
