@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bonaface.data.datasets.registry import index
+from bonaface.data.datasets.adapter import Request
+from bonaface.data.datasets.registry import index_layout
 from bonaface.data.manifest import read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
 
@@ -34,11 +35,17 @@ def main() -> None:
         print(f"{asked.files} empty files of {persons} persons written in {time.perf_counter() - start:.1f} s\n")
         print(f"{'step':<34}{'seconds':>9}{'rows a second':>16}")
         public = timed(
-            f"index, by names (target {TARGET:.0f} s)", asked.files, lambda: index(root, "celeba_spoof", boxes=False)
+            f"index, by names (target {TARGET:.0f} s)",
+            asked.files,
+            lambda: index_layout("celeba_spoof", Request(root, boxes=False)),
         )
-        timed(f"index, by folders (target {TARGET:.0f} s)", asked.files, lambda: index(root, "folder"))
+        timed(f"index, by folders (target {TARGET:.0f} s)", asked.files, lambda: index_layout("folder", Request(root)))
         write_boxes(root)
-        timed(f"index, with boxes (target {TARGET:.0f} s)", asked.files, lambda: index(root, "celeba_spoof"))
+        timed(
+            f"index, with boxes (target {TARGET:.0f} s)",
+            asked.files,
+            lambda: index_layout("celeba_spoof", Request(root)),
+        )
         path = Path(folder) / "manifest.csv"
         timed("write the manifest", asked.files, lambda: write_manifest(public, path))
         timed("read and validate the manifest", asked.files, lambda: read_manifest(path))

@@ -9,7 +9,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from bonaface.data.datasets.adapter import Request
+from bonaface.data.datasets.registry import index_layout
+from bonaface.data.manifest import Manifest
 
 __all__ = ["CORPORA", "Entry", "write_corpus", "write_files"]
 
@@ -34,6 +38,13 @@ def write_files(root: Path, names: Iterable[str], *, text: str = "") -> Path:
     for file in files:
         file.write_text(text)
     return root
+
+
+def index(root: Path, layout: str, **options: Any) -> Manifest:
+    """Index a folder without writing the manifest; `options` are the fields of a `Request`."""
+    if "protocol" in options:
+        options["protocol"] = str(options["protocol"] or "")
+    return index_layout(layout, Request(root, **options))
 
 
 def write_corpus(

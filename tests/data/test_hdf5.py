@@ -11,9 +11,9 @@ import pytest
 import bonaface
 from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store, load_crop
-from bonaface.data.datasets.registry import index
 from bonaface.data.frames import kind_of, open_frames
 from bonaface.errors import MediaError, MissingExtraError
+from tests.corpora import index
 
 
 def recording(path: Path, *, channels_first: bool = True, frames: int = 10) -> Path:

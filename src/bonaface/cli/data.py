@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import bonaface
 from bonaface.cli.options import Manifest, NoFaces, Quiet, Root, Weights, as_names, as_pairs, as_share, as_whole
 from bonaface.cli.output import echo_audit, echo_lines, show_progress
+
+if TYPE_CHECKING:
+    from bonaface.workflows.prepare import Cropped, Indexed
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
@@ -32,9 +36,18 @@ def index_command(
     protocol: Annotated[str | None, typer.Option(help="One of the layout's protocols.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the protocol.")] = None,
     split: Annotated[str | None, typer.Option(help="Which of the layout's public splits.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="Arrangement of layout `folder`: '{subject}/{label}/*'.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="How the names of layout `folder` are built: '**/{label}/{subject}_*'.")
+    ] = None,
+    frames_as_video: Annotated[
+        bool, typer.Option("--frames-as-video", help="A folder of numbered pictures is one video.")
+    ] = False,
     mapping: Annotated[
-        list[str] | None, typer.Option("--map", help="name=species, or name=bona_fide, for a class folder or label.")
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="What a class folder or label means: name=bona_fide, name=print, name=attack:OWN, name=ignore.",
+        ),
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="ours=theirs, for a column of layout `csv`.")] = None,
     table: Annotated[
@@ -44,7 +57,12 @@ def index_command(
         bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default the folder's.")] = None,
-    allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Skip listed files that do not exist.")
+    ] = False,
+    allow_unmatched: Annotated[
+        bool, typer.Option("--allow-unmatched", help="Leave out files that do not fit --pattern.")
+    ] = False,
     same_person: SamePerson = False,
     distinct: Distinct = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
@@ -65,13 +83,15 @@ def index_command(
             table=table,
             boxes=boxes,
             dataset=dataset,
+            frames_as_video=frames_as_video,
             allow_missing=allow_missing,
+            allow_unmatched=allow_unmatched,
             same_person=same_person,
             distinct=distinct,
             check=check,
             progress=progress,
         )
-    echo_lines(result.summary())
+    echo_lines("\n".join(_indexed_lines(result)))
 
 
 @app.command("split")
@@ -91,7 +111,7 @@ def split_command(
     distinct: Distinct = False,
     root: Root = None,
 ) -> None:
-    """Decide who trains, who validates and who tests: by person, balanced by class and species."""
+    """Assign persons to train, val and test, balanced by class and species; no person is in two of them."""
     result = bonaface.split(
         manifest,
         output=output,
@@ -104,7 +124,7 @@ def split_command(
         distinct=distinct,
         root=root,
     )
-    echo_lines(result.summary())
+    echo_lines("\n".join(_indexed_lines(result)))
 
 
 @app.command("crop")
@@ -115,14 +135,14 @@ def crop_command(
     weights: Weights = None,
     frames: Annotated[str, typer.Option(help="Frames a presentation, or `all`.")] = "10",
     scale: Annotated[float, typer.Option(help="Side of the stored square over the face box's longer side.")] = 2.7,
-    side: Annotated[int, typer.Option(help="Most pixels a side of the stored square.")] = 384,
+    side: Annotated[int, typer.Option(help="Maximum side of a stored crop, in pixels.")] = 384,
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
-    resize: Annotated[int | None, typer.Option(help="For whole_frame: pixels of the shorter side, made first.")] = None,
+    resize: Annotated[int | None, typer.Option(help="Shorter side of whole frames, in pixels, scaled first.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find the faces once and store wide squares around them, to train from at any narrower scale."""
+    """Find the faces and store wide squares around them, for training at any narrower scale."""
     with show_progress(quiet=quiet) as progress:
         result = bonaface.crop(
             manifest,
@@ -138,7 +158,7 @@ def crop_command(
             root=root,
             progress=progress,
         )
-    echo_lines(result.summary())
+    echo_lines("\n".join(_cropped_lines(result)))
 
 
 @app.command("audit")
@@ -181,3 +201,44 @@ def layouts_command() -> None:
         protocols = f"\n  protocols: {', '.join(layout.protocols)}" if layout.protocols else ""
         splits = f"\n  splits: {', '.join(layout.splits)}" if layout.splits else ""
         echo_lines(f"{layout.name}: {layout.title}\n  expects {layout.expects}{protocols}{splits}")
+
+
+def _indexed_lines(indexed: Indexed) -> Iterator[str]:
+    """Yield what is in a manifest: counts, splits, notes, hints, unreadable files, and where it was written."""
+    from bonaface.workflows.prepare import count_persons, counts_line
+
+    manifest = indexed.manifest
+    yield counts_line(manifest)
+    for name in ("train", "val", "test"):
+        part = manifest.where(name).table
+        if len(part):
+            labels = part["label"].value_counts()
+            yield (
+                f"  {name:<5} {len(part)} presentations, {labels.get('bona_fide', 0)} bona fide and "
+                f"{labels.get('attack', 0)} attacks: {count_persons(part)}"
+            )
+    if not manifest.persons_known and not any("cannot be told" in note for note in manifest.notes):
+        yield "persons: whether one person is in two splits cannot be told for presentations of unknown persons"
+    left_out = manifest.about.get("left_out")
+    if isinstance(left_out, Mapping) and any(left_out.values()):
+        yield "left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
+    yield from (f"note: {note}" for note in manifest.notes)
+    yield from (f"hint: {hint}" for hint in indexed.hints)
+    if indexed.unreadable is not None:
+        yield f"unreadable: {len(indexed.unreadable)} of {len(manifest)}"
+        for path, reason in indexed.unreadable[["path", "reason"]].to_numpy(dtype=str).tolist():
+            yield f"  {path}: {reason}"
+    if indexed.path:
+        yield f"written: {indexed.path}"
+
+
+def _cropped_lines(cropped: Cropped) -> Iterator[str]:
+    """Yield how many frames are stored, and every presentation without one, with the reason."""
+    table, unusable = cropped.store.table, cropped.store.unusable
+    usable, total = int((table["status"] == "ok").sum()), len(cropped.manifest)
+    yield f"{usable} of {len(table)} frames of {total} presentations have a face, stored in {cropped.path}"
+    if len(unusable):
+        yield f"without a usable frame: {len(unusable)} of {total} presentations"
+        for path, status, reason in unusable[["path", "status", "reason"]].to_numpy(dtype=str).tolist():
+            yield f"  {path}: {status}" + (f" ({reason})" if reason else "")
+    yield from (f"note: {path}: {note}" for path, note in cropped.store.notes.items())

@@ -1,24 +1,22 @@
-"""The crop store: faces found once, the wide square around each stored once, addressed by content.
+"""The crop store: faces are found once and the wide square around each is stored, addressed by content.
 
     STORE/entries/ab/abcdef.../entry.json    what was found in each chosen frame
     STORE/entries/ab/abcdef.../00030.jpg     the square of frame 30
-    STORE/files.csv                          content hashes of files, so that they are not read again
+    STORE/files.jsonl                        content hashes of files, so that they are not read again
 
-An entry's address is a hash of the file's content and of everything that decides what is cut out of it, so a store serves
-any number of manifests and settings, and what is in it never goes stale.
+An entry's address is a hash of the file's content and of every setting that changes the crops. One store therefore serves
+any number of manifests and settings, and its entries never become outdated.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,21 +33,19 @@ from bonaface.config import CropSettings
 from bonaface.data.cropping import MINIMUM_FACE, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
+from bonaface.data.frame_folder import frame_files
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.errors import MediaError, OutputError, writing
-from bonaface.io import write_bytes
 from bonaface.types import Box, Status
 
-__all__ = ["CropStore", "boxes_of", "fill_store", "load_crop"]
+VERSION = 3
+"""Goes up whenever the same file and settings would give other pixels: 3 for mirrored, HDR and non-square video."""
 
-VERSION = 2
-"""Goes up whenever the same file and settings would give other pixels."""
-
-KEEP_EVERY = 20.0
-"""Seconds between two writings of the hashes found so far."""
+_ABANDONED = 3600.0
+"""Seconds after which a half-written entry belongs to a call that was killed: a file is cropped in far less."""
 
 Key = tuple[str, int]
 Progress = Callable[[str, int, int], None]
@@ -69,7 +65,7 @@ class Job:
 
 
 class CropStore:
-    """What a store holds of one manifest under one set of settings; `hashes` are the files' sha256, "" of a missing one."""
+    """The entries of a store for one manifest and one set of settings; `hashes` are the files' SHA-256, "" if missing."""
 
     def __init__(
         self,
@@ -87,7 +83,7 @@ class CropStore:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row per chosen frame, in manifest order.
+        """Return a row per chosen frame, in manifest order.
 
         `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the JPEG; "" where there is none), the box in the
         stored square (`x`, `y`, `w`, `h`) and `confidence`. A presentation that cannot be read has one row, frame 0.
@@ -106,14 +102,14 @@ class CropStore:
 
     @property
     def unusable(self) -> pd.DataFrame:
-        """The presentations without a single usable frame: `path`, `status` of the first, `reason`."""
+        """Return the presentations without a usable frame: `path`, `status` of the first frame, `reason`."""
         first = self.table.drop_duplicates("path")
         usable = set(self.table.loc[self.table["status"] == Status.OK.value, "path"])
         return first.loc[~first["path"].isin(usable), ["path", "status", "reason"]].reset_index(drop=True)
 
     @property
     def notes(self) -> dict[str, str]:
-        """What the decoder had to say of presentations that could be read: truncated, variable rate."""
+        """Return the decoder's notes by presentation: truncated, variable rate."""
         pairs = zip(self._manifest.table["path"], self._entries, strict=True)
         return {str(path): entry["note"] for path, (_, entry) in pairs if entry["note"]}
 
@@ -126,12 +122,12 @@ def fill_store(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> CropStore:
-    """Find and store the faces of every presentation that the store does not hold yet.
+    """Find and store the faces of every presentation that the store does not have yet.
 
-    Each entry is complete or absent, so an interrupted call goes on where it was; several calls may fill one store.
-    `progress` is called with the stage (`hashes`, where files have to be read for theirs, then `crops`), how much of it
-    is done and how much there is. Raises OutputError where the store cannot be written or the folder holds something
-    else, and what `load_detector` raises.
+    Each entry is complete or absent, so an interrupted call resumes; several calls may fill one store at once.
+    `progress` gets the stage (`hashes` for files that are new or changed, then `crops`), the number done and the total.
+    Raises OutputError where the store cannot be written or the folder holds something else, and what `load_detector`
+    raises.
     """
     boxes = boxes_of(manifest) if settings.detector == "boxes" else None
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
@@ -152,7 +148,7 @@ def fill_store(
 
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
-    """A stored square as RGB."""
+    """Return a stored square as RGB, (side, side, 3). Raises MediaError."""
     data = np.fromfile(file, dtype=np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
     if picture is None:
@@ -161,7 +157,7 @@ def load_crop(file: str | Path) -> NDArray[np.uint8]:
 
 
 def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
-    """A dataset's own face boxes by (presentation, frame); None where it brings none."""
+    """Return a dataset's own face boxes by (presentation, frame); None if the manifest has none."""
     if manifest.boxes is None:
         return None
     columns = manifest.boxes[["path", "frame", "x", "y", "w", "h", "frame_size"]]
@@ -172,13 +168,16 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
 
 
 def _open_store(store: Path) -> None:
-    """Make the folder, or accept one that is empty or a crop store, and tidy up in it."""
+    """Make the folder, or accept one that is empty or a crop store, and remove what killed calls left in it."""
     if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
         held = "is a folder that holds something else" if store.is_dir() else "is a file"
         raise OutputError(f"{store} {held}; name a crop store, or a new folder to make one in")
     with writing(store):
         (store / "entries").mkdir(parents=True, exist_ok=True)
-        _sweep(store)
+    for leftover in (store / "entries").glob("*/.part-*"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _jobs(
@@ -218,54 +217,58 @@ def _jobs(
 
 
 def _hashes(files: list[Path], store: Path, workers: int | None, progress: Progress | None) -> list[str]:
-    """The sha256 of each file's content, "" where it cannot be read; remembered by size and time of change."""
-    remembered = store / "files.csv"
-    memory = _remembered(remembered)
+    """Return the SHA-256 of each file's content, "" where it cannot be read.
+
+    A hash is written down as soon as it is known, and used again while size and time of change are the same.
+    """
+    log = store / "files.jsonl"
+    memory = _remembered(log)
     marks = {str(file): _mark(file) for file in files}
-    new = [file for file, mark in marks.items() if mark is not None and memory.get(file, ())[:2] != mark]
-    kept = time.monotonic()
-    try:
-        with ThreadPoolExecutor(workers) as pool:
+    new = [file for file, mark in marks.items() if mark and memory.get(file, ("", ""))[0] != mark]
+    if new:
+        with writing(log), log.open("a", encoding="utf-8", buffering=1) as lines, ThreadPoolExecutor(workers) as pool:
+            lines.write("\n")  # after a line that a killed call left unfinished
             for done, (file, sha256) in enumerate(zip(new, pool.map(_sha256, new), strict=True), start=1):
-                memory[file] = (*(marks[file] or ("", "")), sha256)
+                memory[file] = (marks[file], sha256)
+                lines.write(json.dumps([file, marks[file], sha256]) + "\n")
                 if progress:
                     progress("hashes", done, len(new))
-                if time.monotonic() - kept > KEEP_EVERY:
-                    _remember(memory, remembered)
-                    kept = time.monotonic()
-    finally:
-        if new:
-            _remember(memory, remembered)
-    return ["" if marks[str(file)] is None else memory[str(file)][2] for file in files]
+    return [memory[str(file)][1] if marks[str(file)] else "" for file in files]
 
 
-def _mark(file: Path) -> tuple[str, str] | None:
-    """What changes when a file does; None of what is no file."""
-    with suppress(OSError):
+def _mark(file: Path) -> str:
+    """Return what changes when a file, or a picture of a folder of frames, does; "" if it is neither."""
+    try:
         status = file.stat()
         if stat.S_ISREG(status.st_mode):
-            return str(status.st_size), str(status.st_mtime_ns)
-    return None
-
-
-def _sha256(file: str) -> str:
-    try:
-        return sha256_of(Path(file))
-    except OSError:
+            return f"{status.st_size} {status.st_mtime_ns}"
+        marks = [f"{each.name} {_mark(each)}" for each in frame_files(file)]
+        return hashlib.sha256("\n".join(marks).encode(errors="surrogateescape")).hexdigest()
+    except (OSError, MediaError):
         return ""
 
 
-def _remembered(path: Path) -> dict[str, tuple[str, ...]]:
-    """The file, size, time of change and hash of each line; what is damaged is forgotten."""
-    with suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as lines:
-        return {row[0]: tuple(row[1:]) for row in csv.reader(lines) if len(row) == 4 and row[3]}
-    return {}
+def _sha256(file: str) -> str:
+    """Return the SHA-256 of a file, or over those of a folder's frames in their order; "" if it cannot be read."""
+    path = Path(file)
+    try:
+        if not path.is_dir():
+            return sha256_of(path)
+        return hashlib.sha256("".join(map(sha256_of, frame_files(path))).encode()).hexdigest()
+    except (OSError, MediaError):
+        return ""
 
 
-def _remember(memory: Mapping[str, tuple[str, ...]], path: Path) -> None:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows([file, *known] for file, known in memory.items())
-    write_bytes(path, buffer.getvalue().encode(errors="replace"))
+def _remembered(log: Path) -> dict[str, tuple[str, str]]:
+    """Return the mark and hash of each file in the log; later lines count, damaged ones do not."""
+    memory: dict[str, tuple[str, str]] = {}
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with suppress(ValueError, TypeError):
+                file, mark, sha256 = json.loads(line)
+                if sha256:
+                    memory[file] = (mark, sha256)
+    return memory
 
 
 def _crop(settings: CropSettings, job: Job) -> str:
@@ -274,18 +277,13 @@ def _crop(settings: CropSettings, job: Job) -> str:
         detector = load_detector("boxes", boxes=job.boxes)
     else:
         detector = shared_detector(settings.detector, settings.weights)
-    for _ in range(3):
-        try:
-            _write_entry(job, settings, detector)
-        except FileNotFoundError:  # another call began meanwhile, and took ours for a killed one's
-            continue
-        except OSError as error:
-            if not (job.folder / "entry.json").is_file():  # else another process was first with the same content
-                raise OutputError(
-                    f"the crop store cannot be written: {error.strerror or error} ({job.folder})"
-                ) from None
-        return job.path
-    raise OutputError(f"the crop store cannot be written: its folder was taken away ({job.folder})")
+    try:
+        _write_entry(job, settings, detector)
+    except OSError as error:
+        if not (job.folder / "entry.json").is_file():  # else another process stored the same content first
+            reason = error.strerror or error
+            raise OutputError(f"the crop store cannot be written: {reason} ({job.folder})") from None
+    return job.path
 
 
 def _write_entry(job: Job, settings: CropSettings, detector: Detector) -> None:
@@ -342,30 +340,27 @@ def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings
 
 
 def _read_entry(job: Job) -> dict[str, Any] | None:
-    """What the store holds of a presentation; None where it has to be cropped first."""
+    """Return the store's entry of a presentation; None if it has to be cropped first."""
     if not job.sha256:
         return _absent(job)
     try:
         entry: dict[str, Any] = json.loads((job.folder / "entry.json").read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:  # a machine that lost its power while it wrote
+    except ValueError:  # the machine lost its power while it wrote
         shutil.rmtree(job.folder, ignore_errors=True)
         return None
     return entry
 
 
 def _absent(job: Job) -> dict[str, Any]:
-    """The entry of a presentation whose file cannot be read at all."""
-    reason = "a folder" if job.file.is_dir() else "it cannot be read" if job.file.exists() else "no such file"
+    """Return the entry of a presentation whose file cannot be read at all."""
+    reason = (
+        "a folder without pictures"
+        if job.file.is_dir()
+        else "it cannot be read"
+        if job.file.exists()
+        else "no such file"
+    )
     empty = {"time": None, "file": "", "box": None, "confidence": None}
     return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
-
-
-def _sweep(store: Path) -> None:
-    """Take away what a killed call left half-written, and what it had not taken away."""
-    for leftover in [*(store / "entries").glob("*/.part-*"), *(store / "entries").glob("*/.gone-*")]:
-        gone = leftover.with_name(leftover.name.replace(".part-", ".gone-"))
-        with suppress(OSError):
-            leftover.replace(gone)  # at once, so that a call which still writes there notices
-        shutil.rmtree(gone, ignore_errors=True)

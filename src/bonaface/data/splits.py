@@ -16,9 +16,7 @@ from bonaface.data.manifest import SPLITS, Manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
 from bonaface.types import Label
 
-__all__ = ["PERSONS_UNKNOWN", "SPLIT_NOTE", "Leak", "find_leaks", "refuse_copies", "refuse_leaks", "split_manifest"]
-
-PERSONS_UNKNOWN = "persons are unknown: the same person may stand on both sides of the split"
+PERSONS_UNKNOWN = "persons are unknown: whether one person is in two splits cannot be told"
 SPLIT_NOTE = "split: "
 """How a note begins that is about the split it came with; a new split drops it."""
 

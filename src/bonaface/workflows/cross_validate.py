@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from bonaface.config import load_recipe
-from bonaface.data.datasets.registry import folds_of
-from bonaface.data.datasets.registry import index as index_layout
+from bonaface.data.datasets.adapter import Request
+from bonaface.data.datasets.registry import folds_of, index_layout
 from bonaface.data.identity import DISTINCT, declared_distinct
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import split_manifest
@@ -153,17 +153,13 @@ def protocol_folds(
     A dataset that brings no split val of its own gives a fifth of its training persons, and a note says so. Raises what
     indexing does.
     """
-    count = folds_of(layout, protocol)
-    names: dict[str, int | None] = {f"fold{fold}": fold for fold in range(1, count + 1)} or {
-        f"{layout}_{protocol}" if protocol else layout: None
-    }
-    return {
-        name: _validated(
-            index_layout(root, layout, protocol=protocol, fold=fold, boxes=boxes, allow_missing=allow_missing or None),
-            seed,
-        )
+    folds = range(1, folds_of(layout, protocol or "") + 1)
+    names = {f"fold{fold}": fold for fold in folds} or {f"{layout}_{protocol}" if protocol else layout: 0}
+    requests = {
+        name: Request(Path(root), protocol=protocol or "", fold=fold, boxes=boxes, allow_missing=allow_missing or None)
         for name, fold in names.items()
     }
+    return {name: _validated(index_layout(layout, request), seed) for name, request in requests.items()}
 
 
 def _validated(manifest: Manifest, seed: int) -> Manifest:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from bonaface.config import CropSettings
 from bonaface.data.crop_store import CropStore, fill_store
-from bonaface.data.datasets.registry import index as index_layout
+from bonaface.data.datasets.adapter import Request
+from bonaface.data.datasets.registry import index_layout
 from bonaface.data.frames import open_frames
 from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
@@ -22,54 +23,27 @@ from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, few
 from bonaface.types import Progress
 
-__all__ = ["Cropped", "Indexed", "counts_line", "crop", "index", "part_of", "split"]
-
 
 @dataclass(frozen=True)
 class Indexed:
-    """A manifest that was made or changed; `unreadable` has `path` and `reason` where every file was opened."""
+    """A manifest that was made or changed, and where it was written.
+
+    `unreadable` has `path` and `reason` where every file was opened; `hints` say what could be indexed better.
+    """
 
     manifest: Manifest
     path: Path | None = None
     unreadable: pd.DataFrame | None = None
-
-    def summary(self) -> str:
-        """What stands in the manifest, in a few lines."""
-        lines = [counts_line(self.manifest), *_split_lines(self.manifest)]
-        left_out = self.manifest.about.get("left_out")
-        if isinstance(left_out, Mapping) and any(left_out.values()):
-            lines.append("left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count))
-        lines += [f"note: {note}" for note in self.manifest.notes]
-        if self.unreadable is not None:
-            lines.append(f"unreadable: {len(self.unreadable)} of {len(self.manifest)}")
-            pairs = zip(self.unreadable["path"].tolist(), self.unreadable["reason"].tolist(), strict=True)
-            lines += [f"  {path}: {reason}" for path, reason in pairs]
-        if self.path:
-            lines.append(f"written: {self.path}")
-        return "\n".join(lines)
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """A crop store and what it could not hold."""
+    """A crop store, and the manifest that it was filled for."""
 
     store: CropStore
     path: Path
     manifest: Manifest
-
-    def summary(self) -> str:
-        """How many frames are stored, and every presentation without one, with the reason."""
-        table, unusable = self.store.table, self.store.unusable
-        usable = int((table["status"] == "ok").sum())
-        lines = [
-            f"{usable} of {len(table)} frames of {len(self.manifest)} presentations have a face, stored in {self.path}"
-        ]
-        if len(unusable):
-            lines.append(f"without a usable frame: {len(unusable)} of {len(self.manifest)} presentations")
-            for path, status, reason in unusable[["path", "status", "reason"]].to_numpy(dtype=str).tolist():
-                lines.append(f"  {path}: {status}" + (f" ({reason})" if reason else ""))
-        lines += [f"note: {path}: {note}" for path, note in self.store.notes.items()]
-        return "\n".join(lines)
 
 
 def index(
@@ -77,7 +51,7 @@ def index(
     *,
     layout: str = "folder",
     output: str | Path | None = None,
-    protocol: str | None = None,
+    protocol: str | int | None = None,
     fold: int | None = None,
     split: str | None = None,
     pattern: str | None = None,
@@ -86,38 +60,47 @@ def index(
     table: str | Path | None = None,
     boxes: bool | None = None,
     dataset: str | None = None,
+    frames_as_video: bool = False,
     allow_missing: bool = False,
+    allow_unmatched: bool = False,
     same_person: bool = False,
     distinct: bool = False,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Indexed:
-    """Make a dataset's manifest from the names of its files, and write it where `output` is given.
+    """Make a dataset's manifest from the names of its files, and write it to `output` if given.
 
-    `table` is that of layout `csv`, where `root` is the folder of its footage; `boxes` reads the dataset's own face
-    boxes, by default those of CelebA-Spoof. `check` opens every file as well. Raises ManifestError where the folder does
-    not look like the layout.
+    `protocol`, `fold` and `split` choose among those of the layout; without a protocol every presentation is in.
+    `pattern` (`{subject}/{label}/*`), `frames_as_video` (a folder of numbered pictures is one video) and
+    `allow_unmatched` are for layout `folder`; `columns` (ours -> theirs) and `table` for `csv`, where `root` is the
+    folder of the footage; `mapping` (name -> `bona_fide`, `attack`, `attack:NAME`, a species, `ignore` or `nothing`)
+    for both. `dataset` is put before each subject, by default the layout's name, or the folder's for `folder` and
+    `csv`. `boxes` reads the dataset's own face boxes, by default those of CelebA-Spoof. `allow_missing` skips files
+    that a list names and the disk does not have. `same_person` and `distinct` decide about names that differ only in
+    case, blanks or the writing of a number. `check` opens every file as well. Raises ManifestError where the folder
+    does not look like the layout, SettingsError for an unknown layout or option.
     """
-    manifest = index_layout(
-        root,
-        layout,
-        protocol=protocol,
-        fold=fold,
-        split=split,
-        pattern=pattern,
-        mapping=mapping,
-        columns=columns,
-        table=table,
+    request = Request(
+        root=Path(root),
+        protocol="" if protocol is None else str(protocol),
+        fold=fold or 0,
+        split=split or "",
+        pattern=pattern or "",
+        mapping=mapping or {},
+        columns=columns or {},
+        table=None if table is None else Path(table),
         boxes=boxes,
-        dataset=dataset,
+        dataset=dataset or "",
+        frames_as_video=frames_as_video,
         allow_missing=allow_missing or None,
+        allow_unmatched=allow_unmatched,
         progress=partial(progress, "names") if progress else None,
     )
-    manifest = settle_names(manifest, same_person=same_person, distinct=distinct)
+    manifest = settle_names(index_layout(layout, request), same_person=same_person, distinct=distinct)
     unreadable = _check(manifest, progress) if check else None
     if output is not None:
         write_manifest(manifest, output)
-    return Indexed(manifest, Path(output) if output else None, unreadable)
+    return Indexed(manifest, Path(output) if output else None, unreadable, tuple(request.hints))
 
 
 def split(
@@ -133,11 +116,13 @@ def split(
     distinct: bool = False,
     root: str | Path | None = None,
 ) -> Indexed:
-    """Assign persons to train, val and test, and write the manifest back, or to `output`.
+    """Assign subjects to train, val and test, and write the manifest back, or to `output`.
 
-    `val` and `test` are fractions of the persons (0.2 each by default) or the persons themselves; those named nowhere
-    train. Where one is named and the other is a fraction, it is one of the persons who are left. Splits in `keep` stay
-    as they are, such as a dataset's own `test`. Raises SettingsError for unknown persons.
+    `val` and `test` are fractions of the subjects (0.2 each by default) or the subjects themselves; those that are not
+    named go to train. Where one is named and the other is a fraction, it is one of the remaining subjects. Splits in
+    `keep` stay as they are, such as a dataset's own `test`. `same_person` and `distinct` decide about names that differ
+    only in case, blanks or the writing of a number. Raises SettingsError for unknown subjects, ManifestError for alike
+    names that are not decided.
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     named = {
@@ -179,8 +164,8 @@ def crop(
 ) -> Cropped:
     """Find the faces of every presentation once and store wide squares around them in the folder `output`.
 
-    What the store already holds is kept; an interrupted call goes on where it was. `resize` brings the shorter side of whole
-    frames to so many pixels first.
+    Entries that the store already has are kept, so that an interrupted call resumes. `resize` scales whole frames to
+    this many pixels on their shorter side first. Raises SettingsError for a setting out of range.
     """
     try:
         settings = CropSettings.model_validate(
@@ -206,23 +191,36 @@ def crop(
 
 
 def counts_line(manifest: Manifest) -> str:
-    """Presentations, classes, species and persons of a manifest, in one line."""
+    """Return the presentations, classes, species and subjects of a manifest in one line."""
     table = manifest.table
     labels = table["label"].value_counts()
     attacks = table.loc[table["label"] == "attack", "species"].value_counts()
     named = [f"{count} {name}" for name, count in zip(attacks.index.tolist(), attacks.tolist(), strict=True)]
     species = f" ({few(named, limit=12)})" if named else ""
-    persons = table.loc[table["subject_known"], "subject"].nunique()
-    unknown = int((~table["subject_known"]).sum())
-    who = f"{persons} persons" + (f", {unknown} presentations of unknown persons" if unknown else "")
     return (
         f"{len(table)} presentations: {labels.get('bona_fide', 0)} bona fide, "
-        f"{labels.get('attack', 0)} attacks{species}; {who}"
+        f"{labels.get('attack', 0)} attacks{species}; {count_persons(table)}"
     )
 
 
+def count_persons(table: pd.DataFrame) -> str:
+    """Return how many persons are in a manifest's table, and how many presentations are of unknown ones.
+
+    >>> count_persons(pd.DataFrame({"subject": ["a", "a", "1.mp4"], "subject_known": [True, True, False]}))
+    '1 person, 1 presentation of unknown persons'
+    """
+    known = int(table.loc[table["subject_known"], "subject"].nunique())
+    unknown = int((~table["subject_known"]).sum())
+    parts = [f"{known} person{'s' * (known != 1)}"] if known or not unknown else []
+    parts += [f"{unknown} presentation{'s' * (unknown != 1)} of unknown persons"] if unknown else []
+    return ", ".join(parts)
+
+
 def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
-    """The presentations of the split that was asked for, and its name; an empty one is an InputError."""
+    """Return the presentations of a split and its name, by default of `test` if there is one, else all.
+
+    Raises InputError where there are none.
+    """
     if split not in (None, "all", *SPLITS):
         raise SettingsError(
             f"no split {split!r}: expected train, val, test or all{did_you_mean(split, [*SPLITS, 'all'])}"
@@ -236,22 +234,8 @@ def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
     return part, name
 
 
-def _split_lines(manifest: Manifest) -> list[str]:
-    table = manifest.table
-    lines = []
-    for name in ("train", "val", "test"):
-        part = table[table["split"] == name]
-        if len(part):
-            labels = part["label"].value_counts()
-            lines.append(
-                f"  {name:<5} {len(part)} presentations of {part['subject'].nunique()} persons: "
-                f"{labels.get('bona_fide', 0)} bona fide, {labels.get('attack', 0)} attacks"
-            )
-    return lines
-
-
 def _check(manifest: Manifest, progress: Progress | None) -> pd.DataFrame:
-    """Open every file to its first frame, and name those that give none."""
+    """Decode the first frame of every file; return `path` and `reason` of those without one."""
 
     def fault(path: Path) -> str:
         try:

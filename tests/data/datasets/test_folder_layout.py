@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.datasets.folder import compile_pattern
-from bonaface.data.datasets.registry import index
+from bonaface.data.datasets.pattern import compile_pattern
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError
-from tests.corpora import write_files
+from tests.corpora import index, write_files
 
 
 def indexed(root: Path, names: list[str], **options: object) -> Manifest:
-    return index(write_files(root / "mine", names), "folder", **options)  # type: ignore[arg-type]
+    return index(write_files(root / "mine", names), "folder", **options)
 
 
 def told(manifest: Manifest, path: str, *columns: str) -> tuple[str, ...]:
@@ -76,7 +75,7 @@ def test_a_collection_stands_for_its_persons_and_it_is_said(tmp_path: Path) -> N
     assert manifest.table["subject"].tolist() == ["mine/G", "mine/G", "mine/H", "mine/p1"]
     assert manifest.table["collection"].tolist() == ["G", "G", "H", "H"]
     assert manifest.notes == (
-        "the folder above the class folders (G, H) stands for the person: if it holds several, they count as one",
+        "the folder above the class folders (G, H) is taken for the person: if it holds several, they count as one",
     )
 
 
@@ -84,17 +83,6 @@ def test_what_lies_below_the_person_is_kept_as_a_column(tmp_path: Path) -> None:
     manifest = indexed(tmp_path, ["live/p1/s2/clip/a.mp4", "print/p1/a.mp4"])
     assert manifest.table["folder"].tolist() == ["s2/clip", ""]
     assert "folder" not in indexed(tmp_path / "again", ["live/p1/a.mp4"]).table
-
-
-def test_persons_may_be_numbered_anew_in_each_collection_or_split(tmp_path: Path) -> None:
-    names = ["G/live/1/0.jpg", "H/replay/1/0.jpg", "H/live/0.jpg"]
-    assert indexed(tmp_path, names, numbered_within=["collection"]).table["subject"].tolist() == [
-        "mine/G-1",
-        "mine/H-H",
-        "mine/H-1",
-    ]
-    with pytest.raises(SettingsError, match="no column 'colection' to number persons within"):
-        indexed(tmp_path, names, numbered_within=["colection"])
 
 
 def test_clutter_and_other_files_are_counted(tmp_path: Path) -> None:
@@ -109,19 +97,19 @@ def test_clutter_and_other_files_are_counted(tmp_path: Path) -> None:
     [
         (
             ["live/a.mp4", "selfies/p1/a.mp4", "selfies/p1/b.mp4"],
-            ["in selfies (2 files)", "live, real, genuine", "selfies=bona_fide"],
+            ["in selfies (2 files)", "live, real, genuine", "--map selfies=bona_fide"],
         ),
         (["G/live/a.mp4", "G/selfies/a.mp4"], ["in selfies (1 files)"]),
         (["train/selfies/a.mp4"], ["in selfies (1 files)"]),
-        (["live/a.mp4", "b.mp4"], ["in the root itself (1 files)", "pattern"]),
+        (["live/a.mp4", "b.mp4"], ["in the root itself (1 files)", "--pattern"]),
         (["live/print/a.mp4"], ["live/print: one folder says bona_fide, another attack", "=nothing"]),
         (
             ["replay-db/G/live/a.mp4", "replay-db/G/replay/a.mp4"],
             ["replay-db/G/live: one folder says attack, another bona_fide"],
         ),
         (["live/p1/video/a.mp4"], ["one folder says bona_fide, another attack"]),
-        (["x/G/live/a.mp4", "y/G/live/a.mp4"], ["above the class folder live stand x and G", "pattern"]),
-        (["train/test/live/a.mp4"], ["above the class folder live stand train and test"]),
+        (["x/G/live/a.mp4", "y/G/live/a.mp4"], ["above the class folder live are x and G", "--pattern"]),
+        (["train/test/live/a.mp4"], ["above the class folder live are train and test"]),
         (["live/a.txt"], ["1 files, none of them an image or a video", "found: live/a.txt"]),
         (["._a.mp4"], ["holds no files but 1 hidden ones"]),
         ([f"Train_files/{phone}_1_01_1.avi" for phone in range(1, 7)], ["it looks like the layout oulu_npu"]),
@@ -147,7 +135,7 @@ def test_a_mapping_says_what_folders_mean(tmp_path: Path) -> None:
     assert manifest.table["label"].tolist() == ["bona_fide", "attack", "bona_fide"]
     assert manifest.table["species"].tolist() == ["", "replay_tablet", ""]
     assert manifest.about["left_out"] == {"left out by the mapping": 1}
-    with pytest.raises(SettingsError, match=r"'selfie', which is not there \(did you mean 'selfies'\?\)"):
+    with pytest.raises(SettingsError, match=r"--map selfie=.*: no such name \(did you mean 'selfies'\?\)"):
         indexed(tmp_path, names, mapping={**mapping, "selfie": "bona_fide"})
 
 
@@ -178,7 +166,10 @@ def test_any_arrangement_by_a_pattern(
 
 def test_other_fields_of_a_pattern_become_columns(tmp_path: Path) -> None:
     names = ["p1/live/phone_3.mp4", "p1/live/odd.mp4", "p1/print/tablet_4.mp4"]
-    manifest = indexed(tmp_path, names, pattern="{subject}/{label}/{device}_{take}.mp4")
+    pattern = "{subject}/{label}/{device}_{take}.mp4"
+    with pytest.raises(ManifestError, match=r"leaves out 1 of 3 files: p1/live/odd\.mp4; .*--allow-unmatched"):
+        indexed(tmp_path, names, pattern=pattern)
+    manifest = indexed(tmp_path, names, pattern=pattern, allow_unmatched=True)
     assert manifest.table[["device", "take"]].to_numpy().tolist() == [["phone", "3"], ["tablet", "4"]]
     assert manifest.about["left_out"] == {"names that do not fit the pattern": 1}
 
@@ -196,9 +187,9 @@ def test_a_pattern_with_a_mapping(tmp_path: Path) -> None:
         ("{subject}/*", SettingsError, "neither {label} nor {species}"),
         ("{subjet}/*", SettingsError, "neither {label} nor {species}"),
         ("{label/{subject}/*", SettingsError, "brace is not closed"),
-        ("{label}/{my id}/*", SettingsError, "{my id} is no name"),
-        ("{label}/{path}", SettingsError, "{path} is kept for Bonaface"),
-        ("{label}/{subject}/*", ManifestError, "no name fits the pattern"),
+        ("{label}/{my id}/*", SettingsError, "{my id} is not a name"),
+        ("{label}/{path}", SettingsError, "{path} is a column of the manifest's own"),
+        ("{label}/{subject}/*", ManifestError, "no name fits --pattern"),
         ("{subject}/{label}.mp4", ManifestError, "finds 'holiday' as the class"),
         ("{split}/{species}.mp4", ManifestError, "finds 'holiday' as the class"),
         ("{label}/{split}.mp4", ManifestError, "finds 'holiday' as the split"),

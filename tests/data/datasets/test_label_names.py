@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from bonaface.data.datasets.label_names import IGNORE, Kind, Words, kind_of_word, split_of_word
@@ -127,7 +129,10 @@ def test_names_of_splits(name: str, split: str | None) -> None:
         ("attack", Kind(Label.ATTACK, "unspecified", "other")),
         ("replay", Kind(Label.ATTACK, "replay", "replay")),
         ("makeup_heavy", Kind(Label.ATTACK, "makeup_heavy", "other")),
-        ("Tablet Screen", Kind(Label.ATTACK, "tablet_screen", "replay")),
+        ("attack:Tablet Screen", Kind(Label.ATTACK, "tablet_screen", "replay")),
+        ("attack:projection", Kind(Label.ATTACK, "projection", "other")),
+        ("attack:live", Kind(Label.ATTACK, "live", "other")),
+        ("attack_print", Kind(Label.ATTACK, "print", "print")),
         ("ignore", IGNORE),
         ("nothing", None),
     ],
@@ -139,13 +144,36 @@ def test_a_mapping_comes_before_the_words(meaning: str, expected: Kind | str | N
     words.refuse_unused([])
 
 
+@pytest.mark.parametrize(
+    ("meaning", "hint"),
+    [
+        ("alive", "did you mean bona_fide"),
+        ("bonafied", "did you mean bona_fide"),
+        ("Bona fiede", "did you mean bona_fide"),
+        ("atack", "did you mean attack"),
+        ("replai", "did you mean replay"),
+        ("ignored", "did you mean ignore"),
+        ("lebend", "expected bona_fide"),
+        ("projection", "attack:NAME"),
+        ("tablet_screen", "attack:NAME"),
+        ("attack:", "attack:NAME"),
+        ("bona_fide:selfie", "attack:NAME"),
+        ("live:print", "attack:NAME"),
+        (" ", "expected bona_fide"),
+    ],
+)
+def test_a_meaning_that_is_not_understood_is_asked_back(meaning: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=f"--map real_2024={meaning}: .*{hint}"):
+        Words({"real_2024": meaning})
+
+
+def test_words_are_compared_in_nfc() -> None:
+    words = Words({unicodedata.normalize("NFC", "Fälschung"): "attack:print"})
+    assert words.kind(unicodedata.normalize("NFD", "fälschung")) == Kind(Label.ATTACK, "print", "print")
+
+
 def test_a_mapping_that_fits_nothing_is_refused() -> None:
     words = Words({"selfis": "bona_fide"})
     words.kind("selfies")
-    with pytest.raises(SettingsError, match=r"names 'selfis', which is not there \(did you mean 'selfies'\?\)"):
+    with pytest.raises(SettingsError, match=r"--map selfis=.*: no such name \(did you mean 'selfies'\?\)"):
         words.refuse_unused(["selfies"])
-
-
-def test_a_mapping_without_a_meaning_is_refused() -> None:
-    with pytest.raises(SettingsError, match="no meaning"):
-        Words({"a": " "}).kind("a")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.datasets.registry import index
 from bonaface.errors import ManifestError
-from tests.corpora import write_files
+from tests.corpora import index, write_files
 
 # label, species, category, subject, split; then any further columns.
 Said = tuple[str, str, str, str, str]

@@ -12,13 +12,13 @@ import pytest
 
 from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store
-from bonaface.data.datasets.registry import index, layouts
+from bonaface.data.datasets.registry import layouts
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
 from bonaface.data.synthetic.dataset import write_video
 from bonaface.errors import ManifestError, SettingsError
 from bonaface.inference.scoring import sources_of
-from tests.corpora import CORPORA, write_corpus, write_files
+from tests.corpora import CORPORA, index, write_corpus, write_files
 
 Counts = dict[str, tuple[int, int]]
 
@@ -118,7 +118,7 @@ ROSE_TEST = {
     ],
 )
 def test_sizes(whole: Mapping[str, Path], layout: str, options: dict[str, object], expected: Counts) -> None:
-    manifest = index(whole[layout], layout, **options)  # type: ignore[arg-type]
+    manifest = index(whole[layout], layout, **options)
     assert counts(manifest) == expected
     assert set(manifest.table["protocol"]) == {str(options.get("protocol", ""))}
     assert set(manifest.table["fold"]) == {str(options.get("fold", ""))}
@@ -157,7 +157,7 @@ def test_sizes(whole: Mapping[str, Path], layout: str, options: dict[str, object
 def test_species(
     whole: Mapping[str, Path], layout: str, options: dict[str, object], split: str, expected: dict[str, int]
 ) -> None:
-    assert species(index(whole[layout], layout, **options), split) == expected  # type: ignore[arg-type]
+    assert species(index(whole[layout], layout, **options), split) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_species(
 def test_persons(
     whole: Mapping[str, Path], layout: str, options: dict[str, object], split: str, expected: set[int]
 ) -> None:
-    assert persons(index(whole[layout], layout, **options), split) == expected  # type: ignore[arg-type]
+    assert persons(index(whole[layout], layout, **options), split) == expected
 
 
 def test_siw_has_ninety_persons_to_train_and_seventy_five_to_test(whole: Mapping[str, Path]) -> None:
@@ -363,7 +363,7 @@ def test_files_that_a_list_names_and_the_disk_lacks(tmp_path: Path) -> None:
     for name in ("Train_files/1_1_01_1.avi", "Test_files/6_3_36_5.avi"):
         (tmp_path / name).unlink()
     with pytest.raises(
-        ManifestError, match=r"2 of the 150 names in its lists have no file \(1_1_01_1, 6_3_36_5\).*allow_missing"
+        ManifestError, match=r"2 of the 150 names in its lists have no file \(1_1_01_1, 6_3_36_5\).*--allow-missing"
     ):
         index(tmp_path, "oulu_npu", protocol=1)
     manifest = index(tmp_path, "oulu_npu", protocol=1, allow_missing=True)
@@ -559,21 +559,21 @@ def test_an_official_test_set_is_kept_and_validation_drawn_from_the_rest(whole: 
         ("oulu_npu", {"protocol": 5}, r"layout oulu_npu has no protocol '5'; known are 1, 2, 3, 4"),
         ("oulu_npu", {"protocol": 3}, "protocol 3 of oulu_npu has folds 1 to 6: choose one"),
         ("oulu_npu", {"protocol": 3, "fold": 7}, "folds 1 to 6, not 7"),
-        ("oulu_npu", {"protocol": 3, "fold": 0}, "folds 1 to 6, not 0"),
+        ("oulu_npu", {"protocol": 3, "fold": 0}, "folds 1 to 6: choose one with --fold"),
         ("oulu_npu", {"protocol": 1, "fold": 1}, "protocol 1 of oulu_npu has no folds"),
-        ("oulu_npu", {"fold": 1}, "layout oulu_npu without a protocol has no folds"),
+        ("oulu_npu", {"fold": 1}, "layout oulu_npu has no folds"),
         ("nuaa", {"protocol": "x"}, "layout nuaa has no protocol 'x'; it has none"),
         ("rose_youtu", {"protocol": "baselin"}, "did you mean 'baseline'"),
         ("rose_youtu", {"split": "tokens"}, r"did you mean 'token'.*known are token, folder"),
-        ("nuaa", {"split": "token"}, "no choice of them"),
-        ("siw", {"pattern": "{label}/*"}, "layout siw takes no pattern; folder does"),
-        ("siw", {"mapping": {"a": "b"}}, "layout siw takes no mapping; folder and csv do"),
-        ("rose_youtu", {"boxes": True}, "reads no face boxes; siw, celeba_spoof do"),
+        ("nuaa", {"split": "token"}, "has no split 'token'; it has none"),
+        ("siw", {"pattern": "{label}/*"}, "layout siw takes no --pattern"),
+        ("siw", {"mapping": {"a": "b"}}, "layout siw takes no --map"),
+        ("rose_youtu", {"boxes": True}, "has no face boxes: leave out --boxes"),
     ],
 )
 def test_options_that_a_layout_has_not(tmp_path: Path, layout: str, options: dict[str, object], expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
-        index(tmp_path, layout, **options)  # type: ignore[arg-type]
+        index(tmp_path, layout, **options)
 
 
 @pytest.mark.parametrize("layout", [layout.name for layout in layouts() if layout.names])
@@ -588,5 +588,5 @@ def test_a_dataset_under_another_name_is_recognised(tmp_path: Path, layout: str)
 
 def test_two_copies_of_one_dataset_are_refused(tmp_path: Path) -> None:
     names = ["a/Mf_NT_5s_g_E_5_71.mp4", "b/train/4/Mf_NT_5s_g_E_5_71.mp4"]
-    with pytest.raises(ManifestError, match=r"1 presentations stand there twice, such as a/Mf.* and b/train"):
+    with pytest.raises(ManifestError, match=r"1 presentations occur twice, such as a/Mf.* and b/train"):
         index(write_files(tmp_path, names), "rose_youtu")

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.datasets.registry import index
 from bonaface.data.splits import split_manifest
 from bonaface.errors import ManifestError, SettingsError
-from tests.corpora import write_files
+from tests.corpora import index, write_files
 
 CLIPS = """path,label,subject,session,glasses,position,frames
 live/0001/0001_00_00_01_00.mp4,live,nuaa-0001,01,00,00,12
@@ -112,7 +111,7 @@ def test_absent_files_are_named_or_gone_on_without(tmp_path: Path) -> None:
     path = kit(tmp_path, CLIPS + "gone/1.mp4,live,nuaa-0003,,,,\ngone/2.mp4,live,nuaa-0003,,,,\n")
     with pytest.raises(
         ManifestError,
-        match=r"2 of its 5 files are not in .*: gone/1\.mp4 \(line 5\), gone/2\.mp4 \(line 6\); .*allow_missing",
+        match=r"2 of its 5 files are not in .*: gone/1\.mp4 \(line 5\), gone/2\.mp4 \(line 6\); .*--allow-missing",
     ):
         index(path, "csv")
     manifest = index(path, "csv", allow_missing=True)
@@ -131,7 +130,7 @@ def test_absent_files_are_named_or_gone_on_without(tmp_path: Path) -> None:
         ("path,label\ngone/a.mp4,live\n", ["1 of its 1 files are not in"]),
         ("path,label\n/etc/hostname,live\n", ["/etc/hostname"]),
         ("path,label\n../nuaa-clips/clips.csv,live\n", ["'..' in line 2"]),
-        ("path,Lable\na.mp4,live\n", ["no column 'label' (did you mean 'Lable'?)", "columns: label=NAME"]),
+        ("path,Lable\na.mp4,live\n", ["no column 'label' (did you mean 'Lable'?)", "--column label=NAME"]),
         ("path,label\n", ["has no rows"]),
         ("", ["is empty"]),
     ],
@@ -153,20 +152,20 @@ def test_lines_are_right_after_rows_were_left_out(tmp_path: Path) -> None:
     ("options", "expected"),
     [
         ({"columns": {"subject": "sub"}}, r"no column 'sub' to take as subject \(did you mean 'subject'\?\)"),
-        ({"mapping": {"prnt": "print"}}, r"'prnt', which is not there \(did you mean 'print'\?\)"),
-        ({"pattern": "{label}/*"}, "layout csv takes no pattern; folder does"),
-        ({"dataset": "a/b"}, "cannot name a dataset"),
+        ({"mapping": {"prnt": "print"}}, r"--map prnt=.*: no such name \(did you mean 'print'\?\)"),
+        ({"pattern": "{label}/*"}, "layout csv takes no --pattern"),
+        ({"dataset": "a/b"}, "expected a word without a slash"),
     ],
 )
 def test_options_that_do_not_fit_a_table(tmp_path: Path, options: dict[str, object], expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
-        index(kit(tmp_path), "csv", **options)  # type: ignore[arg-type]
+        index(kit(tmp_path), "csv", **options)
 
 
 def test_a_folder_needs_one_table(tmp_path: Path) -> None:
     path = kit(tmp_path)
     (path.parent / "other.csv").write_text("path,label\n")
-    with pytest.raises(ManifestError, match=r"found clips\.csv, other\.csv: name the table"):
+    with pytest.raises(ManifestError, match=r"found clips\.csv, other\.csv: name it"):
         index(path.parent, "csv")
     with pytest.raises(ManifestError, match="found none"):
         index(path.parent / "live", "csv")

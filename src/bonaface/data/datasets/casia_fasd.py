@@ -1,12 +1,15 @@
-"""CASIA-FASD: 50 persons in two sets that are numbered separately, three qualities, three attacks."""
+"""CASIA-FASD: 50 subjects in two sets that are numbered separately, three qualities, three attacks.
+
+    {train_release,test_release}/SUBJECT/{1..8,HR_1..HR_4}.avi    odd low, even normal, HR high quality
+
+Zhang et al., A Face Antispoofing Database with Diverse Attacks, ICB 2012.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, take
-
-__all__ = ["CASIA_FASD"]
 
 _BONA_FIDE, _WARPED, _CUT, _REPLAY = (
     ("", ""),

@@ -1,4 +1,10 @@
-"""CelebA-Spoof: 625,537 images of 10,177 persons, ten kinds of attack, three protocols in JSON lists."""
+"""CelebA-Spoof: 625,537 images of 10,177 subjects, ten kinds of attack, three protocols in JSON lists.
+
+    Data/{train,test}/SUBJECT/{live,spoof}/000001.jpg    and 000001_BB.txt, the face in a frame of 224 x 224
+    metas/{intra_test,protocol1,protocol2}/{train,test}_label.json
+
+Zhang et al., CelebA-Spoof: Large-Scale Face Anti-Spoofing Dataset with Rich Annotations, ECCV 2020.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,6 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, only_named, tail
 from bonaface.errors import ManifestError
-
-__all__ = ["CELEBA_SPOOF"]
 
 _KINDS = {
     "0": ("", ""),
@@ -66,8 +70,8 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         request.notes.append(
             f"{differing} images lie in a folder that says otherwise than the lists, which are followed"
         )
-    if request.want_boxes:
-        request.boxes = _boxes(rows["path"].tolist(), request)
+    if request.boxes:
+        request.box_table = _boxes(rows["path"].tolist(), request)
     return rows.drop(columns=["set", "kind", "image"])
 
 

@@ -2,46 +2,82 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import cast
 
 import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, NOTHING, UNDERSTOOD, Kind, Words, normal, split_of_word
-from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
-
-__all__ = ["FOLDER", "compile_pattern", "folder_rows"]
-
-FOLDER = Layout(
-    name="folder",
-    title="Class folders, with person folders below",
-    expects="[train|val|test/]live/PERSON/…, print/PERSON/…, replay/PERSON/…; or what a pattern says",
-    options=frozenset({"pattern", "mapping"}),
-)
+from bonaface.data.datasets.pattern import pattern_rows, subject_pattern
+from bonaface.data.frame_folder import natural_order
+from bonaface.data.sources import frame_folders, numbered_folders
+from bonaface.errors import ManifestError, few
 
 _CONTAINERS = frozenset({"videos", "photos", "images", "pictures", "screens"})
-_OWN = ("path", "dataset", "subject_known", "protocol", "fold")
 
 
 def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
-    """Rows from class folders, or from `pattern`.
+    """Return rows from class folders, or from `--pattern`.
 
-    A class folder may stand at any level. A folder of a split's name above it, or right below it, gives
-    `split`; the first folder below it is the person (what lies deeper goes into the column `folder`), and a
-    file directly in it has no known person. Another folder above it is a collection: where no person folder
-    is below, it stands for the person, since people of one collection must not be on two sides. The same
-    person's name in two collections or splits is one person (`numbered_within` says otherwise).
+    A class folder may be at any level. A folder of a split's name above it, or right below it, gives `split`; the
+    first folder below it is the subject (deeper ones go into the column `folder`), and a file directly in it has an
+    unknown subject. Another folder above it is a collection: where no subject folder is below, it is the subject,
+    because people of one collection must not be in two splits. The same subject name in two collections or splits is
+    one subject.
     """
-    words = Words(cast("Mapping[str, str]", request.options.get("mapping") or {}))
-    pattern = str(request.options.get("pattern") or "")
-    return _by_pattern(names, pattern, words, request) if pattern else _by_class_folder(names, words, request)
+    words = Words(request.mapping)
+    if request.frames_as_video:
+        names = _with_frame_folders(names, words, request)
+    elif folders := _clip_folders(names["path"].tolist(), words):
+        request.hints.append(
+            f"{len(folders)} folders hold numbered pictures ({few(folders, limit=2)}): if each is one video, index "
+            "with --frames-as-video"
+        )
+    if request.pattern:
+        return pattern_rows(names, words, request)
+    rows = _by_class_folder(names, words, request)
+    if (rows["subject"] == "").all() and (found := subject_pattern(rows)):
+        pattern, subjects = found
+        request.hints.append(
+            f"persons are unknown; if the names say who it is, index with --pattern '{pattern}', which finds "
+            f"{len(subjects)} persons ({few(subjects, limit=3)})"
+        )
+    return rows
+
+
+def _clip_folders(files: Sequence[str], words: Words) -> list[str]:
+    """Return the folders whose pictures seem to be the numbered frames of one video; a class folder is none."""
+    return [
+        folder
+        for folder in numbered_folders(files)
+        if folder and words.kind(last := folder.rpartition("/")[2]) is None and split_of_word(last) is None
+    ]
+
+
+def _with_frame_folders(names: pd.DataFrame, words: Words, request: Request) -> pd.DataFrame:
+    """Return the names with each folder of numbered pictures in place of its pictures."""
+    paths = names["path"].tolist()
+    pictures = frame_folders(paths)
+    merged = _clip_folders(paths, words)
+    single = [folder or "." for folder in pictures if folder not in set(merged)]
+    if not merged:
+        raise ManifestError(
+            f"{request.root}: --frames-as-video finds no folder of at least three numbered pictures below the class "
+            f"folders; found pictures in {few(single, limit=3) or 'no folder'}"
+        )
+    if single:
+        request.hints.append(f"the pictures of {len(single)} folders stay single images ({few(single, limit=3)})")
+    request.frames = {folder: min(pictures[folder], key=natural_order) for folder in merged}
+    inside = {name for folder in merged for name in pictures[folder]}
+    kept = [*merged, *(path for path in paths if path not in inside)]
+    return pd.DataFrame({"path": sorted(kept)}, dtype="str")
 
 
 def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.DataFrame:
-    folders = names["path"].str.rpartition("/")[0]
+    # a folder of frames counts as a level, as it does for the pictures in it
+    folders = names["path"].where(names["path"].isin(list(request.frames)), names["path"].str.rpartition("/")[0])
     distinct = folders.unique().tolist()
     above = _folders_above(distinct, words)
     places = pd.DataFrame([_place(folder, words, above) for folder in distinct], index=distinct, dtype="str")
@@ -55,7 +91,7 @@ def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.
     if nobody.any():
         names_above = few(sorted(rows["collection"][nobody].unique()))
         request.notes.append(
-            f"the folder above the class folders ({names_above}) stands for the person: "
+            f"the folder above the class folders ({names_above}) is taken for the person: "
             "if it holds several, they count as one"
         )
     rows = rows.assign(subject=rows["subject"].mask(nobody, rows["collection"]))
@@ -64,7 +100,7 @@ def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.
 
 
 def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, request: Request) -> None:
-    """Raise ManifestError for files that stand below no folder whose name says what they are."""
+    """Raise ManifestError for files below no folder whose name says what they are."""
     strange = places.loc[places["strange"] != "", "strange"]
     if strange.empty:
         return
@@ -79,10 +115,10 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     shown = [f"{name} ({number} files)" for name, number in count.most_common()]
     shown += [f"the root itself ({in_root} files)"] if in_root else []
     example = count.most_common(1)[0][0] if count else ""
-    hint = f"say what a folder means (mapping: {example}=bona_fide, {example}=SPECIES or {example}={IGNORE}) or "
+    hint = f"say what a folder means (--map {example}=bona_fide, {example}=attack:NAME or {example}={IGNORE}) or "
     raise ManifestError(
         f"{request.root}: no folder name says what is live and what is not in {few(shown)}; understood are "
-        f"{UNDERSTOOD}; {hint if example else ''}say how the names are built (pattern, such as "
+        f"{UNDERSTOOD}; {hint if example else ''}say how the names are built (--pattern "
         "'{subject}/{label}/*')"
     )
 
@@ -92,7 +128,7 @@ def _class_levels(folder: str, words: Words) -> list[int]:
 
 
 def _folders_above(folders: list[str], words: Words) -> int:
-    """How many folders lie above the dataset: shared by all files, and not right above the class folders."""
+    """Return how many folders lie above the dataset: shared by all files, and not right above the class folders."""
     parts = [folder.split("/") for folder in folders if IGNORE not in map(words.kind, folder.split("/"))]
     shared = 0
     for level in zip(*parts, strict=False):
@@ -104,7 +140,7 @@ def _folders_above(folders: list[str], words: Words) -> int:
 
 
 def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
-    """What a folder says of the files in it, as columns; `strange` where it says nothing."""
+    """Return what a folder says of the files in it, as columns; `strange` where it says nothing."""
     place = dict.fromkeys(
         ("label", "species", "category", "subject", "split", "collection", "folder", "ignored", "strange"), ""
     )
@@ -135,8 +171,8 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
     collections = [part for part in above if not split_of_word(part)]
     if len(collections) > 1 or len(splits) > 1:
         raise ManifestError(
-            f"{folder}: above the class folder {parts[first]} stand {' and '.join(above)}, so which one is "
-            "the person or the split cannot be told: say how the names are built (pattern)"
+            f"{folder}: above the class folder {parts[first]} are {' and '.join(above)}; which one is the person or "
+            "the split cannot be told: say how the names are built (--pattern)"
         )
     return {
         **place,
@@ -151,11 +187,11 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
 
 
 def _refined(outer: Kind, inner: Kind, folder: str) -> Kind:
-    """A class folder within a class folder: `spoof/print` is print, `replay/photo` is replay_photo."""
+    """Return the kind of a class folder within a class folder: `spoof/print` is print, `replay/photo` replay_photo."""
     if outer.label is not inner.label:
         raise ManifestError(
             f"{folder}: one folder says {outer.label}, another {inner.label}: rename one, say that it "
-            f"means nothing (mapping: NAME={NOTHING}), or how the names are built (pattern)"
+            f"means nothing (--map NAME={NOTHING}), or how the names are built (--pattern)"
         )
     if outer.generic or outer == inner:
         return inner
@@ -164,85 +200,11 @@ def _refined(outer: Kind, inner: Kind, folder: str) -> Kind:
     return Kind(outer.label, f"{outer.species}_{inner.species}", outer.category)
 
 
-def _by_pattern(names: pd.DataFrame, pattern: str, words: Words, request: Request) -> pd.DataFrame:
-    expression = compile_pattern(pattern)
-    matches = [expression.fullmatch(path) for path in names["path"]]
-    fits = pd.Series([match is not None for match in matches], index=names.index)
-    if not fits.any():
-        raise ManifestError(
-            f"{request.root}: no name fits the pattern {pattern!r}; found: {few(names['path'].tolist(), limit=3)}"
-        )
-    request.left_out["names that do not fit the pattern"] += int((~fits).sum())
-    fields = pd.DataFrame([match.groupdict() for match in matches if match is not None], index=names.index[fits])
-    rows = pd.concat([names[fits], fields], axis=1)
-    said = rows["label"] if "label" in rows else rows["species"]
-    kinds = {name: words.kind(name) for name in said.unique()}
-    unknown = [name for name, kind in kinds.items() if kind is None]
-    if unknown:
-        raise ManifestError(
-            f"{request.root}: the pattern finds {few(map(repr, sorted(unknown)))} as the class; understood "
-            f"are {UNDERSTOOD}; or say what it means (mapping, such as {sorted(unknown)[0]}=bona_fide)"
-        )
-    words.refuse_unused(sorted(kinds))
-    wanted = said.map(lambda name: kinds[name] != IGNORE).astype(bool)
-    request.left_out["left out by the mapping"] += int((~wanted).sum())
-    rows, said = rows[wanted], said[wanted]
-    rows = rows.assign(label=said.map(lambda name: str(cast("Kind", kinds[name]).label)))
-    own_species = rows["species"].map(normal) if "species" in rows and "label" in fields else ""
-    attack = rows["label"] == "attack"
-    from_label = said.map(lambda name: cast("Kind", kinds[name]).species)
-    species = pd.Series(own_species, index=rows.index, dtype="str").where(attack, "")
-    rows = rows.assign(species=species.where(species != "", from_label))
-    return _with_splits(rows, request)
-
-
-def _with_splits(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
-    if "split" not in rows:
-        return rows
-    splits = {name: split_of_word(name) for name in rows["split"].unique()}
-    unknown = sorted(name for name, split in splits.items() if split is None)
-    if unknown:
-        raise ManifestError(
-            f"{request.root}: the pattern finds {few(map(repr, unknown))} as the split; understood are "
-            "train, val, dev, "
-            "devel, test and the like"
-        )
-    return rows.assign(split=rows["split"].map(splits))
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """`{subject}/{label}/*` as an expression: a field and `*` stay within one level, `**` may cross levels.
-
-    Raises SettingsError for a pattern that cannot be read or has neither `{label}` nor `{species}`.
-
-    >>> compile_pattern("{subject}/{label}/*").fullmatch("p1/live/a.mp4").groupdict()
-    {'subject': 'p1', 'label': 'live'}
-    """
-    parts: list[str] = []
-    fields: list[str] = []
-    for piece in re.split(r"(\{[^{}/]*\}|\*\*/?|\*)", pattern.strip("/")):
-        if piece.startswith("{") and piece.endswith("}"):
-            name = piece[1:-1]
-            if not name.isidentifier() or name in _OWN:
-                reason = "is kept for Bonaface" if name in _OWN else "is no name"
-                raise SettingsError(
-                    f"pattern {pattern!r}: {{{name}}} {reason}; expected such as {{subject}} or {{label}}"
-                )
-            parts.append(f"(?P={name})" if name in fields else f"(?P<{name}>[^/]+?)")
-            fields.append(name)
-        elif piece == "**/":
-            parts.append("(?:.*/)?")
-        elif piece == "**":
-            parts.append(".*")
-        elif piece == "*":
-            parts.append("[^/]*")
-        elif "{" in piece or "}" in piece:
-            raise SettingsError(
-                f"pattern {pattern!r}: a brace is not closed; expected such as '{{subject}}/{{label}}/*'"
-            )
-        else:
-            parts.append(re.escape(piece))
-    if "label" not in fields and "species" not in fields:
-        hint = "".join(did_you_mean(name, ["label", "species"]) for name in fields[:1])
-        raise SettingsError(f"pattern {pattern!r} has neither {{label}} nor {{species}}: what is live?{hint}")
-    return re.compile("".join(parts), re.DOTALL)
+FOLDER = Layout(
+    name="folder",
+    title="Class folders, with person folders below",
+    expects="[train|val|test/]live/PERSON/…, print/PERSON/…, replay/PERSON/…; or what --pattern says",
+    names=(".+",),
+    rows=folder_rows,
+    options=frozenset({"pattern", "mapping", "frames_as_video", "allow_unmatched"}),
+)

@@ -1,4 +1,4 @@
-"""What a folder name, or a cell of a table, says about a presentation."""
+"""The words for classes, species and splits in folder names, tables and `--map`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from bonaface.data.categories import category_of
 from bonaface.data.manifest import UNSPECIFIED
 from bonaface.errors import SettingsError, did_you_mean, few
 from bonaface.types import Label
 
-__all__ = ["IGNORE", "NOTHING", "UNDERSTOOD", "Kind", "Words", "kind_of_word", "normal", "split_of_word"]
-
 IGNORE = "ignore"
-"""What a mapping says of a name whose files are to be left out."""
+"""Meaning, in a mapping, of a name whose files are left out."""
 
 NOTHING = "nothing"
-"""What a mapping says of a folder that looks like a class folder and is none."""
+"""Meaning, in a mapping, of a folder whose name looks like a class but is not one."""
 
 UNDERSTOOD = (
     "bona fide: live, real, genuine, bona_fide, bonafide, client; "
@@ -66,7 +65,7 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A class, and of an attack the species and its category."""
+    """A class; for an attack also the species and its category."""
 
     label: Label
     species: str = ""
@@ -74,7 +73,7 @@ class Kind:
 
     @property
     def generic(self) -> bool:
-        """An attack of which nothing more is said."""
+        """Whether it is an attack without a species."""
         return self.label is Label.ATTACK and self.species == UNSPECIFIED
 
 
@@ -83,45 +82,67 @@ ATTACK = Kind(Label.ATTACK, UNSPECIFIED, "other")
 
 
 class Words:
-    """The words understood, and before them a person's own, to `bona_fide`, `attack`, `ignore` or species."""
+    """The words for classes: those of a mapping first, then the ones that are understood everywhere.
+
+    A mapping gives a name `bona_fide`, `attack`, `attack:NAME` (an attack of species NAME), a species that is
+    understood (`print`, `replay_ipad`), `ignore` or `nothing`. Raises SettingsError for any other meaning.
+    """
 
     def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
-        self._own = {normal(name): meaning.strip() for name, meaning in (mapping or {}).items()}
         self._given = dict(mapping or {})
+        self._own = {normal(name): _meaning(name, meant) for name, meant in self._given.items()}
         self._used: set[str] = set()
         self._known: dict[str, Kind | str | None] = {}
 
     def kind(self, name: str) -> Kind | str | None:
-        """The kind that a name means, `ignore` where the mapping says so, None where nothing is known."""
+        """Return the kind that a name means, IGNORE where the mapping says so, None where nothing is known."""
         if name not in self._known:
-            self._known[name] = self._look_up(normal(name))
+            word = normal(name)
+            self._used.add(word)
+            self._known[name] = self._own[word] if word in self._own else kind_of_word(name)
         return self._known[name]
 
     def refuse_unused(self, found: list[str]) -> None:
-        """Raise SettingsError where the mapping names what is not there."""
+        """Raise SettingsError where the mapping names what does not occur."""
         unused = [name for name in self._given if normal(name) not in self._used]
         if unused:
             hint = did_you_mean(unused[0], found)
-            names = few(map(repr, unused))
-            raise SettingsError(f"the mapping names {names}, which is not there{hint}; found: {few(found)}")
+            raise SettingsError(f"--map {unused[0]}=...: no such name{hint}; found: {few(found)}")
 
-    def _look_up(self, word: str) -> Kind | str | None:
-        meaning = self._own.get(word)
-        if meaning is None:
-            return kind_of_word(word)
-        self._used.add(word)
-        if normal(meaning) == IGNORE:
-            return IGNORE
-        if normal(meaning) == NOTHING:
-            return None
-        if meaning == "":
-            raise SettingsError(f"the mapping gives {word!r} no meaning: expected bona_fide, {IGNORE} or a species")
-        known = kind_of_word(meaning)
-        return known if known in (BONA_FIDE, ATTACK) else Kind(Label.ATTACK, normal(meaning), category_of(meaning))
+
+def _meaning(name: str, meant: str) -> Kind | str | None:
+    """Return what a mapping's right side means."""
+    word = normal(meant)
+    if word in (IGNORE, NOTHING):
+        return IGNORE if word == IGNORE else None
+    general, colon, species = meant.partition(":")
+    if colon and kind_of_word(general) == ATTACK and normal(species):
+        return Kind(Label.ATTACK, normal(species), category_of(species))
+    known = None if colon else kind_of_word(meant)
+    if known is None:
+        raise SettingsError(
+            f"--map {name}={meant}: {meant!r} is not understood{_nearest(word)}; expected bona_fide, attack, "
+            f"attack:NAME for an attack of species NAME, a known species such as print, replay or mask, {IGNORE} "
+            f"or {NOTHING}"
+        )
+    return known
+
+
+def _nearest(word: str) -> str:
+    """Return a hint to the meaning whose word is nearest; empty where none is near."""
+    meanings = {
+        **dict.fromkeys(_ATTACK, "attack"),
+        **{name: name for name in _SPECIES},
+        IGNORE: IGNORE,
+        NOTHING: NOTHING,
+    }
+    meanings |= dict.fromkeys((*_BONA_FIDE, "bona_fide", "living"), "bona_fide")
+    near = get_close_matches(word, meanings, n=1, cutoff=0.7)
+    return f" (did you mean {meanings[near[0]]}?)" if near else ""
 
 
 def normal(name: str) -> str:
-    """A name in lower case with single underscores.
+    """Return a name in NFC and lower case, with single underscores.
 
     >>> normal("Print A4"), normal("ClientRaw"), normal("bona-fide")
     ('print_a4', 'client_raw', 'bona_fide')
@@ -131,7 +152,7 @@ def normal(name: str) -> str:
 
 
 def kind_of_word(name: str) -> Kind | None:
-    """What a class folder's name says: bona fide, an attack, or a species; None where it says nothing.
+    """Return what a class folder's name means: bona fide, an attack, or a species; None for any other word.
 
     >>> kind_of_word("replay_ipad")
     Kind(label=<Label.ATTACK: 'attack'>, species='replay_ipad', category='replay')
@@ -159,7 +180,7 @@ def _singular(word: str) -> str:
 
 
 def split_of_word(name: str) -> str | None:
-    """`train`, `val` or `test` for the names that splits go by, else None.
+    """Return `train`, `val` or `test` for a name that a split goes by, else None.
 
     >>> split_of_word("Devel"), split_of_word("evaluation"), split_of_word("p1")
     ('val', 'test', None)

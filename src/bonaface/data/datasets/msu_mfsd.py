@@ -1,4 +1,11 @@
-"""MSU-MFSD: 35 persons, a laptop's and a phone's camera, prints and replays."""
+"""MSU-MFSD: 35 subjects, a laptop's and a phone's camera, prints and replays.
+
+    scene01/real/real_client001_laptop_SD_scene01.mov
+    scene01/attack/attack_client001_android_SD_ipad_video_scene01.mp4
+    train_sub_list.txt, test_sub_list.txt
+
+Wen, Han and Jain, Face Spoof Detection with Image Distortion Analysis, IEEE TIFS 2015.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +13,6 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, read_lines, split_by_person
 from bonaface.errors import ManifestError, few
-
-__all__ = ["MSU_MFSD"]
 
 _KINDS = {
     "": ("", ""),

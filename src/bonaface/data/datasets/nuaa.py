@@ -1,12 +1,16 @@
-"""NUAA: webcam images of 15 persons and of their printed photos, over three sessions."""
+"""NUAA: webcam images of 15 subjects and of their printed photos, over three sessions.
+
+    {ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg    SUBJECT_GLASSES_POSITION_SESSION_NUMBER
+    client_train_raw.txt, client_test_raw.txt, imposter_train_raw.txt, imposter_test_raw.txt
+
+Tan et al., Face Liveness Detection from a Single Image with Sparse Low Rank Bilinear Discriminative Model, ECCV 2010.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, only_named, read_lines, tail, take
-
-__all__ = ["NUAA"]
 
 _KINDS = {"Client": ("", ""), "Imposter": ("print", "print")}
 _VERSIONS = ("Raw", "Face", "Normalized")

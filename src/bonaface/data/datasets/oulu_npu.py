@@ -1,4 +1,10 @@
-"""OULU-NPU: 55 persons, six phones, three sessions, two printers and two displays; four protocols."""
+"""OULU-NPU: 55 subjects, six phones, three sessions, two printers and two displays; four protocols.
+
+    {Train_files,Dev_files,Test_files}/1_1_01_1.avi    PHONE_SESSION_SUBJECT_TYPE
+    Protocols/Protocol_1/{Train,Dev,Test}.txt          Protocol_3 and 4 with a fold: Train_1.txt
+
+Boulkenafet et al., OULU-NPU: A Mobile Face Presentation Attack Database with Real-World Variations, FG 2017.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +20,6 @@ from bonaface.data.datasets.adapter import (
     take,
 )
 from bonaface.errors import ManifestError, few
-
-__all__ = ["OULU_NPU"]
 
 _KINDS = {
     "1": ("", ""),

@@ -1,10 +1,10 @@
-"""A folder on a disk to a manifest, by names alone."""
+"""All layouts, and the step from a folder on a disk to a manifest."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +12,26 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, match_names
 from bonaface.data.datasets.casia_fasd import CASIA_FASD
-from bonaface.data.datasets.casia_surf import CASIA_SURF, CEFA, LCC_FASD
+from bonaface.data.datasets.casia_surf import CASIA_SURF
+from bonaface.data.datasets.cefa import CEFA
 from bonaface.data.datasets.celeba_spoof import CELEBA_SPOOF
-from bonaface.data.datasets.folder import FOLDER, folder_rows
+from bonaface.data.datasets.folder import FOLDER
+from bonaface.data.datasets.hkbu_mars import HKBU_MARS_V1
 from bonaface.data.datasets.label_names import kind_of_word
-from bonaface.data.datasets.masks_3d import HKBU_MARS_V1, THREE_DMAD
+from bonaface.data.datasets.lcc_fasd import LCC_FASD
 from bonaface.data.datasets.msu_mfsd import MSU_MFSD
 from bonaface.data.datasets.nuaa import NUAA
 from bonaface.data.datasets.oulu_npu import OULU_NPU
-from bonaface.data.datasets.replay_attack import REPLAY_ATTACK, REPLAY_MOBILE
+from bonaface.data.datasets.replay_attack import REPLAY_ATTACK
+from bonaface.data.datasets.replay_mobile import REPLAY_MOBILE
 from bonaface.data.datasets.rose_youtu import ROSE_YOUTU, ROSE_YOUTU_CLIENTS
-from bonaface.data.datasets.scan import Listing, list_files
 from bonaface.data.datasets.siw import SIW
-from bonaface.data.datasets.table import TABLE, find_table, table_rows
+from bonaface.data.datasets.table import TABLE, table_rows
+from bonaface.data.datasets.three_dmad import THREE_DMAD
 from bonaface.data.manifest import Manifest, make_manifest
-from bonaface.data.sources import MEDIA_SUFFIXES
+from bonaface.data.sources import MEDIA_SUFFIXES, Problem, is_media, walk
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
-
-__all__ = ["Layout", "index", "layouts"]
 
 _LAYOUTS = (
     FOLDER,
@@ -54,68 +55,47 @@ _LAYOUTS = (
 
 
 def layouts() -> list[Layout]:
-    """Every layout that `index` knows, with what it expects on disk."""
+    """Return every layout, with what it expects on disk."""
     return list(_LAYOUTS)
 
 
-def index(
-    root: str | Path,
-    layout: str,
-    *,
-    protocol: str | int | None = None,
-    fold: int | None = None,
-    split: str | None = None,
-    pattern: str | None = None,
-    mapping: Mapping[str, str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    table: str | Path | None = None,
-    dataset: str | None = None,
-    numbered_within: Sequence[str] = (),
-    boxes: bool | None = None,
-    allow_missing: bool | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Manifest:
-    """The manifest of a dataset that lies in `root` as `layout` says, from the names of its files.
+def find_layout(name: str) -> Layout:
+    """Return a layout by its name. Raises SettingsError."""
+    known = {layout.name: layout for layout in _LAYOUTS}
+    if name not in known:
+        raise SettingsError(f"no layout {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
+    return known[name]
 
-    `protocol`, `fold` and `split` choose among those of the layout; without a protocol every presentation is
-    in, in the dataset's own split if it has one. `pattern` (`{subject}/{label}/*`) and `mapping` (name ->
-    `bona_fide`, `attack`, `ignore` or a species) are for `folder`; `columns` (ours -> theirs), `mapping` and
-    `table` for `csv`, where `root` is the table or the folder of the footage. `dataset` is the name before
-    each person's, by default the layout's, or the folder's for `folder` and `csv`. `numbered_within` are
-    columns in which persons are numbered anew. `boxes` reads the dataset's own face boxes, a small file each,
-    by default where they are part of it (CelebA-Spoof). `allow_missing` goes on without files that a list
-    names but the disk has not. Images and videos whose names do not fit are left out and counted in `about`.
 
-    Raises SettingsError for an unknown layout or option, ManifestError for a folder that holds something
-    else.
+def folds_of(layout: str, protocol: str = "") -> int:
+    """Return how many folds a layout's protocol has; 0 where it has none."""
+    chosen = find_layout(layout)
+    chosen.check(Request(Path(), protocol=protocol, fold=1 if protocol in chosen.folds else 0))
+    return chosen.folds.get(protocol, 0)
+
+
+def index_layout(layout: str, request: Request) -> Manifest:
+    """Return the manifest of the dataset in `request.root`, from the names of its files.
+
+    Without a protocol every presentation is in, in the dataset's own split if it has one. Images and videos whose
+    names do not fit the layout are left out, counted in `about` and noted; what cannot be read is noted by name.
+    `request.hints` gets what the user could do better. Raises SettingsError for an option that the layout does not
+    have, ManifestError for a folder that holds something else.
     """
-    chosen = _chosen(layout)
-    options = {"pattern": pattern, "mapping": mapping, "columns": columns, "table": table}
-    _refuse_foreign_options(chosen, options)
-    root = Path(root)
-    request = Request(
-        root=root,
-        files=(),
-        protocol=_protocol(chosen, protocol),
-        split=_split(chosen, split),
-        allow_missing=chosen.tolerates_missing if allow_missing is None else allow_missing,
-        want_boxes=_want_boxes(chosen, boxes),
-        options=options,
-        progress=progress,
-    )
-    request.fold = _fold(chosen, request.protocol, fold)
+    chosen = find_layout(layout)
+    chosen.check(request)
     if chosen is TABLE:
-        path, request.root = find_table(root, None if table is None else Path(table))
-        rows, places = table_rows(path, request)
+        rows, row_names, path = table_rows(request)
         name = path.absolute().parent.name
     else:
         rows = _rows(chosen, request)
-        name = root.resolve().name if chosen is FOLDER else chosen.name
-        places = rows["path"].tolist()
-    name = _dataset_name(dataset if dataset is not None else name or chosen.name)
-    rows = _finished(rows, name, request, numbered_within)
-    manifest = make_manifest(rows, request.root, boxes=request.boxes, row_names=places)
-    notes = request.notes
+        row_names = rows["path"].tolist()
+        name = request.root.resolve().name if chosen is FOLDER else chosen.name
+    rows = _with_dataset(rows, _dataset_name(request.dataset or name or chosen.name))
+    if request.protocol:
+        rows = rows.assign(protocol=request.protocol, fold=str(request.fold or ""))
+    manifest = make_manifest(rows, request.root, boxes=request.box_table, row_names=row_names)
+    notes = list(request.notes)
     if not manifest.persons_known and (manifest.table["split"] != "").any():
         notes.append(PERSONS_UNKNOWN)
     about = {
@@ -128,19 +108,9 @@ def index(
 
 
 def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
-    listing = list_files(request.root, progress=request.progress)
-    request.files, request.left_out = listing.files, Counter(listing.left_out)
-    media = _media(listing, chosen, request)
-    if strange := listing.left_out["names that are not UTF-8"]:
-        request.notes.append(f"{strange} files or folders whose names are not UTF-8 are left out")
-    if chosen is FOLDER:
-        names = pd.DataFrame({"path": media}, dtype="str")
-        try:
-            return folder_rows(names, request)
-        except ManifestError as error:
-            raise ManifestError(f"{error}{_looks_like(listing.files, chosen)}") from None
-    aside = {what: re.compile(rf"(?:.*?/)??(?:{name})") for what, name in chosen.aside.items()}
-    for what, pattern in aside.items():
+    media = _media(chosen, request)
+    for what, expression in chosen.aside.items():
+        pattern = re.compile(rf"(?:.*?/)??(?:{expression})")
         kept = [name for name in media if pattern.fullmatch(name) is None]
         request.left_out[what] += len(media) - len(kept)
         media = kept
@@ -148,7 +118,7 @@ def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
     if len(names) == 0:
         raise ManifestError(
             f"{request.root}: none of its {len(media)} images and videos has a name as in {chosen.title}: expected "
-            f"{chosen.expects}; found: {few(media, limit=3)}{_looks_like(listing.files, chosen)}"
+            f"{chosen.expects}; found: {few(media, limit=3)}{_looks_like(request.files, chosen)}"
         )
     request.left_out["names that do not fit"] += len(rest)
     if rest:
@@ -157,136 +127,117 @@ def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
         )
     _refuse_second_copies(names, request)
     assert chosen.rows is not None
-    return chosen.rows(names, request)
+    try:
+        return chosen.rows(names, request)
+    except ManifestError as error:
+        if chosen is not FOLDER:
+            raise
+        raise ManifestError(f"{error}{_looks_like(request.files, chosen)}") from None
 
 
-def _media(listing: Listing, chosen: Layout, request: Request) -> list[str]:
-    """The files that a layout reads, by suffix; the others are counted."""
-    if not listing.files:
-        hidden = sum(listing.left_out.values())
-        and_hidden = f" but {hidden} hidden ones" if hidden else ""
-        raise ManifestError(f"{listing.root} holds no files{and_hidden}: expected {chosen.expects}")
-    suffixes = chosen.suffixes or MEDIA_SUFFIXES
-    media = [name for name in listing.files if name[name.rfind(".") :].lower() in suffixes]
-    if not media:
-        what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
-        raise ManifestError(
-            f"{listing.root} holds {len(listing.files)} files, none of them {what}: expected "
-            f"{chosen.expects}; found: {few(listing.files, limit=3)}{_looks_like(listing.files, chosen)}"
+def _media(chosen: Layout, request: Request) -> list[str]:
+    """Walk the root and return the images and videos that the layout reads; note or count everything else."""
+    root = request.root
+    if not root.is_dir():
+        what = f"{root} is a file" if root.exists() else f"no folder at {root}"
+        raise ManifestError(f"{what}: expected the folder that holds the dataset{_nearby(root)}")
+    found = walk(root, progress=request.progress)
+    problems = list(found.problems)
+    strange = [name for name in found.files if not name.isascii() and not _is_utf8(name)]
+    request.files = [name for name in found.files if name not in set(strange)] if strange else found.files
+    request.left_out = Counter(found.left_out)
+    media = []
+    for name in request.files:
+        suffix = name[name.rfind(".") :].lower() if "." in name.rpartition("/")[2] else ""
+        if suffix in (chosen.suffixes or MEDIA_SUFFIXES):
+            media.append(name)
+        elif chosen is FOLDER:
+            try:
+                if is_media(root / name):
+                    media.append(name)
+            except OSError as error:
+                problems.append(Problem(name, error.strerror or str(error)))
+    request.left_out["neither image nor video"] += len(request.files) - len(media)
+    if strange:
+        request.left_out["names that are not UTF-8"] += len(strange)
+        request.notes.append(
+            f"{len(strange)} files whose names are not UTF-8 are left out ({few(map(ascii, strange), limit=3)})"
         )
-    request.left_out["neither image nor video"] += len(listing.files) - len(media)
+    if problems:
+        shown = few([f"{name or '.'}: {reason}" for name, reason in problems], limit=5)
+        request.notes.append(f"{len(problems)} files or folders could not be read and are left out ({shown})")
+    if not media:
+        raise ManifestError(_no_media(chosen, request))
     return media
+
+
+def _no_media(chosen: Layout, request: Request) -> str:
+    """Return the message for a folder without a single file that the layout reads."""
+    files, hidden = request.files, request.left_out["hidden files"] + request.left_out["hidden folders"]
+    what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
+    held = (
+        f"{len(files)} files, none of them {what}"
+        if files
+        else "no files" + (f" but {hidden} hidden ones" * (hidden > 0))
+    )
+    shown = f"; found: {few(files, limit=3)}{_looks_like(files, chosen)}" if files else ""
+    notes = "".join(f"; {note}" for note in request.notes)
+    return f"{request.root} holds {held}: expected {chosen.expects}{shown}{notes}"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _nearby(root: Path) -> str:
+    """Return a hint to the folders that lie where the root was looked for."""
+    parent = next((each for each in root.absolute().parents if each.is_dir()), None)
+    if parent is None or parent == Path(parent.anchor):
+        return ""
+    names = sorted(each.name for each in parent.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return f"; {parent} holds {few(names)}" if names else ""
 
 
 def _refuse_second_copies(names: pd.DataFrame, request: Request) -> None:
     """Raise ManifestError where two files are the same presentation by their names."""
     identity = [name for name in names.columns if name not in ("path", "side")]
-    again = names.duplicated(identity)
+    again = names.duplicated(identity) if identity else pd.Series(False, index=names.index)
     if again.any():
         second = names[again].iloc[0]
         first = names.loc[(names[identity] == second[identity]).all(axis=1), "path"].iloc[0]
         raise ManifestError(
-            f"{request.root}: {int(again.sum())} presentations stand there twice, such as {first} and "
-            f"{second['path']}: "
-            "index one copy alone"
+            f"{request.root}: {int(again.sum())} presentations occur twice, such as {first} and "
+            f"{second['path']}: index one copy alone"
         )
 
 
-def _finished(rows: pd.DataFrame, dataset: str, request: Request, numbered_within: Sequence[str]) -> pd.DataFrame:
-    """The rows with dataset, protocol and fold, and each person under the dataset's name."""
+def _with_dataset(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the rows with their dataset, and each subject with its dataset before it."""
     of_row = rows["dataset"].mask(rows["dataset"] == "", dataset) if "dataset" in rows else dataset
     rows = rows.assign(dataset=pd.Series(of_row, index=rows.index, dtype="str"))
-    rows = rows.assign(protocol=request.protocol, fold=str(request.fold or "")) if request.protocol else rows
     if "subject" not in rows:
         return rows
-    subject = rows["subject"]
-    for name in numbered_within:
-        if name not in rows:
-            hint = did_you_mean(name, rows.columns)
-            raise SettingsError(
-                f"no column {name!r} to number persons within{hint}; found: {few(rows.columns, limit=20)}"
-            )
-        subject = rows[name].str.replace("/", "_") + "-" + subject
-    named = rows["dataset"] + "/" + subject
-    prefixed = subject.where(pd.Series(map(str.startswith, subject, rows["dataset"] + "/"), index=rows.index), named)
-    return rows.assign(subject=prefixed.where(rows["subject"] != "", ""))
-
-
-def _chosen(name: str) -> Layout:
-    for layout in _LAYOUTS:
-        if layout.name == name:
-            return layout
-    known = [layout.name for layout in _LAYOUTS]
-    raise SettingsError(f"no layout {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
-
-
-def _refuse_foreign_options(chosen: Layout, options: Mapping[str, object]) -> None:
-    for name, value in options.items():
-        if value is not None and name not in chosen.options:
-            takes = [layout.name for layout in _LAYOUTS if name in layout.options]
-            raise SettingsError(
-                f"layout {chosen.name} takes no {name}; {' and '.join(takes)} {'do' if len(takes) > 1 else 'does'}"
-            )
-
-
-def _protocol(chosen: Layout, protocol: str | int | None) -> str:
-    if protocol is None or str(protocol) == "":
-        return ""
-    name = str(protocol)
-    if name not in chosen.protocols:
-        known = f"known are {', '.join(chosen.protocols)}" if chosen.protocols else "it has none"
-        raise SettingsError(
-            f"layout {chosen.name} has no protocol {name!r}{did_you_mean(name, chosen.protocols)}; {known}"
-        )
-    return name
-
-
-def folds_of(layout: str, protocol: str | int | None = None) -> int:
-    """How many folds a layout's protocol has; 0 where it has none."""
-    chosen = _chosen(layout)
-    return chosen.folds.get(_protocol(chosen, protocol), 0)
-
-
-def _fold(chosen: Layout, protocol: str, fold: int | None) -> int:
-    folds = chosen.folds.get(protocol, 0)
-    what = f"protocol {protocol} of {chosen.name}" if protocol else f"layout {chosen.name} without a protocol"
-    if not folds and fold is not None:
-        raise SettingsError(f"{what} has no folds, and fold {fold} was asked for")
-    if folds and fold is None:
-        raise SettingsError(f"{what} has folds 1 to {folds}: choose one (fold)")
-    if folds and not 1 <= int(fold or 0) <= folds:
-        raise SettingsError(f"{what} has folds 1 to {folds}, not {fold}")
-    return int(fold or 0)
-
-
-def _split(chosen: Layout, split: str | None) -> str:
-    if split is None or split == "":
-        return ""
-    if split not in chosen.splits:
-        known = f"known are {', '.join(chosen.splits)}" if chosen.splits else "it has no choice of them"
-        raise SettingsError(f"layout {chosen.name} has no split {split!r}{did_you_mean(split, chosen.splits)}; {known}")
-    return split
-
-
-def _want_boxes(chosen: Layout, boxes: bool | None) -> bool:
-    if boxes and not chosen.has_boxes:
-        having = ", ".join(layout.name for layout in _LAYOUTS if layout.has_boxes)
-        raise SettingsError(f"layout {chosen.name} reads no face boxes; {having} do")
-    return chosen.reads_boxes if boxes is None else boxes
+    pairs = zip(rows["subject"].tolist(), rows["dataset"].tolist(), strict=True)
+    subjects = [name if not name or name.startswith(f"{of}/") else f"{of}/{name}" for name, of in pairs]
+    return rows.assign(subject=pd.Series(subjects, index=rows.index, dtype="str"))
 
 
 def _dataset_name(name: str) -> str:
     if not name.strip() or "/" in name or "\\" in name:
-        raise SettingsError(f"{name!r} cannot name a dataset: expected a word without a slash")
+        raise SettingsError(f"--dataset {name!r}: expected a word without a slash")
     return name.strip()
 
 
 def _looks_like(files: Sequence[str], chosen: Layout) -> str:
-    """A hint, for a message, to the layout that most of the names fit; empty where none does."""
+    """Return a hint to the layout that most of the names fit; empty where none does."""
     some = list(files)[:: max(1, len(files) // 1000)]
     share: dict[str, float] = {}
     for layout in _LAYOUTS:
-        if layout is not chosen and layout.names:
+        if layout is not chosen and layout.names and layout is not FOLDER:
             suffixes = layout.suffixes or MEDIA_SUFFIXES
             media = [name for name in some if name[name.rfind(".") :].lower() in suffixes]
             share[layout.name] = len(match_names(media, layout.names)[0]) / max(1, len(media))

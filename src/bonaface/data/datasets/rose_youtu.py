@@ -1,4 +1,10 @@
-"""ROSE-Youtu: 20 persons, genuine, printed, replayed, and behind paper masks."""
+"""ROSE-Youtu: 20 subjects; genuine, printed, replayed, and behind paper masks.
+
+    train/5/Mf_NT_5s_g_E_5_71.mp4, test/_13/...    TYPE_SPEECH_DEVICE_GLASSES_PLACE_SUBJECT_NUMBER
+    {adaptation,test}/CLIENT/real/2_G_NT_5s_g_E_2_1/0.jpg    the client-specific release, as frames
+
+Li et al., Unsupervised Domain Adaptation for Face Anti-Spoofing, IEEE TIFS 2018.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +21,6 @@ from bonaface.data.datasets.adapter import (
     take,
 )
 from bonaface.errors import ManifestError, few
-
-__all__ = ["ROSE_YOUTU", "ROSE_YOUTU_CLIENTS"]
 
 _KINDS = {
     "G": ("", ""),

@@ -1,4 +1,9 @@
-"""SiW: 165 persons, two cameras, prints on two papers, replays on four displays; three protocols."""
+"""SiW: 165 subjects, two cameras, prints on two papers, replays on four displays; three protocols.
+
+    {Train,Test}/{live,spoof}/003/003-1-2-1-1.mov    SUBJECT-SENSOR-TYPE-MEDIUM-SESSION, and .face with its boxes
+
+Liu, Jourabloo and Liu, Learning Deep Models for Face Anti-Spoofing: Binary or Auxiliary Supervision, CVPR 2018.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,6 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, split_by_person, take
 from bonaface.errors import ManifestError
-
-__all__ = ["SIW"]
 
 _KINDS = {
     "live": ("", ""),
@@ -54,8 +57,8 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         rows = rows.assign(first_frames=pd.Series("60", index=rows.index).where(rows["split"] != "test", ""))
     elif request.protocol:
         rows = take(rows, _by_rules(rows, kind, names["medium"], request), request)
-    if request.want_boxes:
-        request.boxes = _boxes(rows["path"], request)
+    if request.boxes:
+        request.box_table = _boxes(rows["path"], request)
     return rows.drop(columns=["type", "medium"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -16,16 +15,33 @@ from bonaface.data.identity import on_disk
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 from bonaface.io import TABLE_SUFFIXES, TextTable, read_table, relative_paths
 
-TABLE = Layout(
-    name="csv",
-    title="Any table of files",
-    expects="a .csv, .tsv or .parquet file with the columns path and label (or others, named by `columns`)",
-    options=frozenset({"columns", "mapping", "table"}),
-)
+
+def table_rows(request: Request) -> tuple[pd.DataFrame, list[str], Path]:
+    """Return rows from a table, how to name each row to its author (`line 7`), and the table's path.
+
+    `columns` maps a manifest's column to the table's, as `{"subject": "person_id"}`; columns of the same name
+    need no mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and
+    split words are understood as folder names are. Sets `request.root` to the folder of the footage.
+    """
+    path, request.root = _find_table(request.root, request.table)
+    table = read_table(path, error=ManifestError)
+    if len(table.frame) == 0:
+        raise ManifestError(f"{path} has no rows: expected one a presentation")
+    rows = _renamed(table, request.columns)
+    paths = relative_paths(rows["path"].str.replace("\\", "/", regex=False), request.root)
+    rows["path"] = [_as_on_disk(path, request.root) for path in paths]
+    rows, ignored = _with_kinds(table, rows, request.mapping)
+    request.left_out["left out by the mapping"] += int(ignored.sum())
+    if "split" in rows:
+        rows = rows.assign(split=_split_words(table, rows["split"]))
+    if "subject" not in rows:
+        request.hints.append("persons are unknown: name the column that says who it is with --column subject=NAME")
+    kept = np.flatnonzero(~ignored & _present(table, rows["path"], request))
+    return rows.iloc[kept].reset_index(drop=True), table.places(kept.tolist()), path
 
 
-def find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
-    """(table, footage root): the table given, the root itself if it is one, or the only one in the root."""
+def _find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
+    """Return (table, footage root): the table given, the root itself if it is one, or the only one in the root."""
     if table is not None:
         return table, root
     if root.is_file() or root.suffix.lower() in TABLE_SUFFIXES:
@@ -33,38 +49,13 @@ def find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
     if not root.is_dir():
         raise ManifestError(f"no file at {root}: expected a table ({', '.join(TABLE_SUFFIXES)}), or its folder")
     tables = sorted(each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != ".")
-    tables = [each for each in tables if not each.name.endswith((".boxes.csv", ".txt"))]
+    tables = [each for each in tables if not each.name.endswith(".boxes.csv")]
     if len(tables) != 1:
         found = few([each.name for each in tables]) if tables else "none"
-        raise ManifestError(f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name the table")
+        raise ManifestError(
+            f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name it (--table)"
+        )
     return tables[0], root
-
-
-def table_rows(path: Path, request: Request) -> tuple[pd.DataFrame, list[str]]:
-    """Rows from a table, and how to name each to the person who wrote it (`line 7`).
-
-    `columns` maps a manifest's column to the table's, as `{"subject": "person_id"}`; columns of the same name
-    need no mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and
-    split words are understood as folder names are.
-    """
-    table = read_table(path, error=ManifestError)
-    if len(table.frame) == 0:
-        raise ManifestError(f"{path} has no rows: expected one a presentation")
-    rows = _renamed(table, cast("Mapping[str, str]", request.options.get("columns") or {}))
-    paths = relative_paths(rows["path"].str.replace("\\", "/", regex=False), request.root)
-    rows["path"] = [_as_on_disk(path, request.root) for path in paths]
-    wanted = np.ones(len(rows), dtype=bool)
-    rows, ignored = _with_kinds(table, rows, cast("Mapping[str, str]", request.options.get("mapping") or {}))
-    request.left_out["left out by the mapping"] += int(ignored.sum())
-    if "split" in rows:
-        rows = rows.assign(split=_split_words(table, rows["split"]))
-    wanted &= ~ignored & _present(table, rows["path"], request)
-    kept = np.flatnonzero(wanted)
-    return rows.iloc[kept].reset_index(drop=True), _places_of(table, kept)
-
-
-def _places_of(table: TextTable, kept: np.ndarray) -> list[str]:
-    return table.places(kept.tolist())
 
 
 def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -83,7 +74,7 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
         hint = did_you_mean(missing[0], found)
         raise ManifestError(
             f"{table.name} has no column {' and no column '.join(map(repr, missing))}{hint}; found: "
-            f"{few(found, limit=20)}; say which one it is (columns: {missing[0]}=NAME)"
+            f"{few(found, limit=20)}; say which one it is (--column {missing[0]}=NAME)"
         )
     return rows
 
@@ -99,8 +90,8 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
         raise ManifestError(
             f"{table.name}: a label that is not understood in "
             f"{few([f'{line} ({value!r})' for line, value in where])}; "
-            f"understood are {UNDERSTOOD}; or say what it means (mapping: {example}=bona_fide or "
-            f"{example}=SPECIES)"
+            f"understood are {UNDERSTOOD}; or say what it means (--map {example}=bona_fide or "
+            f"--map {example}=attack:NAME)"
         )
     words.refuse_unused(sorted(kinds))
     ignored = rows["label"].map(lambda name: kinds[name] == IGNORE).to_numpy(dtype=bool)
@@ -128,12 +119,13 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
 
 
 def _as_on_disk(path: str, root: Path) -> str:
-    """Return a relative path in the Unicode form that the disk has."""
+    """Return a relative path in the Unicode form that the disk has, without a slash at its end."""
+    path = path.rstrip("/") or path
     return path if path.isascii() or path.startswith("/") else on_disk(root, path).relative_to(root).as_posix()
 
 
 def _present(table: TextTable, paths: pd.Series, request: Request) -> np.ndarray:
-    """Which of the files are there; each folder is listed once, no file is asked for."""
+    """Return which of the files are there; each folder is listed once, no file is opened."""
     listed: dict[str, frozenset[str]] = {}
     there = np.zeros(len(paths), dtype=bool)
     for position, path in enumerate(paths):
@@ -150,9 +142,8 @@ def _present(table: TextTable, paths: pd.Series, request: Request) -> np.ndarray
         shown: Sequence[str] = [f"{path} ({line})" for line, path in where]
         more = f" and {len(absent) - len(shown)} more" if len(absent) > len(shown) else ""
         raise ManifestError(
-            f"{table.name}: {what}: {', '.join(shown)}{more}; say where the footage lies (root), complete "
-            "it, or go on "
-            "without them (allow_missing)"
+            f"{table.name}: {what}: {', '.join(shown)}{more}; name the folder of the footage and the table "
+            "(bonaface data index FOLDER --table TABLE), or leave them out with --allow-missing"
         )
     request.notes.append(f"incomplete copy: {what}")
     request.left_out["named in the table, but absent"] += len(absent)
@@ -165,3 +156,11 @@ def _names_in(folder: Path) -> frozenset[str]:
             return frozenset(entry.name for entry in entries)
     except (OSError, ValueError):
         return frozenset()
+
+
+TABLE = Layout(
+    name="csv",
+    title="Any table of files",
+    expects="a .csv, .tsv or .parquet file with the columns path and label (or others, named by --column)",
+    options=frozenset({"columns", "mapping", "table"}),
+)
