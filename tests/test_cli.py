@@ -10,8 +10,6 @@ import bonaface
 from bonaface.cli import main
 from bonaface.cli.options import as_share
 
-SCORES = (("live", "bona_fide", "", 0.9), ("paper", "attack", "print", 0.2), ("screen", "attack", "replay", 0.4))
-
 
 def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from bonaface.cli import main; main()", *arguments]
@@ -29,20 +27,6 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in done.stdout
     for name in ("train", "evaluate", "explain", "embed", "demo", "data"):
         assert name in done.stdout
-
-
-def test_report_needs_nothing_of_training(tmp_path: Path):
-    rows = [f"{name}-{p},{label},{kind},p{p},{score}" for p in range(8) for name, label, kind, score in SCORES]
-    table = tmp_path / "scores.csv"
-    table.write_text("\n".join(["presentation,label,species,subject,score", *rows]) + "\n")
-    program = (
-        "import sys\nfor name in ('torch', 'timm', 'accelerate'): sys.modules[name] = None\n"
-        "from bonaface.cli import main\nmain()"
-    )
-    command = [sys.executable, "-c", program, "report", str(table), "-o", str(tmp_path / "report")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_version():

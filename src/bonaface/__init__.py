@@ -14,6 +14,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bonaface.errors import needs_extra
+
 if TYPE_CHECKING:
     from bonaface.config import Recipe as Recipe
     from bonaface.config import load_recipe as load_recipe
@@ -119,10 +121,15 @@ __all__ = [
 ]
 
 
+_TRAIN = {"demo", "explain", "export", "folds", "train"}
+"""What needs the extra `train`, although it fails on what `eval` installs first."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'bonaface' has no attribute {name!r}")
-    value = getattr(import_module(f"bonaface.{_HOMES[name]}"), name)
+    with needs_extra(f"bonaface.{name}", extra="train" if name in _TRAIN else None):
+        value = getattr(import_module(f"bonaface.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

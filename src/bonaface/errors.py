@@ -74,16 +74,53 @@ class DownloadError(BonafaceError):
     """A file could not be fetched."""
 
 
-class MissingExtraError(BonafaceError):
+class MissingExtraError(BonafaceError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, extra: str, *, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs an extra that is not installed: pip install 'bonaface[{extra}]'")
+        super().__init__(
+            f"{needed_for} needs the extra `{extra}`, which is not installed; "
+            f'in a clone of Bonaface: pip install ".[{extra}]"'
+        )
         self._extra, self._needed_for = extra, needed_for
 
     def __reduce__(self) -> tuple[partial[MissingExtraError], tuple[str]]:
         """Travel from a worker process, which pickles errors."""
         return partial(MissingExtraError, needed_for=self._needed_for), (self._extra,)
+
+
+EXTRAS = {
+    "accelerate": "train",
+    "h5py": "hdf5",
+    "huggingface_hub": "train",
+    "joblib": "eval",
+    "matplotlib": "eval",
+    "nncf": "openvino",
+    "onnx": "train",
+    "onnxscript": "train",
+    "openvino": "openvino",
+    "pandas": "eval",
+    "pyarrow": "eval",
+    "safetensors": "train",
+    "scipy": "eval",
+    "sklearn": "eval",
+    "timm": "train",
+    "torch": "train",
+    "torchvision": "train",
+}
+"""The extra that installs each module which the base install lacks."""
+
+
+@contextmanager
+def needs_extra(needed_for: str, *, extra: str | None = None) -> Iterator[None]:
+    """Turn a failed import of a module that an extra installs into a MissingExtraError, of a wider `extra` if given."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        found = EXTRAS.get((error.name or "").partition(".")[0])
+        if found is None:
+            raise
+        raise MissingExtraError(extra or found, needed_for=needed_for) from None
 
 
 def few(items: Iterable[object], *, limit: int = 5) -> str:

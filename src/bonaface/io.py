@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
-from importlib.util import find_spec
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.errors import InputError, ManifestError, MissingExtraError, OutputError, few, writing
+from bonaface.errors import InputError, ManifestError, OutputError, few, needs_extra, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +142,8 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     if suffix not in TABLE_SUFFIXES:
         raise OutputError(f"cannot write {path}: a table's name ends in {', '.join(TABLE_SUFFIXES)}")
     if suffix in _PARQUET:
-        _require_pyarrow(f"writing {path.name}")
+        with needs_extra(f"writing {path.name}"):
+            import pyarrow as pa  # noqa: F401 (pandas says less about its absence)
         buffer = io.BytesIO()
         frame.to_parquet(buffer, engine="pyarrow", index=False)
         write_bytes(path, buffer.getvalue())
@@ -425,8 +425,8 @@ def _decoded(raw: bytes, path: Path, error: type[InputError]) -> str:
 
 
 def _read_parquet(path: Path, error: type[InputError]) -> TextTable:
-    _require_pyarrow(f"reading {path.name}")
-    from pyarrow import ArrowException, parquet
+    with needs_extra(f"reading {path.name}"):
+        from pyarrow import ArrowException, parquet
 
     try:
         table = parquet.read_table(path)
@@ -437,11 +437,6 @@ def _read_parquet(path: Path, error: type[InputError]) -> TextTable:
     names = [str(name) for name in table.column_names]
     columns = [as_text(column.to_pylist()) for column in table.columns]
     return TextTable(str(path), _named(names, columns, path, error))
-
-
-def _require_pyarrow(needed_for: str) -> None:
-    if find_spec("pyarrow") is None:
-        raise MissingExtraError("parquet", needed_for=needed_for)
 
 
 def _finite(value: Any) -> Any:

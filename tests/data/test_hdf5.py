@@ -122,5 +122,5 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         return real(name, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingExtraError, match=r"reading 01_01_01\.hdf5 needs .*pip install 'bonaface\[hdf5\]'"):
+    with pytest.raises(MissingExtraError, match=r'reading 01_01_01\.hdf5 needs .*pip install "\.\[hdf5\]"'):
         open_frames(path)

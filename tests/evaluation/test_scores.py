@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,10 +149,10 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path, monkeypatch
         write_scores(table([("print", 1.0)]), tmp_path / "t.json")
     with pytest.raises(OutputError, match="cannot write"):
         write_scores(table([("print", 1.0)]), tmp_path / "t.csv" / "inside.csv")
-    monkeypatch.setattr("bonaface.io.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'bonaface\[parquet\]'"):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[eval\]"'):
         read_scores(tmp_path / "t.parquet")
-    with pytest.raises(MissingExtraError, match="parquet"):
+    with pytest.raises(MissingExtraError, match=r"u\.parquet"):
         write_scores(table([("print", 1.0)]), tmp_path / "u.parquet")
 
 

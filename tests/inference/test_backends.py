@@ -117,7 +117,7 @@ def test_openvino_that_is_not_installed_is_an_extra(tiny: Bundle, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError, match=r"bonaface\[openvino\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[openvino\]"'):
         load_backend(tiny, backend="openvino")
 
 

@@ -11,7 +11,7 @@ import typer
 import bonaface
 from bonaface.cli import bundle, data, evaluate, predict, serve, train
 from bonaface.cli.output import echo, echo_lines, print_error, print_warnings, use_any_console
-from bonaface.errors import BonafaceError
+from bonaface.errors import BonafaceError, needs_extra
 
 app = typer.Typer(
     name="bonaface",
@@ -35,7 +35,8 @@ def main() -> None:
     use_any_console()
     print_warnings()
     try:
-        code = app(standalone_mode=False) or 0
+        with needs_extra("this command"):
+            code = app(standalone_mode=False) or 0
         if code == 130:
             print_error("interrupted; what is done is kept")
     except UsageError as error:

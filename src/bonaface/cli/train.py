@@ -11,7 +11,7 @@ import typer
 import bonaface
 from bonaface.cli.options import NoFaces, Quiet, Root, Weights
 from bonaface.cli.output import echo_lines, show_progress
-from bonaface.errors import SettingsError
+from bonaface.errors import SettingsError, needs_extra
 
 app = typer.Typer()
 
@@ -64,8 +64,9 @@ def folds_command(
     quiet: Quiet = False,
 ) -> None:
     """Run a dataset's official protocol, all its folds, or leave each dataset out in turn; report mean and spread."""
-    from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
-    from bonaface.workflows.cross_validate import protocol_folds
+    with needs_extra("bonaface.folds", extra="train"):
+        from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
+        from bonaface.workflows.cross_validate import protocol_folds
 
     paths = [item for item in sources if "=" not in item or Path(item).exists()]
     overrides = [item for item in sources if item not in paths]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.video import MAX_PIXELS, VideoInfo
-from bonaface.errors import MediaError, MissingExtraError
+from bonaface.errors import MediaError, needs_extra
 
 __all__ = ["HDF5_SUFFIXES", "Hdf5Reader"]
 
@@ -33,10 +33,8 @@ class Hdf5Reader:
         self.note = ""
         if not source.is_file():
             raise MediaError(f"{source}: {'is a folder; expected an HDF5 file' if source.is_dir() else 'no such file'}")
-        try:
+        with needs_extra(f"reading {source.name}"):
             import h5py
-        except ImportError:
-            raise MissingExtraError("hdf5", needed_for=f"reading {source.name}") from None
         try:
             self._file: Any = h5py.File(source, "r")
         except _DAMAGE as error:

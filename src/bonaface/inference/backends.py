@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError, MissingExtraError, SettingsError, did_you_mean
+from bonaface.errors import BundleError, SettingsError, did_you_mean, needs_extra
 from bonaface.inference.bundle import Bundle, InputCard, OutputCard
 from bonaface.onnx_runtime import onnx_session, reason
 
@@ -228,8 +228,6 @@ def _fixed(size: Sequence[Any]) -> int | None:
 
 
 def _openvino() -> Any:
-    try:
+    with needs_extra("the OpenVINO backend"):
         import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("openvino", needed_for="the OpenVINO backend") from None
     return openvino

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError, MissingExtraError
+from bonaface.errors import BundleError, needs_extra
 
 __all__ = ["Files", "Quantised", "layer_groups", "openvino_files", "search_int8"]
 
@@ -197,20 +197,16 @@ def _saved(ov: Any, model: Any) -> Files:
 
 
 def _openvino() -> Any:
-    try:
+    with needs_extra("exporting OpenVINO's files"):
         import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("openvino", needed_for="exporting OpenVINO's files") from None
     return openvino
 
 
 def _nncf() -> Any:
     # NNCF reports to its maker unless this is set before it is loaded; what is trained here is nobody else's matter.
     os.environ.setdefault("NNCF_CI", "1")
-    try:
+    with needs_extra("exporting int8"):
         import nncf
-    except ModuleNotFoundError:
-        raise MissingExtraError("openvino", needed_for="exporting int8") from None
     return nncf
 
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import ValidationError
 
 from bonaface.data.downloads import fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
-from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few
-from bonaface.evaluation.scores import read_scores
+from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few, needs_extra
 from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
@@ -30,7 +29,9 @@ from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.inference.onnx_import import ForeignNetwork
 from bonaface.io import now
 from bonaface.types import FusionRule, Progress
-from bonaface.workflows.assess import choose_points
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "RANGES",
@@ -207,8 +208,12 @@ def calibrate_bundle(
     left out, since their thresholds were chosen otherwise. Raises ScoreTableError for scores of another bundle or of
     split test, SettingsError for an unknown criterion.
     """
+    with needs_extra("bonaface.calibrate_bundle"):
+        from bonaface.evaluation.scores import read_scores
+        from bonaface.workflows.assess import choose_points
+
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    table = scores if isinstance(scores, pd.DataFrame) else read_scores(scores)
+    table = read_scores(scores) if isinstance(scores, str | Path) else scores
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
     if systems and systems != [model.card.name]:
         raise ScoreTableError(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import BundleError, InputError, MissingExtraError, SettingsError, did_you_mean
+from bonaface.errors import BundleError, InputError, SettingsError, did_you_mean, needs_extra
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import Scored, column_in_scores, score_manifest
 from bonaface.io import new_folder, write_text
@@ -93,10 +93,6 @@ def _named(column: str) -> str:
 
 
 def _tsne() -> Any:
-    try:
+    with needs_extra("the map of embeddings"):
         from bonaface.models.tsne import tsne
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("bonaface"):
-            raise
-        raise MissingExtraError("map", needed_for="the map of embeddings") from None
     return tsne

@@ -16,7 +16,7 @@ from bonaface.config import ModelSettings
 from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.sources import Source, Sources, expand
-from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
 from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
 from bonaface.inference.scoring import score_manifest, sources_of
@@ -180,13 +180,9 @@ class Explainer:
                 f"{bundle.path} holds no model.safetensors of a network that Bonaface can build; "
                 "Grad-CAM needs gradients, which an ONNX file alone does not give"
             )
-        try:
+        with needs_extra("explaining a verdict"):
             from bonaface.models.grad_cam import grad_cam, refuse_without_map
             from bonaface.models.network import network_from_bytes
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("bonaface"):
-                raise
-            raise MissingExtraError("train", needed_for="explaining a verdict") from None
         settings = ModelSettings.model_validate(bundle.card.network)
         self._network = network_from_bytes(bundle.contents["model.safetensors"], settings)
         refuse_without_map(self._network)

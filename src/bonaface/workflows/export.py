@@ -16,7 +16,7 @@ from bonaface.config import ModelSettings, Recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store, load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import BundleError, InputError, MissingExtraError
+from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.results import json_safe
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.bundle import (
@@ -212,13 +212,9 @@ def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _hold_against_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) -> dict[str, float]:
-    try:
+    with needs_extra("exporting a run"):
         from bonaface.models.network import network_from_bytes
         from bonaface.models.onnx_export import check_parity
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("bonaface"):
-            raise
-        raise MissingExtraError("train", needed_for="exporting a run") from None
     if "model.safetensors" not in bundle.card.files or not bundle.card.network:
         raise BundleError(
             f"{bundle.path} holds no model.safetensors to hold model.onnx against; export a run of `bonaface train`"

@@ -13,7 +13,7 @@ from bonaface.config import Recipe, dump_recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.splits import refuse_copies, refuse_leaks
-from bonaface.errors import InputError, MissingExtraError, SettingsError, few, writing
+from bonaface.errors import InputError, SettingsError, few, needs_extra, writing
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.inference.bundle import make_bundle, write_bundle
@@ -176,12 +176,8 @@ def _evaluate(
 
 
 def _trainer() -> Any:
-    try:
+    with needs_extra("training"):
         from bonaface.training.trainer import Trainer
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("bonaface"):
-            raise
-        raise MissingExtraError("train", needed_for="training") from None
     return Trainer
 
 
