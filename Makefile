@@ -1,12 +1,12 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench
+.PHONY: demo test lint format bench test-installs test-oldest
 demo: .venv/ready
 	$(BIN)/bonaface demo
 
-test: .venv/ready
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pytest -n 2
+test: lint
+	$(BIN)/pytest -n 2
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -16,6 +16,16 @@ format: .venv/ready
 
 bench: .venv/ready
 	for file in benchmarks/*.py; do echo "== $$file" && $(BIN)/python $$file || exit 1; done
+
+# The wheel in a fresh environment for each install that the README names.
+test-installs: .venv/ready
+	tests/installs.sh
+
+# The oldest versions that pyproject.toml allows, without what needs a browser.
+test-oldest: .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-oldest
+	VIRTUAL_ENV=.venv-oldest $(BIN)/uv pip install --quiet --resolution lowest-direct --editable ".[dev]"
+	.venv-oldest/bin/pytest -n 2
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv || python3 -m venv .venv

@@ -92,15 +92,19 @@ def folds_command(
 
 @app.command("demo")
 def demo_command(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as training.epochs=2.")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path(
         "bonaface-demo"
     ),
+    persons: Annotated[int, typer.Option(min=4, help="Persons to draw.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
     with show_progress(quiet=quiet) as progress:
-        result = bonaface.demo(output=output, seed=seed, progress=progress)
+        result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
     echo_lines(result.summary())
     if result.run.stopped == "interrupted":
         raise typer.Exit(130)

@@ -278,7 +278,8 @@ def _refusal(kind: str, formats: Mapping[str, str]) -> str:
     expected = f"expected {', '.join(most)} or {last}"
     name = kind.partition("/")[2].upper()
     if kind == "image/heic" and kind in formats:
-        return f'a picture in the format {name}, which needs the extra `heif` (pip install ".[heif]" in a clone); or convert it to JPEG'
+        extra = 'the extra `heif` (in a clone: pip install ".[heif]")'
+        return f"a picture in the format {name}, which needs {extra}, or convert it to JPEG"
     if kind.startswith("image/"):
         return f"a picture in the format {name}, which is not read; {expected}: convert it"
     return f"not an image that can be read; {expected}"

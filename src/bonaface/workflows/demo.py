@@ -52,11 +52,16 @@ class Demonstrated:
         )
 
 
-def demo(*, output: str | Path, seed: int = 0, progress: Progress | None = None) -> Demonstrated:
-    """Draw a small dataset of faces and attacks, then index, split, crop, train, evaluate, explain and embed it."""
+def demo(
+    *overrides: str, output: str | Path, persons: int = 12, seed: int = 0, progress: Progress | None = None
+) -> Demonstrated:
+    """Draw a small dataset of faces and attacks, then index, split, crop, train, evaluate, explain and embed it.
+
+    `overrides` change the recipe `demo`, as in `train`: `training.epochs=2`.
+    """
     folder = _own_folder(Path(output))
     footage = folder / "footage"
-    write_demo_dataset(footage, seed=seed, progress=partial(progress, "videos") if progress else None)
+    write_demo_dataset(footage, persons=persons, seed=seed, progress=partial(progress, "videos") if progress else None)
     indexed = index(footage, layout="folder", dataset="generated")
     manifest = Manifest(
         table=indexed.manifest.table, root=indexed.manifest.root, notes=(*indexed.manifest.notes, WARNING)
@@ -67,14 +72,15 @@ def demo(*, output: str | Path, seed: int = 0, progress: Progress | None = None)
         "demo",
         f"seed={seed}",
         f"data.crops={folder / 'crops'}",
+        *overrides,
         manifest=divided.manifest,
         output=folder / "run",
         progress=progress,
     )
     if run.bundle is None:
         return Demonstrated(folder, run)
-    explain(run.bundle, *_examples(divided.manifest), output=folder / "explain")
-    embed(run.bundle, divided.manifest, output=folder / "embed", split="all")
+    explain(run.bundle, *_examples(divided.manifest), output=folder / "explain", progress=progress)
+    embed(run.bundle, divided.manifest, output=folder / "embed", split="all", progress=progress)
     return Demonstrated(folder, run)
 
 
