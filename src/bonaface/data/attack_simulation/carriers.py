@@ -1,4 +1,4 @@
-"""The edge of what carries the face: white paper margin or black bezel, where a crop is wide enough to show it."""
+"""Bend what carries the face, and show its edge: a white paper margin or a black bezel, as wide crops do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bonaface.data.attack_simulation.camera import Light, softened
 from bonaface.data.attack_simulation.lighting import blotches, lit
 
-__all__ = ["bent", "surrounded"]
-
 
 def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
-    """The carrier tilted and rolled a little: moved by up to a few hundredths of its side, never past its own border."""
+    """Return the carrier tilted and rolled a little, zoomed so that nothing from beyond its border comes in.
+
+    Points move by a few hundredths of the side (0.035 is chosen): a hand-held sheet, not a tube.
+    """
     height, width = light.shape[:2]
     x, y = (np.linspace(-1, 1, side, dtype=np.float32) for side in (width, height))
     bow_x, bow_y, tilt_x, tilt_y = (rng.normal(0, 0.035, 4) * amount).tolist()
@@ -31,15 +32,15 @@ def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:
 
 
 def surrounded(light: Light, rng: np.random.Generator, *, rim: tuple[float, float, float], breadth: float) -> Light:
-    """The carrier ending inside the picture: a rim of colour `rim`, `breadth` of the side wide, then the room behind.
+    """Return the carrier ending inside the picture: a rim of colour `rim`, `breadth` of the side wide, then the background.
 
-    The edges stay in the outer third on one to four sides, so that the face in the middle is never covered.
+    The edges stay in the outer third (0.68 of the half side) on one to four sides, so that the face is not covered.
     """
     height, width = light.shape[:2]
     reach = np.full(4, 3.0)
     sides = rng.permutation(4)[: int(rng.integers(1, 5))]
     reach[sides] = rng.uniform(0.68, 0.98, len(sides))
-    angle = float(rng.normal(0, math.radians(4)))
+    angle = float(rng.normal(0, math.radians(4)))  # held by hand
     picture = _inside(height, width, reach, angle)
     carrier = _inside(height, width, reach + 2 * breadth, angle)
     shadow = (1 - carrier) * (1 - float(rng.uniform(0, 0.6)) * softened(carrier, max(height, width) / 40))
@@ -60,7 +61,7 @@ def _inside(height: int, width: int, reach: NDArray[np.float64], angle: float) -
 
 
 def _room(light: Light, rng: np.random.Generator) -> Light:
-    """Something plausible behind the carrier: the picture itself far out of focus, in other colours, with folds and edges."""
+    """A plausible background: the picture itself far out of focus, in other colours, with folds and edges."""
     height, width = light.shape[:2]
     side = 96
     far = cv2.resize(cv2.resize(light, (16, 16), interpolation=cv2.INTER_AREA), (side, side))

@@ -1,4 +1,7 @@
-"""Fields of light over a picture: uneven lamps, sheen, reflections, noise, and the waves that grids are made of."""
+"""Make fields of light over a picture: uneven lamps, glare, noise, and the waves that grids are made of.
+
+Slopes, sizes and strengths are chosen by eye, in units of the half side and of the picture's white.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.attack_simulation.camera import Light
 
-__all__ = ["blotches", "falloff", "glare", "lit", "plane_wave", "veiled"]
-
-_SMALL = 48
+_SMALL = 48  # light changes slowly, so its fields are drawn at this side and enlarged
 
 
 def falloff(height: int, width: int, rng: np.random.Generator, *, amount: float) -> NDArray[np.float32]:
@@ -46,8 +47,9 @@ def glare(height: int, width: int, rng: np.random.Generator, *, amount: float) -
 
 
 def blotches(height: int, width: int, rng: np.random.Generator, *, cells: int) -> NDArray[np.float32]:
-    """Smooth unit-variance noise (height, width) with about `cells` bumps along a side."""
+    """Smooth noise (height, width) of about unit variance with about `cells` bumps along a side."""
     coarse = rng.standard_normal((cells, cells), dtype=np.float32)
+    # 1.4 makes up for what the interpolation evens out.
     return cast(NDArray[np.float32], cv2.resize(1.4 * coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 

@@ -1,4 +1,4 @@
-"""Ink on paper: what a printer makes of a picture, and what the paper adds."""
+"""Simulate ink on paper: what a printer makes of a picture, and what the paper adds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from bonaface.data.attack_simulation.camera import Light, Picture, softened
 from bonaface.data.attack_simulation.lighting import blotches, lit, plane_wave
 
-__all__ = ["Printer", "ink_on_paper"]
-
-# Screen angles in degrees that printers keep apart, so that the three rosettes do not beat: cyan, magenta, yellow.
+# Screen angles in degrees of cyan, magenta and yellow: the usual set of offset printing, kept apart so that the screens
+# do not beat with each other.
 _ANGLES = (15.0, 75.0, 0.0)
 
 
@@ -43,7 +42,12 @@ class Printer:
 
     @classmethod
     def random(cls, rng: np.random.Generator, *, strength: float = 0.5) -> Printer:
-        """A printer of any kind; `strength` 0..1 is how much of it shows."""
+        """Draw a printer of any kind; `strength` 0..1 is how much of it shows.
+
+        Paper reflects 78 to 98 % of the light (office paper to photo paper), full ink 0.4 to 8 % (densities of 2.4 to 1.1).
+        The dots' pitch of 1.3 to 5 pixels is what a camera can resolve or alias; a finer screen is not seen. The other
+        ranges are chosen.
+        """
         kind = rng.choice(("photo", "laser", "inkjet"), p=(0.4, 0.35, 0.25))
         bleed = rng.uniform(0.0, 0.16) * (0.4 + strength)
         inks = np.eye(3) * (1 + rng.normal(0, 0.05, (3, 1))) + bleed * (np.full((3, 3), 1 / 3) - np.eye(3))

@@ -1,4 +1,4 @@
-"""A picture on a display: its pixels, its light, and the beat of its grid against the camera's."""
+"""Simulate a picture on a display: its pixels, its light, and the beat of its grid against the camera's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from bonaface.data.attack_simulation.camera import Light, Picture, recompress
 from bonaface.data.attack_simulation.lighting import plane_wave
 
-__all__ = ["Screen", "grid", "rolling_bands", "shown"]
-
-# Fourier coefficients of the lit part of a display's pixel: (cycles per pixel across, down) -> amplitude, for the
-# usual stripes (a third of the pixel wide, most of it high) and for the diamonds of phone panels, on which red
-# and blue come half as often as green.
+# The lit part of a subpixel, as shares of the pixel: a third of it wide and all of it high, less the black matrix between.
 _SUBPIXEL_WIDTH, _SUBPIXEL_HEIGHT = 0.28, 0.82
+
+_APERTURE = 0.85
+"""Side of a camera pixel's light-sensitive square over its pitch: below 1, since micro-lenses leave gaps."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,12 @@ class Screen:
 
     @classmethod
     def random(cls, rng: np.random.Generator, *, strength: float = 0.5) -> Screen:
-        """A phone, tablet or monitor at any distance; `strength` 0..1 is how much of it shows."""
-        if rng.random() < 0.5:  # near a beat with the pixels or with the colour-filter mosaic
+        """Draw a phone, tablet or monitor at any distance; `strength` 0..1 is how much of it shows.
+
+        The pitch of 0.9 to 3.6 camera pixels is what a camera can alias or resolve; a finer grid is not seen. A black pixel
+        leaks up to 8 % of white: with the light of a room on it, not in the dark. The other ranges are chosen.
+        """
+        if rng.random() < 0.5:  # near a beat with the pixels or with the colour-filter mosaic, where moiré is coarse
             pitch = float(rng.choice((1.0, 1.5, 2.0, 2.67))) * math.exp(rng.normal(0, 0.025))
         else:
             pitch = math.exp(rng.uniform(math.log(0.9), math.log(3.6)))
@@ -80,7 +83,7 @@ def shown(picture: Picture, screen: Screen) -> Light:
     if picture.shape[:2] != (height, width):
         picture = cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
     light = cv2.LUT(picture, np.power(np.linspace(0, 1, 256), 2 * screen.gamma).astype(np.float32))
-    grey = np.tile((0.3, 0.59, 0.11), (3, 1))
+    grey = np.tile((0.3, 0.59, 0.11), (3, 1))  # luma of ITU-R BT.601
     mixing = grey * (1 - screen.saturation) + np.eye(3) * screen.saturation
     lamp = np.array(screen.gains)[:, None] * np.column_stack((mixing * (1 - screen.leak), np.full(3, screen.leak)))
     return cast(Light, cv2.max(cv2.transform(light, lamp.astype(np.float32)), 0.0))
@@ -101,7 +104,7 @@ def grid(height: int, width: int, screen: Screen, rng: np.random.Generator) -> N
         u = (across * math.cos(turn) - down * math.sin(turn)) / screen.pitch
         v = (across * math.sin(turn) + down * math.cos(turn)) / screen.pitch
         left = screen.grid * _passed(u, v, screen.aperture)
-        if left * max(amplitudes) < 0.004:
+        if left * max(amplitudes) < 0.004:  # less than one grey level of 255
             continue
         start = across * phase[0] + down * phase[1]
         along = 2 * math.pi * u * (x + bend_x * x * x / width)
@@ -121,7 +124,7 @@ def rolling_bands(height: int, rng: np.random.Generator, *, amount: float, phase
 
 def _passed(u: float, v: float, sigma: float) -> float:
     """What the lens (Gaussian) and the pixel's square aperture leave of a cosine of (u, v) cycles per pixel."""
-    aperture = np.sinc(0.85 * u) * np.sinc(0.85 * v)
+    aperture = np.sinc(_APERTURE * u) * np.sinc(_APERTURE * v)
     return float(abs(aperture) * math.exp(-2 * math.pi**2 * sigma**2 * (u * u + v * v)))
 
 
@@ -139,7 +142,10 @@ def _stripe_table() -> tuple[_Harmonic, ...]:
 
 
 _Harmonic = tuple[float, float, tuple[float, float, float], tuple[float, float, float]]
+"""Fourier coefficients of the lit part: cycles per display pixel across and down, then amplitude and shift of R, G and B."""
+
 _STRIPES = _stripe_table()
+# The diamonds of phone panels, on which red and blue come half as often as green; amplitudes of lit squares of half a pixel.
 _DIAMONDS: tuple[_Harmonic, ...] = (
     (0.5, 0.5, (1.2, 0.0, 1.2), (0.0, 0.0, 0.5)),
     (0.5, -0.5, (1.2, 0.0, 1.2), (0.0, 0.0, 0.5)),
