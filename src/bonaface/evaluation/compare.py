@@ -53,7 +53,7 @@ class Difference:
 class Comparison:
     """Systems measured on the same presentations, each at its own operating point, and their differences.
 
-    `left_out` counts each system's presentations that another one lacks (with `mismatch="intersect"`).
+    `left_out` counts each system's presentations that a different one lacks (with `mismatch="intersect"`).
     """
 
     evaluations: dict[str, Evaluation]
@@ -109,7 +109,7 @@ def differences_of(arrays: Mapping[str, ScoreArrays], evaluations: Mapping[str, 
 def align(
     tables: Mapping[str, pd.DataFrame], *, mismatch: Mismatch = "refuse"
 ) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
-    """The tables with the same presentations in the same order, and how many each had to leave out."""
+    """Return the tables with the same presentations in the same order, and how many each had to leave out."""
     names = {system: pd.Index(text_column(table, "presentation")) for system, table in tables.items()}
     for system, index in names.items():
         if not index.is_unique:

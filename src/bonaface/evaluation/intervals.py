@@ -143,21 +143,25 @@ def _upper(share: Floats, worth: Floats) -> float:
     """Return the upper bound of a rate from each subject's share of errors and the subjects that it counts as."""
     floor = bound_without_error(float(worth.sum()))
     values, which = np.unique(share, return_inverse=True)
-    if len(values) == 1:
-        return max(floor, float(values[0]))
+    if values[-1] <= floor:
+        return floor
     weights = np.bincount(which, worth).astype(np.float64)
-    weights[-1] += 1  # the subject that was not seen, as wrong as the worst that was
+    weights[-1] += 1  # the subject that was not met, as wrong as the worst that was
+    if len(values) == 1:
+        return float(values[0])
     if len(values) == 2:
         part = float(special.betaincinv(weights[1], weights[0], 1 - TAIL))
         return max(floor, float(values[0] + (values[1] - values[0]) * part))
-    mean = float(values @ weights / weights.sum())
 
     def excess(bound: float) -> float:
-        return math.log(max(_mean_above(bound, values, weights), 1e-300) / TAIL)
+        # As a normal deviate, in which the probability is nearly a straight line: few steps to the root.
+        above = min(max(_mean_above(bound, values, weights), 1e-300), 1 - 1e-16)
+        return float(special.ndtri(above) - special.ndtri(TAIL))
 
-    if excess(mean) <= 0:
-        return max(floor, mean)
-    return max(floor, float(optimize.brentq(excess, mean, float(values[-1]), xtol=1e-13, rtol=1e-12)))
+    least = max(floor, float(values @ weights / weights.sum()))
+    if excess(least) <= 0:
+        return least
+    return float(optimize.brentq(excess, least, float(values[-1]), xtol=1e-12, rtol=1e-11))
 
 
 _STEP, _BLOCK = 0.1, 16

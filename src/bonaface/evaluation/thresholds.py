@@ -1,9 +1,8 @@
 """Operating points: the threshold is chosen on validation by a criterion, and then applied as it is.
 
-Decisions are taken on logits wherever a table has them. The logistic function rounds every logit above 37 to
-the score 1.0 and lets neighbouring logits share a score long before, so `score >= threshold` says the same
-as `logit >= logit_threshold` only where no score lies within rounding of the threshold. Where some do, they
-are counted in a warning.
+Decisions are taken on logits where a table has them. The logistic function rounds every logit above 37 to the score 1.0,
+and neighbouring logits share a score long before that. So `score >= threshold` decides as `logit >= logit_threshold` only
+where no score lies within rounding of the threshold; a warning counts those that do.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ NEEDS_LOGITS = "the scores are not known to be probabilities, which this thresho
 class OperatingPoint:
     """A threshold, how it was chosen and on what.
 
-    `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for a
-    foreign system, whose scores have a scale of their own). `chosen_on` holds split, presentations, persons,
-    persons_known, bona_fide, attacks, failed, far, frr and apcer_max (the errors there on validation) and
-    digest; empty for a threshold that was fixed beforehand or given.
+    `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for scores of unknown
+    scale). `chosen_on` holds split, presentations, persons, persons_known, bona_fide, attacks, failed, the errors on
+    validation far, frr and apcer_max, and digest; empty for a threshold that was fixed beforehand or given.
     """
 
     threshold: float
@@ -48,13 +46,13 @@ class OperatingPoint:
 
 
 def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> OperatingPoint:
-    """The operating point that a criterion (see `CRITERIA`) picks on validation presentations.
+    """Return the operating point that a criterion (see `CRITERIA`) picks on validation presentations.
 
-    `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst
-    species at most 1/N, at the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, at the least
-    APCER of the worst species. Of all thresholds that do equally well the middle is taken, in logits. Failed
-    presentations are left out and counted in `chosen_on`. Raises ScoreTableError where a class is missing or
-    the table holds test data, SettingsError for an unknown criterion.
+    `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst species at most
+    1/N, with the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, with the least APCER of the worst species.
+    Of thresholds that do equally well the middle is taken, in logits. Failed presentations are left out and counted in
+    `chosen_on`. Raises ScoreTableError where a class is missing or the table holds test data, SettingsError for an unknown
+    criterion.
     """
     name, limit = parse_criterion(criterion)
     if name == "fixed":
@@ -102,7 +100,7 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
 
 
 def fixed_point(score: float = 0.5) -> OperatingPoint:
-    """A threshold on the probability, fixed before any data was seen.
+    """Return a threshold on the probability, fixed before any data was seen.
 
     >>> fixed_point().logit_threshold
     0.0
@@ -115,15 +113,14 @@ def fixed_point(score: float = 0.5) -> OperatingPoint:
 def given_point(
     threshold: float, *, criterion: str = "given", chosen_on: Mapping[str, Any] | None = None
 ) -> OperatingPoint:
-    """A threshold that the caller brings, on the scale of the scores."""
+    """Return a threshold that the caller chose, on the scale of the scores."""
     if not math.isfinite(threshold):
         raise SettingsError(f"the threshold {threshold} is not a number; give one on the scale of the scores")
     return OperatingPoint(float(threshold), None, criterion, chosen_on or {})
 
 
 def accepts(arrays: ScoreArrays, point: OperatingPoint) -> tuple[Bools, str]:
-    """Which presentations are accepted, and why that is undefined (empty if it is not); a failed one never
-    is."""
+    """Return which presentations are accepted (never a failed one), and why that is undefined, else an empty text."""
     if point.logit_threshold is not None and not arrays.on_logits:
         return np.zeros(len(arrays), dtype=bool), NEEDS_LOGITS
     if point.logit_threshold is not None:
@@ -132,7 +129,7 @@ def accepts(arrays: ScoreArrays, point: OperatingPoint) -> tuple[Bools, str]:
 
 
 def rounded_apart(arrays: ScoreArrays, threshold: float, logit_threshold: float) -> int:
-    """How many presentations the score decides otherwise than the logit, by the rounding of float64."""
+    """Count the presentations that the score decides otherwise than the logit, by the rounding of float64."""
     return int(((arrays.score >= threshold) != (arrays.value >= logit_threshold))[arrays.ok].sum())
 
 
@@ -155,7 +152,7 @@ def parse_criterion(criterion: str) -> tuple[str, float]:
 
 
 def _steps(errors: ErrorCounts, name: str, limit: float) -> tuple[int, int]:
-    """First and last of the steps that fulfil the criterion best."""
+    """Return the first and last of the steps that fulfil the criterion best."""
     if name == "eer":
         last = int(errors.equal_error_steps()[-1])
         return last, last
