@@ -86,3 +86,23 @@ def test_settings_are_frozen_and_documented():
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 1  # type: ignore[misc]
     assert yaml.safe_load(dump_recipe(recipe))["training"]["batch_size"] == 32
+
+
+@pytest.mark.parametrize("detector", ["yunet", "haar"])
+def test_jittered_crops_must_fit_the_stored_square(detector: str):
+    wide = ("model.crop_scale=2.6", "augment.scale_jitter=0.15", f"crop.detector={detector}")
+    with pytest.raises(
+        SettingsError, match=r"reach 2\.99 x the box .* stores 2\.7 x; set crop\.scale to 2\.99 or more"
+    ):
+        load_recipe("default", wide)
+    assert load_recipe("default", (*wide, "crop.scale=2.99")).crop.scale == 2.99
+
+
+def test_whole_frames_have_no_stored_scale():
+    assert load_recipe("baseline", ("augment.scale_jitter=0.5",)).augment.scale_jitter == 0.5
+
+
+def test_recipes_of_earlier_runs_may_name_one_device():
+    assert load_recipe("demo", ("training.devices=1",)) == load_recipe("demo")
+    with pytest.raises(SettingsError, match="torchrun --nproc-per-node"):
+        load_recipe("demo", ("training.devices=2",))

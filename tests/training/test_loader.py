@@ -44,6 +44,17 @@ def test_devices_share_an_epoch_without_overlap(balanced: bool):
     assert not parts[0].keys() & parts[1].keys()
 
 
+@pytest.mark.parametrize(("count", "world", "size"), [(12, 2, 3), (11, 2, 3), (10, 4, 2), (9, 2, 2), (7, 3, 2)])
+def test_repeated_samples_are_known(count: int, world: int, size: int):
+    seen = []
+    for rank in range(world):
+        sampler = EpochSampler(LABELS[:count], seed=0, batch_size=size, rank=rank, world=world)
+        keys = list(sampler)
+        for batch in range(-(-len(keys) // size)):
+            seen += [key.sample for key in keys[batch * size : (batch + 1) * size][: sampler.real(batch)]]
+    assert len(seen) == len(set(seen)) == min(count, world * len(sampler))
+
+
 def test_a_last_batch_of_one_is_left_out():
     assert len(EpochSampler(LABELS[:9], seed=0, batch_size=4)) == 8
     assert len(EpochSampler(LABELS[:1], seed=0, batch_size=4)) == 1

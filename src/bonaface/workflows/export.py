@@ -1,8 +1,9 @@
-"""From trained weights to a bundle: exported, and held against torch on real crops before it is written."""
+"""From a trained network to a bundle, and from a run's bundle to one with variants; both compared before they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,16 @@ from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.results import json_safe
 from bonaface.evaluation.scores import read_scores
+from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import (
     Bundle,
     BundleCard,
+    Comparison,
     DetectorCard,
     InputCard,
     OperatingPoint,
     OutputCard,
+    VariantCard,
     change_bundle,
     load_bundle,
     write_bundle,
@@ -33,25 +37,37 @@ from bonaface.inference.bundle import (
 from bonaface.inference.model_card import describe
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import now, versions
-from bonaface.types import Box, Progress
+from bonaface.types import Box, Progress, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.variants import FEWEST_FRAMES, VARIANTS, Frames, VariantName, check_processor, make_variants
 
 if TYPE_CHECKING:
     from bonaface.models.network import LivenessNet
+
+VariantName = Literal["openvino", "bf16", "int8"]
+VARIANTS: tuple[VariantName, ...] = ("openvino", "bf16", "int8")
 
 PARITY_CROPS = 64
 """Crops, spread over the stored ones, on which the exported network must agree with torch."""
 EXPORT_CROPS = 256
 """The same when a run is exported by itself."""
 CALIBRATION_CROPS = 300
+"""Crops of train that int8 takes its ranges from."""
+FEWEST_FRAMES = 1000
+"""A variant is compared with `model.onnx` on at least so many frames."""
 COMPARED_FRAMES = 1200
-"""Frames that a variant is held against, at most: time, not doubt, is what more of them would cost."""
+"""And on at most so many, to limit the time."""
+MOST_CHANGED = 0.005
+"""The share of frames whose decision a variant may change."""
+
+Points = dict[Literal["image", "video"], OperatingPoint]
+_BATCH = 32
+_OPENVINO = ("openvino.xml", "openvino.bin")
+_INT8 = ("int8.xml", "int8.bin")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that was written, and how far its ONNX network strays from torch."""
+    """A bundle that was written, and how far its ONNX network differs from torch."""
 
     path: Path
     bundle: Bundle
@@ -60,11 +76,24 @@ class Exported:
     def summary(self) -> str:
         """What the bundle holds, how it was checked and where it lies."""
         checked = (
-            f"held against torch on {self.parity['crops']:.0f} crops: probabilities differ by at most "
+            f"compared with torch on {self.parity['crops']:.0f} crops: probabilities differ by at most "
             f"{self.parity['max_probability_difference']:.2g}, logits by {self.parity['max_logit_difference']:.2g} "
             f"of a range of {self.parity['logit_range']:.3g}"
         )
         return "\n".join([*describe(self.bundle.card), checked, f"bundle {self.bundle.id}: {self.path}"])
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What variants are made and compared with: crops `(n, size, size, 3)`.
+
+    `calibration` are of the train split alone; `what` and `calibrated_on` describe the crops.
+    """
+
+    compared: NDArray[np.uint8]
+    what: str
+    calibration: NDArray[np.uint8]
+    calibrated_on: str
 
 
 def export(
@@ -82,9 +111,9 @@ def export(
 ) -> Exported:
     """Write a finished run's bundle, with variants if asked for: one zip where `output` ends in .bonaface or .zip.
 
-    Crops of the run go through torch and through the ONNX network first; nothing is written where they disagree, or where
-    a variant changes more verdicts than is accepted (both BundleError). `crops` and `root` say where the run's crop store
-    and footage are, if they moved; `licence` is what the card says of the network's use.
+    Crops of the run go through torch and through the ONNX network first. Nothing is written if they differ, or if a
+    variant changes more decisions than accepted (both BundleError). `crops` and `root` say where the run's crop store and
+    footage are, if they moved; `licence` is what the card says of the network's use.
     """
     folder = Path(run)
     bundle = load_bundle(folder)
@@ -95,19 +124,13 @@ def export(
         settings = settings.model_copy(
             update={"crop": settings.crop.model_copy(update={"weights": Path(detector_weights)})}
         )
-    store = fill_store(
-        manifest,
-        _store_of(folder, settings, crops),
-        settings.crop,
-        progress=progress,
-    )
+    store = fill_store(manifest, _store_of(folder, settings, crops), settings.crop, progress=progress)
     usable = _usable(store.table, folder)
-    parity = _hold_against_torch(bundle, settings, usable)
-    training = {**bundle.card.training, "parity": parity}
+    parity = _compare_with_torch(bundle, settings, usable)
     bundle = change_bundle(
         bundle,
         path=Path(output),
-        training=training,
+        training={**bundle.card.training, "parity": parity},
         licence=bundle.card.licence if licence is None else licence,
         results=_results_of_run(folder, bundle) or bundle.card.results,
         variants={},
@@ -141,7 +164,7 @@ def export_network(
     from bonaface.models.onnx_export import check_parity, export_onnx
 
     onnx = export_onnx(network)
-    parity = check_parity(network, onnx, _some_crops(store.table, settings))
+    parity = check_parity(network, onnx, _crops(store.table[store.table["file"] != ""], settings, PARITY_CROPS))
     card = BundleCard(
         name=f"{settings.model.name}-{path.resolve().parent.name}",
         created=now(),
@@ -173,7 +196,7 @@ def with_card(draft: Bundle, **changes: Any) -> Bundle:
 
 
 def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
-    """An assessment's error rates as the card holds them: at the bundle's own thresholds, with counts and intervals."""
+    """Return an assessment's error rates as the card holds them: at the bundle's thresholds, with counts and intervals."""
     results: dict[str, Any] = {"split": split}
     for kind, evaluation in assessment.evaluations.items():
         measures = json_safe(assessment.measures(kind))
@@ -183,6 +206,135 @@ def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
             "auc": json_safe(evaluation.ranking.auc),
         }
     return results
+
+
+def check_processor(names: Sequence[VariantName]) -> None:
+    """Raise BundleError if one of these variants cannot be measured, and so not made, on this processor."""
+    if "bf16" in names and not computes_bf16():
+        raise BundleError(
+            "this processor does not compute in bf16, so the variant bf16 cannot be measured and is not written; "
+            "leave --bf16 out, or export on one that does"
+        )
+
+
+def make_variants(
+    bundle: Bundle,
+    names: Sequence[VariantName],
+    frames: Frames,
+    *,
+    points: Callable[[Bundle], Points],
+    progress: Progress | None = None,
+) -> Bundle:
+    """Return the bundle with these variants, in memory; `points` chooses thresholds on validation for what it is given.
+
+    Raises BundleError if the frames are too few, or if a variant changes more decisions than accepted.
+    """
+    if not names:
+        return bundle
+    if len(frames.compared) < FEWEST_FRAMES:
+        raise BundleError(
+            f"variants are compared with model.onnx on at least {FEWEST_FRAMES} frames, and there are "
+            f"{len(frames.compared)} ({frames.what}); store more with crop.frames, or leave the variants out"
+        )
+    check_processor(names)
+    reference = _logits(bundle.use(None), frames.compared)
+    for name in VARIANTS:
+        if name in names:
+            make = _int8 if name == "int8" else partial(_openvino, name=name)
+            bundle = _accept(make(bundle, frames, reference, progress), bundle, frames, reference, points)
+    return bundle
+
+
+def _openvino(bundle: Bundle, *_: Any, name: VariantName) -> Bundle:
+    from bonaface.models.openvino_export import openvino_files
+
+    files = {file: bundle.contents[file] for file in _OPENVINO if file in bundle.contents}
+    if not files:
+        files = dict(zip(_OPENVINO, openvino_files(bundle.contents["model.onnx"]), strict=True))
+    card = VariantCard(backend="openvino", precision="bf16" if name == "bf16" else "f32", files=_OPENVINO)
+    return _candidate(bundle, name, card, files)
+
+
+def _int8(bundle: Bundle, frames: Frames, reference: NDArray[np.float64], progress: Progress | None) -> Bundle:
+    from bonaface.models.openvino_export import Files, search_int8
+
+    card = VariantCard(backend="openvino", precision="int8", files=_INT8, calibrated_on=frames.calibrated_on)
+    threshold = bundle.use(None).operating_point("image").logit_threshold
+
+    def candidate(files: Files) -> Bundle:
+        return _candidate(bundle, "int8", card, dict(zip(_INT8, files, strict=True)))
+
+    def changed(files: Files) -> int:
+        return _changed(_logits(candidate(files), frames.compared), threshold, reference, threshold)
+
+    found = search_int8(
+        bundle.contents["model.onnx"],
+        as_network_input(frames.calibration, bundle.card.input),
+        changed=changed,
+        limit=_limit(reference),
+        progress=partial(progress, "int8") if progress else None,
+    )
+    attempts = ", ".join(f"{name}: {count}" for name, count in found.tried.items())
+    search = f"frames that changed by what stayed in f32, in the order tried: {attempts}"
+    card = card.model_copy(update={"left_alone": found.left_alone, "search": search})
+    return candidate(found.files)
+
+
+def _candidate(bundle: Bundle, name: str, card: VariantCard, files: dict[str, bytes]) -> Bundle:
+    return change_bundle(bundle, files=files, variants={**bundle.card.variants, name: card}).use(name)
+
+
+def _accept(
+    candidate: Bundle,
+    bundle: Bundle,
+    frames: Frames,
+    reference: NDArray[np.float64],
+    points: Callable[[Bundle], Points],
+) -> Bundle:
+    """Return the candidate with its own thresholds and the comparison in its card. Raises BundleError."""
+    from bonaface.models.onnx_export import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, ROUNDING_SPAN
+
+    name, card = candidate.variant, candidate.card.variants[candidate.variant]
+    logits, own = _logits(candidate, frames.compared), points(candidate)
+    threshold = bundle.use(None).operating_point("image").logit_threshold
+    found = Comparison(
+        frames=len(logits),
+        changed=_changed(logits, own["image"].logit_threshold, reference, threshold),
+        what=frames.what,
+        max_logit_difference=float(np.abs(logits - reference).max()),
+        max_probability_difference=float(np.abs(probability(logits) - probability(reference)).max()),
+        logit_range=float(np.ptp(reference)),
+    )
+    if found.changed > _limit(reference):
+        raise BundleError(
+            f"variant {name} changes the decision on {found.changed} of {found.frames} frames "
+            f"({100 * found.changed / found.frames:.2f} %; accepted: {100 * MOST_CHANGED:g} %); leave it out"
+        )
+    apart = found.max_logit_difference / max(found.logit_range, ROUNDING_SPAN)
+    close = found.max_probability_difference <= PROBABILITY_TOLERANCE and apart <= LOGIT_TOLERANCE
+    if card.precision == "f32" and not close:
+        raise BundleError(
+            f"variant {name} computes in f32 but its scores differ from those of model.onnx: probabilities by up to "
+            f"{found.max_probability_difference:.2g} (accepted: {PROBABILITY_TOLERANCE:g}), logits by up to {apart:.2g} "
+            f"of their range (accepted: {LOGIT_TOLERANCE:g}); try another version of OpenVINO"
+        )
+    done = card.model_copy(update={"operating_points": own, "comparison": found})
+    return change_bundle(candidate, variants={**candidate.card.variants, name: done})
+
+
+def _changed(
+    logits: NDArray[np.float64], threshold: float, reference: NDArray[np.float64], reference_threshold: float
+) -> int:
+    return int(((logits >= threshold) != (reference >= reference_threshold)).sum())
+
+
+def _limit(reference: NDArray[np.float64]) -> int:
+    return math.floor(MOST_CHANGED * len(reference))
+
+
+def _logits(bundle: Bundle, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+    backend = load_backend(bundle)
+    return np.concatenate([backend.run(crops[start : start + _BATCH])[0] for start in range(0, len(crops), _BATCH)])
 
 
 def _of_run(folder: Path, root: str | Path | None) -> tuple[Recipe, Manifest]:
@@ -205,25 +357,24 @@ def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     if not len(usable):
         reason = "; ".join(sorted({str(reason) for reason in table["reason"] if reason})[:1])
         raise InputError(
-            f"no crop of the run in {folder} can be had{f' ({reason})' if reason else ''}, and nothing is exported "
-            "unchecked; name its footage with --root, or its crop store with --crops"
+            f"the run in {folder} has no crop{f' ({reason})' if reason else ''} to compare the exported network on; "
+            "name its footage with --root, or its crop store with --crops"
         )
     return usable
 
 
-def _hold_against_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) -> dict[str, float]:
+def _compare_with_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) -> dict[str, float]:
     with needs_extra("exporting a run"):
         from bonaface.models.network import network_from_bytes
         from bonaface.models.onnx_export import check_parity
     if "model.safetensors" not in bundle.card.files or not bundle.card.network:
         raise BundleError(
-            f"{bundle.path} holds no model.safetensors to hold model.onnx against; export a run of `bonaface train`"
+            f"{bundle.path} holds no model.safetensors to compare model.onnx with; export a run of `bonaface train`"
         )
     network = network_from_bytes(
         bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
     )
-    crops = _some_crops(usable, settings, EXPORT_CROPS)
-    return check_parity(network, bundle.contents["model.onnx"], crops).to_dict()
+    return check_parity(network, bundle.contents["model.onnx"], _crops(usable, settings, EXPORT_CROPS)).to_dict()
 
 
 def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
@@ -233,8 +384,8 @@ def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
     return {}
 
 
-def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> dict[Literal["image", "video"], OperatingPoint]:
-    """The thresholds that validation chooses for a variant, by the criterion that chose those of `model.onnx`."""
+def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> Points:
+    """Choose a variant's thresholds on validation, by the criterion that chose those of `model.onnx`."""
     point = bundle.use(None).operating_point("video")
     scored = score_manifest(
         bundle,
@@ -247,38 +398,34 @@ def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> dict[Lit
 
 
 def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:
-    """Calibration from train alone; compared are validation's frames and those of train that calibrate nothing.
+    """Calibrate on train alone; compare on validation and on the frames of train that calibrate nothing.
 
-    Where those are fewer than are needed, their mirror images join them.
+    Where those are fewer than needed, their mirror images are added.
     """
     split_of = dict(zip(manifest.table["path"], manifest.table["split"], strict=True))
     splits = usable["path"].map(split_of)
     train = usable[splits == "train"]
-    chosen = _spread(len(train), min(CALIBRATION_CROPS, -(-len(train) // 2)))
-    calibration = train.iloc[chosen]
-    others = train.drop(index=calibration.index)
-    pool = pd.concat([usable[splits == "val"], others])
-    compared = _crops(pool.iloc[_spread(len(pool), COMPARED_FRAMES)], settings)
+    calibration = train.iloc[_spread(len(train), min(CALIBRATION_CROPS, -(-len(train) // 2)))]
+    compared = _crops(
+        pd.concat([usable[splits == "val"], train.drop(index=calibration.index)]), settings, COMPARED_FRAMES
+    )
     what = f"{len(compared)} stored frames of val and train, none of which calibrated int8"
     if len(compared) < FEWEST_FRAMES:
         what += f", and the mirror images of {'all' if 2 * len(compared) <= FEWEST_FRAMES else 'some'} of them"
         compared = np.concatenate([compared, compared[: FEWEST_FRAMES - len(compared), :, ::-1]])
-    return Frames(compared, what, _crops(calibration, settings), f"{len(calibration)} stored frames of train")
-
-
-def _some_crops(table: pd.DataFrame, settings: Recipe, count: int = PARITY_CROPS) -> NDArray[np.uint8]:
-    """Crops `(n, size, size, 3)` as the network sees them, evenly spaced over the usable stored frames."""
-    usable = table[table["file"] != ""]
-    return _crops(usable.iloc[_spread(len(usable), count)], settings)
+    return Frames(
+        compared, what, _crops(calibration, settings, len(calibration)), f"{len(calibration)} stored frames of train"
+    )
 
 
 def _spread(total: int, count: int) -> list[int]:
-    """Places of `count` of `total` things, evenly spaced; all of them where there are fewer."""
+    """Return places of `count` of `total` things, evenly spaced; all of them where there are fewer."""
     return [int(place) for place in np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))]
 
 
-def _crops(rows: pd.DataFrame, settings: Recipe) -> NDArray[np.uint8]:
-    model = settings.model
+def _crops(rows: pd.DataFrame, settings: Recipe, count: int) -> NDArray[np.uint8]:
+    """Return at most `count` crops `(n, size, size, 3)` as the network sees them, evenly spaced over stored frames."""
+    model, rows = settings.model, rows.iloc[_spread(len(rows), count)]
     boxes = [Box(*map(float, row)) for row in rows[["x", "y", "w", "h"]].to_numpy()]
     crops = [
         crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)

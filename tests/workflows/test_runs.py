@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bonaface
+from bonaface.config import Recipe, load_recipe
+from bonaface.errors import InputError, OutputError, SettingsError
+from bonaface.workflows.runs import open_run
+from bonaface.workflows.train import Run
+from tests.conftest import SMALL
+
+SHORT = (*SMALL, "training.freeze_norm=true", "training.batch_size=4")
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe("demo", (*SMALL, *overrides))
+
+
+def status(path: Path) -> str:
+    return json.loads((path / "run.json").read_text())["status"]
+
+
+def command(run: Run, output: Path, *more: str) -> list[str]:
+    return [
+        "-m",
+        "bonaface",
+        "train",
+        "demo",
+        *SHORT,
+        f"data.manifest={run.path.parent / 'manifest.csv'}",
+        f"data.crops={run.path / 'crops'}",
+        "-o",
+        str(output),
+        "--no-faces",
+        *more,
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], *, code: int = 0) -> tuple[str, str]:
+    """Wait for a command that is to exit with this code, and return what it wrote."""
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    return output, errors
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    pytest.fail(f"{path} did not appear")
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".run.json.k3j2h1g0")])
+def test_run_killed_before_run_json_begins_again(run: Run, tmp_path: Path, left: tuple[str, ...]):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    with open_run(folder, recipe(), bonaface.read_manifest(run.path / "manifest.csv"), resume=False):
+        assert status(folder) == "running"
+    assert not (folder / ".run.json.k3j2h1g0").exists()
+
+
+@pytest.mark.parametrize("was", ["running", "failed", "interrupted"])
+def test_run_killed_before_its_first_epoch_begins_again(run: Run, tmp_path: Path, was: str):
+    (tmp_path / "run.json").write_text(json.dumps({"status": was}))
+    with open_run(tmp_path, recipe("seed=5"), bonaface.read_manifest(run.path / "manifest.csv"), resume=False):
+        pass
+    assert json.loads((tmp_path / "run.json").read_text())["recipe"]["seed"] == 5
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".gitignore", "photo.jpg"])
+def test_folder_of_something_else_is_refused(run: Run, tmp_path: Path, name: str):
+    (tmp_path / name).touch()
+    with (
+        pytest.raises(OutputError, match="is not empty"),
+        open_run(tmp_path, recipe(), bonaface.read_manifest(run.path / "manifest.csv"), resume=False),
+    ):
+        pass
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+def test_trained_folder_is_not_begun_again(run: Run, tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "run.json").write_text('{"status": "interrupted"}')
+    with (
+        pytest.raises(OutputError, match="add --resume"),
+        open_run(tmp_path, recipe(), bonaface.read_manifest(run.path / "manifest.csv"), resume=False),
+    ):
+        pass
+
+
+def test_two_processes_cannot_train_in_one_folder(run: Run, tmp_path: Path):
+    manifest = bonaface.read_manifest(run.path / "manifest.csv")
+    with open_run(tmp_path, recipe(), manifest, resume=False):
+        with (
+            pytest.raises(OutputError, match="another process is training in"),
+            open_run(tmp_path, recipe(), manifest, resume=True),
+        ):
+            pass
+        assert status(tmp_path) == "running"
+    with (tmp_path / ".lock").open("w") as lock:  # the lock ended with the block
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_leftovers_of_killed_runs_are_removed(run: Run, tmp_path: Path):
+    manifest = bonaface.read_manifest(run.path / "manifest.csv")
+    with open_run(tmp_path, recipe(), manifest, resume=False):
+        pass
+    (tmp_path / "checkpoints").mkdir()
+    left = [".bundle-k3j2h1g0", ".bundle-k3j2h1g0-old", ".report.a_b1c2d3"]
+    for name in left:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").touch()
+    for name in ("checkpoints/.last.ckpt.abcd1234", "checkpoints/.best.safetensors.abcd1234", ".recipe.yaml.abcd1234"):
+        (tmp_path / name).touch()
+    kept = [tmp_path / ".gitignore", tmp_path / "checkpoints" / "last.ckpt", tmp_path / ".DS_Store"]
+    for path in kept:
+        path.touch()
+    with open_run(tmp_path, recipe(), manifest, resume=True):
+        pass
+    assert all(path.exists() for path in kept)
+    hidden = {path.name for path in tmp_path.rglob(".*")}
+    assert hidden == {".gitignore", ".DS_Store", ".lock"}
+
+
+@pytest.mark.parametrize(("error", "expected"), [(KeyboardInterrupt, "interrupted"), (ValueError, "failed")])
+def test_end_of_a_run_is_noted(run: Run, tmp_path: Path, error: type[BaseException], expected: str):
+    with (
+        pytest.raises(error),
+        open_run(tmp_path, recipe(), bonaface.read_manifest(run.path / "manifest.csv"), resume=False),
+    ):
+        raise error
+    assert status(tmp_path) == expected
+
+
+def test_changed_setting_is_refused_before_anything_is_cropped(run: Run, tmp_path: Path):
+    manifest = bonaface.read_manifest(run.path / "manifest.csv")
+    with open_run(tmp_path, recipe(), manifest, resume=False):
+        pass
+    with pytest.raises(InputError, match=r"training\.learning_rate was"):
+        bonaface.train("demo", *SMALL, "training.learning_rate=0.5", manifest=manifest, output=tmp_path, resume=True)
+    assert not (tmp_path / "crops").exists()
+
+
+def test_thresholds_follow_the_criterion_of_the_recipe(run: Run, tmp_path: Path):
+    manifest = run.path.parent / "manifest.csv"
+    with pytest.raises(SettingsError, match="unknown criterion 'ear'"):
+        bonaface.train("demo", *SMALL, "scoring.criterion=ear", manifest=manifest, output=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+    crops = f"data.crops={run.path / 'crops'}"
+    other = bonaface.train(
+        "demo", *SMALL, crops, "scoring.criterion=hter", manifest=manifest, output=tmp_path / "other", faces=False
+    )
+    assert other.bundle is not None
+    points = bonaface.load_bundle(other.bundle).card.operating_points
+    assert {point.criterion for point in points.values()} == {"hter"}
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_run_equals_an_undisturbed_one(run: Run, tmp_path: Path):
+    epochs = "training.epochs=6"
+    whole = start([sys.executable, *command(run, tmp_path / "whole", epochs)])
+    finish(whole)
+    killed = start([sys.executable, *command(run, tmp_path / "killed", epochs)])
+    wait_for(tmp_path / "killed" / "checkpoints" / "last.ckpt", killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    finish(killed, code=-signal.SIGKILL)
+    assert status(tmp_path / "killed") == "running"
+    again = start([sys.executable, *command(run, tmp_path / "killed", epochs, "--resume")])
+    finish(again)
+    for name in ("bundle/model.onnx", "bundle/model.safetensors", "scores/test.csv"):
+        ours, theirs = (tmp_path / folder / name for folder in ("killed", "whole"))
+        if name.endswith(".csv"):
+            a, b = (pd.read_csv(path).drop(columns="system") for path in (ours, theirs))
+            pd.testing.assert_frame_equal(a, b)
+        else:
+            assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(run: Run, tmp_path: Path):
+    process = start([sys.executable, *command(run, tmp_path / "out", "training.epochs=500")])
+    wait_for(tmp_path / "out" / "checkpoints" / "last.ckpt", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = finish(process, code=130)
+    assert "Traceback" not in errors
+    assert status(tmp_path / "out") == "interrupted"
+    (tmp_path / "out" / "checkpoints" / "last.ckpt").write_bytes(b"damaged")
+    process = start([sys.executable, *command(run, tmp_path / "out", "training.epochs=500", "--resume")])
+    _, errors = finish(process, code=2)
+    assert "is damaged and cannot be resumed from" in errors
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(run: Run, tmp_path: Path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    one = start([sys.executable, *command(run, tmp_path / "one", "training.epochs=2")])
+    finish(one)
+    two = start([*torchrun, *command(run, tmp_path / "two", "training.epochs=1")])
+    output, _ = finish(two)
+    assert output.count("bundle: ") == 1
+    history = [pd.read_csv(tmp_path / name / "logs" / "metrics.csv") for name in ("one", "two")]
+    for column in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(history[1][column], history[0][column][:1], rtol=1e-4)
+    # A rank that is killed ends the run, which one process can resume.
+    killed = start([*torchrun, *command(run, tmp_path / "killed", "training.epochs=500")])
+    wait_for(tmp_path / "killed" / "checkpoints" / "last.ckpt", killed)
+    os.kill(_rank(1, killed.pid), signal.SIGKILL)
+    finish(killed, code=1)
+    done = len(pd.read_csv(tmp_path / "killed" / "logs" / "metrics.csv"))
+    again = start([sys.executable, *command(run, tmp_path / "killed", f"training.epochs={done + 1}", "--resume")])
+    finish(again)
+    assert status(tmp_path / "killed") == "complete"
+
+
+def _rank(rank: int, agent: int) -> int:
+    """Return the process that torchrun's agent started as this rank."""
+    for folder in Path("/proc").iterdir():
+        try:
+            child = folder.name.isdigit() and f"PPid:\t{agent}\n" in (folder / "status").read_text()
+            if child and f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                return int(folder.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no process of rank {rank}")
