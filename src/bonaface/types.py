@@ -36,6 +36,9 @@ class Status(StrEnum):
 CATEGORIES = ("print", "replay", "paper_mask", "mask_3d", "partial", "other")
 """The coarse kinds of attack; a dataset's own, finest name is the `species`."""
 
+CLASS_COLOURS = {"bona_fide": "#2f79c7", "attack": "#d06a12"}
+"""The colour of each class in every figure and on every annotated picture."""
+
 FusionRule = Literal["mean", "median", "max_attack", "first"]
 FUSION_RULES: tuple[FusionRule, ...] = get_args(FusionRule)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -75,6 +76,17 @@ def test_the_page_is_whole_safe_and_needs_nothing_from_outside(tmp_path: Path):
         assert title in page
 
 
+def test_text_in_figures_is_legible_on_a_phone(tmp_path: Path):
+    page = write_report(example(), tmp_path).read_text()
+    figures = re.findall(r'<figure>.*?src="data:image/svg\+xml;base64,([^"]+)"', page, flags=re.DOTALL)
+    assert len(figures) >= 6
+    for figure in figures:
+        svg = base64.b64decode(figure).decode()
+        (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', svg)
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", svg)]
+        assert min(sizes) * 330 / float(width) >= 10
+
+
 def test_figures_and_json_lie_beside_it(tmp_path: Path):
     write_report(example(), tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
@@ -88,7 +100,7 @@ def test_without_faces_no_picture_of_anybody_is_left(tmp_path: Path):
     write_report(example(), tmp_path)
     assert list((tmp_path / "figures").glob("gallery_*"))
     page = write_report(example(), tmp_path, faces=False).read_text()
-    assert "data:image" not in page
+    assert "data:image/jpeg" not in page
     assert not list((tmp_path / "figures").glob("gallery_*"))
 
 
