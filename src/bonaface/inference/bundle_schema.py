@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bonaface.types import FusionRule
+from bonaface.types import FusionRule, Threshold
 
 __all__ = [
     "FORMAT",
@@ -65,19 +66,19 @@ class DetectorCard(Card):
     identity: str
 
 
-class OperatingPoint(Card):
-    """A threshold, what it applies to, and the data that chose it.
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint(Threshold):
+    """A threshold of a bundle, and what it applies to: the scores of `frames` evenly spaced frames, fused by `fusion`.
 
-    `frames` frames, evenly spaced, are fused by `fusion`; decisions compare logits: `logit >= logit_threshold` accepts.
+    Decisions compare logits: `logit >= logit_threshold` accepts.
     """
 
-    threshold: float = Field(ge=0, le=1)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
     logit_threshold: float
-    criterion: str
-    frames: int = Field(ge=1)
+    frames: Annotated[int, Field(ge=1)]
     fusion: FusionRule
-    chosen_on: dict[str, Any] = {}
-    warnings: tuple[str, ...] = ()
 
 
 class Comparison(Card):

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from numpy.typing import NDArray
 from scipy import special
 
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
 from bonaface.evaluation.results import Measures
-from bonaface.evaluation.thresholds import OperatingPoint
-from bonaface.report.formatting import point_name, species_of
+from bonaface.report.formatting import point_name
 from bonaface.report.style import (
     ATTACK,
     BONA_FIDE,
@@ -30,6 +29,7 @@ from bonaface.report.style import (
     plain,
     tidy,
 )
+from bonaface.types import Threshold
 
 __all__ = ["det_figure", "error_figure", "histogram_figure", "roc_figure", "species_figure"]
 
@@ -129,15 +129,14 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
 
 def histogram_figure(
     name: str,
-    presentations: pd.DataFrame,
+    arrays: ScoreArrays,
     histogram: Histogram,
-    points: Sequence[OperatingPoint],
+    points: Sequence[Threshold],
     *,
     title: str = "Scores",
 ) -> Drawing:
     """Where the scores of both classes lie, as shares of the class; on the logit scale, and as probabilities."""
-    scores = presentations.loc[presentations["score"].notna(), ["label", "score"]]
-    both = histogram.scale == "logit" and len(scores) > 0 and bool(scores["score"].between(0, 1).all())
+    both = arrays.on_logits
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(2 if both else 1, 1, squeeze=False)[:, 0]
@@ -149,9 +148,8 @@ def histogram_figure(
         tidy(panels[0], x=histogram.scale, y="share of class")
         if both:
             edges = np.linspace(0, 1, 51)
-            counts = {
-                label: np.histogram(scores.loc[scores["label"] == label, "score"], bins=edges)[0] for label in classes
-            }
+            of_class = {"bona_fide": arrays.ok & arrays.bona_fide, "attack": arrays.ok & ~arrays.bona_fide}
+            counts = {label: np.histogram(arrays.score[which], bins=edges)[0] for label, which in of_class.items()}
             _bars(panels[1], edges, counts)
             _threshold_lines(panels[1], points, "score")
             panels[1].set_yscale("log")
@@ -171,7 +169,7 @@ def histogram_figure(
     )
 
 
-def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint]) -> Drawing:
+def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) -> Drawing:
     """How the errors move with the threshold."""
 
     def paint(figure: Figure) -> None:
@@ -204,25 +202,22 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint
     )
 
 
-def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[OperatingPoint]) -> Drawing | None:
+def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) -> Drawing | None:
     """The scores of bona fide and of each species, those nearest to acceptance on top; None where nothing was scored."""
-    column = "logit" if presentations["logit"].notna().any() else "score"
-    scored = presentations.loc[presentations[column].notna()]
-    if scored.empty:
+    if not arrays.ok.any():
         return None
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
-    is_attack = scored["label"] == "attack"
-    species = species_of(scored)[is_attack]
-    attacks = scored.loc[is_attack, column].groupby(species).quantile(np.asarray(levels)).unstack()
-    attacks = attacks.iloc[np.argsort(-attacks[0.95].to_numpy(), kind="stable")] if len(attacks) else attacks
-    counts = species.value_counts()
-    rows = [
-        (f"{plain(name, longest=24)} ({counts[name]:,})", spread, "attack")
-        for name, spread in zip(attacks.index[:MOST_SPECIES], attacks.to_numpy()[:MOST_SPECIES], strict=True)
-    ]
-    bona = scored.loc[~is_attack, column]
+    attacks = []
+    for number, species in enumerate(arrays.species_names):
+        values = arrays.value[arrays.ok & (arrays.species == number)]
+        if len(values):
+            attacks.append((f"{plain(species, longest=24)} ({len(values):,})", np.quantile(values, levels), "attack"))
+    attacks.sort(key=lambda row: -row[1][4])
+    rows = attacks[:MOST_SPECIES]
+    bona = arrays.value[arrays.ok & arrays.bona_fide]
     if len(bona):
-        rows.insert(0, (f"bona fide ({len(bona):,})", bona.quantile(levels).to_numpy(), "bona_fide"))
+        rows.insert(0, (f"bona fide ({len(bona):,})", np.quantile(bona, levels), "bona_fide"))
+    scale = "logit" if arrays.on_logits else "score"
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -231,11 +226,11 @@ def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[Oper
             axes.plot(spread[[0, 4]], [row, row], color=colour, linewidth=1, solid_capstyle="butt")
             axes.plot(spread[[1, 3]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.75)
             axes.plot(spread[2], row, marker=marker, color=TEXT, markersize=4.5, linestyle="")
-        _threshold_lines(axes, points, column)
+        _threshold_lines(axes, points, scale)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(False, axis="y")
-        tidy(axes, x=column)
+        tidy(axes, x=scale)
         _legend(figure, axes)
 
     left_out = len(attacks) - MOST_SPECIES
@@ -287,7 +282,7 @@ def _bars(axes: Axes, edges: NDArray[np.float64], classes: Mapping[str, NDArray[
         axes.set_xlim(edges[0], edges[-1])
 
 
-def _threshold_lines(axes: Axes, points: Sequence[OperatingPoint], scale: str) -> None:
+def _threshold_lines(axes: Axes, points: Sequence[Threshold], scale: str) -> None:
     for dash, point in zip(POINT_LINES * 4, points, strict=False):
         value = point.logit_threshold if scale == "logit" else point.threshold
         if value is not None and np.isfinite(value):
