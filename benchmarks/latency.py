@@ -36,18 +36,8 @@ from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
-from bonaface.inference.bundle import (
-    Bundle,
-    BundleCard,
-    DetectorCard,
-    InputCard,
-    OutputCard,
-    VariantCard,
-    change_bundle,
-    load_bundle,
-    make_bundle,
-    write_bundle,
-)
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
+from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard
 from bonaface.inference.pipeline import Pipeline, verdict_of
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx

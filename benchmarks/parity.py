@@ -29,16 +29,8 @@ from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
-from bonaface.inference.bundle import (
-    Bundle,
-    BundleCard,
-    DetectorCard,
-    InputCard,
-    OutputCard,
-    load_bundle,
-    make_bundle,
-    write_bundle,
-)
+from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
+from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
 from bonaface.inference.pipeline import Pipeline, Sample
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
@@ -125,7 +117,7 @@ def by_server(bundle: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Sco
     """Each picture sent to `bonaface serve`, which answers with a probability."""
     program = "from bonaface.cli import main; main()"
     options = ["--weights", str(weights)] if weights else []
-    command = [sys.executable, "-c", program, "serve", str(bundle), "--port", "0", "--several-faces", *options]
+    command = [sys.executable, "-c", program, "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

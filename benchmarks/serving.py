@@ -325,7 +325,8 @@ def random_bundle(path: Path) -> Path:
     """A bundle with a MobileNetV3-Large of random weights and the Haar detector."""
     from bonaface.config import ModelSettings
     from bonaface.data.faces.detector import load_detector
-    from bonaface.inference.bundle import BundleCard, DetectorCard, InputCard, OutputCard, make_bundle, write_bundle
+    from bonaface.inference.bundle import make_bundle, write_bundle
+    from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
     from bonaface.models.network import build_network
     from bonaface.models.onnx_export import export_onnx
 

@@ -8,15 +8,8 @@ import numpy as np
 import torch
 
 from bonaface.config import ModelSettings
-from bonaface.inference.bundle import (
-    Bundle,
-    BundleCard,
-    DetectorCard,
-    InputCard,
-    OperatingPoint,
-    OutputCard,
-    make_bundle,
-)
+from bonaface.inference.bundle import Bundle, make_bundle
+from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OperatingPoint, OutputCard
 from bonaface.models.network import LivenessNet, build_network, network_bytes
 from bonaface.models.onnx_export import export_onnx
 from bonaface.types import FusionRule, probability

@@ -3,7 +3,7 @@
     manifest = bonaface.index("footage", layout="folder", output="manifest.csv")
     bonaface.split("manifest.csv")
     run = bonaface.train("default", "data.manifest=manifest.csv", output="run")
-    print(run.report)
+    print(run.summary())
 
 Every command of the command line is a function here. What a name needs is imported when it is first used.
 """
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
     from bonaface.workflows.bundle import calibrate_bundle as calibrate_bundle
     from bonaface.workflows.bundle import pull_bundle as pull_bundle
-    from bonaface.workflows.bundle import show_bundle as show_bundle
     from bonaface.workflows.compare import compare as compare
     from bonaface.workflows.cross_validate import folds as folds
     from bonaface.workflows.demo import demo as demo
@@ -78,7 +77,6 @@ _HOMES = {
     "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
-    "show_bundle": "workflows.bundle",
     "split": "workflows.prepare",
     "compare": "workflows.compare",
     "folds": "workflows.cross_validate",
@@ -114,7 +112,6 @@ __all__ = [
     "pull_bundle",
     "read_manifest",
     "read_scores",
-    "show_bundle",
     "split",
     "train",
     "write_manifest",

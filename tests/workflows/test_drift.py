@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import math
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -41,8 +43,35 @@ def test_what_was_decided_can_be_read_again(kept: Path):
     assert read.table["verdict"].value_counts()["no_face"] == 100
     assert read.table["score"].isna().sum() == 100
     assert read.table["time"].min() == START.replace(tzinfo=None)
-    assert "1000 decisions from 2026-03-01 00:00" in read.summary()
-    assert "no_face       : 100 (10.0%)" in read.summary()
+    program = [sys.executable, "-c", "from bonaface.cli import main; main()", "log", str(kept)]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert "1000 decisions from 2026-03-01 00:00" in printed
+    assert "no_face       : 100 (10.0%)" in printed
+
+
+def test_one_request_id_may_be_logged_twice(tmp_path: Path):
+    lost: list[int] = []
+    log = DecisionLog(str(tmp_path / "log.db"), lost=lost.append)
+    for _ in range(2):
+        log.add(Decision("x" * 64, START, "attack", 0.1, 0.5, "aaaa"))
+    log.close()
+    assert not lost
+    assert list(bonaface.log(tmp_path / "log.db").table["request_id"]) == ["x" * 64] * 2
+
+
+def test_log_of_an_older_version_is_read_and_written(tmp_path: Path):
+    file = tmp_path / "log.db"
+    with contextlib.closing(sqlite3.connect(file)) as old:
+        old.execute(
+            "CREATE TABLE decisions (request_id VARCHAR(32) NOT NULL PRIMARY KEY, time DATETIME NOT NULL, "
+            "verdict VARCHAR(16) NOT NULL, score FLOAT(53), threshold FLOAT(53) NOT NULL, bundle VARCHAR(16) NOT NULL)"
+        )
+        old.execute("INSERT INTO decisions VALUES ('a', '2026-03-01 00:00:00.000000', 'attack', 0.1, 0.5, 'aaaa')")
+        old.commit()
+    log = DecisionLog(str(file))
+    log.add(Decision("b", START + timedelta(days=1), "no_face", None, 0.5, "aaaa"))
+    log.close()
+    assert list(bonaface.log(file).table["request_id"]) == ["a", "b"]
 
 
 def test_the_periods_are_what_a_hand_would_count(kept: Path):
@@ -94,14 +123,12 @@ def test_an_address_that_leads_nowhere_is_told_without_its_password(tmp_path: Pa
 def test_decisions_that_cannot_be_written_are_counted(tmp_path: Path):
     lost: list[int] = []
     log = DecisionLog(str(tmp_path / "log.db"), lost=lost.append)
-    twice = Decision("1" * 32, START, "attack", 0.1, 0.5, "aaaa")
-    log.add(twice)
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as other:
+        other.execute("DROP TABLE decisions")
+        other.commit()
+    log.add(Decision("1" * 32, START, "attack", 0.1, 0.5, "aaaa"))
     log.close()
-    log = DecisionLog(str(tmp_path / "log.db"), lost=lost.append)
-    log.add(twice)
-    log.close()
-    assert sum(lost) == 1
-    assert len(bonaface.log(tmp_path / "log.db").table) == 1
+    assert lost == [1]
 
 
 def test_one_decision_without_a_score(tmp_path: Path):
@@ -111,7 +138,7 @@ def test_one_decision_without_a_score(tmp_path: Path):
     read = bonaface.log(tmp_path / "log.db", output=tmp_path / "one.png")
     assert math.isnan(read.periods["median"][0])
     assert read.periods["accepted"][0] == 0
-    assert "no_face" in read.summary()
+    assert set(read.table["verdict"]) == {"no_face"}
 
 
 def test_the_command(kept: Path, tmp_path: Path):

@@ -12,7 +12,8 @@ import torch
 import bonaface
 from bonaface.errors import BundleError, InputError
 from bonaface.inference.backends import computes_bf16
-from bonaface.inference.bundle import Bundle, VariantCard, change_bundle, load_bundle, write_bundle
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
+from bonaface.inference.bundle_schema import VariantCard
 from bonaface.models.network import network_bytes
 from bonaface.models.openvino_export import layer_groups, search_int8
 from bonaface.workflows.export import Frames, VariantName, make_variants

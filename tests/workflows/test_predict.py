@@ -57,7 +57,7 @@ def reddish(tmp_path_factory) -> Path:
     made = bonaface.bundle_from_onnx(
         folder / "peer.onnx",
         output=folder / "peer.bonaface",
-        meaning="logits[0]",
+        output_type="logits[0]",
         crop_scale=1.0,
         pixels="0..1",
         detector="whole_frame",

@@ -3,50 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import bonaface
 from bonaface.cli.options import BundlePath, Quiet, Weights, as_numbers
-from bonaface.cli.output import echo_lines, show_progress
+from bonaface.cli.output import echo, echo_lines, show_progress
+
+if TYPE_CHECKING:
+    from bonaface.inference.bundle_schema import BundleCard
 
 app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from networks of others, download open ones.")
 
 
 @app.command("show")
 def show_command(bundle: BundlePath) -> None:
-    """Check every file of a bundle and tell what it is, what it holds and what was measured of it."""
-    echo_lines(bonaface.show_bundle(bundle).summary())
+    """Check every file of a bundle, and print what it is, what it holds and how it was measured."""
+    shown = bonaface.load_bundle(bundle)
+    card = shown.card
+    echo(f"{card.name}, bundle {shown.id}, format {card.format}, made {card.created}")
+    _print_card(card)
+    echo("files, each with the sha256 that bundle.json lists:")
+    for name, digest in card.files.items():
+        echo(f"  {name}  {len(shown.contents[name]):,} bytes  sha256 {digest[:16]}...")
 
 
 @app.command("from-onnx")
 def from_onnx_command(
     network: Annotated[Path, typer.Argument(metavar="NETWORK", help="ONNX file of one image input.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
-    meaning: Annotated[
-        str, typer.Option(help="What it gives: logit, probability, logits[i] or softmax[i], i being bona fide.")
+    output_type: Annotated[
+        str,
+        typer.Option(help="Model output: logit, probability, logits[i] or softmax[i], where i is the bona fide class."),
     ],
-    scale: Annotated[float, typer.Option(help="Side of its crop over the face box's longer side.")],
-    size: Annotated[int | None, typer.Option(help="Side of its input in pixels, if the file leaves it open.")] = None,
-    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC, if the file does not tell.")] = None,
+    scale: Annotated[float, typer.Option(help="Side of the crop divided by the longer side of the face box.")],
+    size: Annotated[int | None, typer.Option(help="Side of the input in pixels, if the file leaves it open.")] = None,
+    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC, if the file leaves it open.")] = None,
     colour: Annotated[str, typer.Option("--colour", "--color", help="RGB or BGR.")] = "RGB",
-    pixels: Annotated[str | None, typer.Option("--range", help="Range of its pixels: 0..1, 0..255 or -1..1.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Then taken off, one number or three: 0.485,0.456,0.406.")] = None,
+    pixels: Annotated[str | None, typer.Option("--range", help="Range of the pixels: 0..1, 0..255 or -1..1.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Then subtracted, one number or three: 0.485,0.456,0.406.")] = None,
     std: Annotated[str | None, typer.Option(help="Then divided by, one number or three.")] = None,
-    output_name: Annotated[str | None, typer.Option(help="The output that answers, where there are several.")] = None,
+    output_name: Annotated[str | None, typer.Option(help="The output to use, if there are several.")] = None,
     embedding: Annotated[str | None, typer.Option(help="The output that is an embedding, if there is one.")] = None,
     detector: Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")] = "yunet",
     weights: Weights = None,
-    name: Annotated[str | None, typer.Option(help="The bundle's name; by default the file's.")] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the network.")] = "",
+    name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the file's).")] = None,
+    licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the network.")] = "",
     source: Annotated[str, typer.Option(help="Where the network was published.")] = "",
 ) -> None:
-    """Make a bundle of a third party's network, to be measured and served like ours."""
+    """Make a bundle from a third party's network, to measure and serve it like ours."""
     made = bonaface.bundle_from_onnx(
         network,
         output=output,
-        meaning=meaning,
+        output_type=output_type,
         crop_scale=scale,
         size=size,
         layout=layout,
@@ -62,7 +72,8 @@ def from_onnx_command(
         licence=licence,
         source=source,
     )
-    echo_lines(made.summary())
+    _print_card(made.card)
+    echo(f"bundle {made.id}: {made.path}")
 
 
 @app.command("calibrate")
@@ -77,11 +88,8 @@ def calibrate_command(
     fusion: Annotated[
         str | None, typer.Option(help="mean, median, max_attack or first; by default the bundle's.")
     ] = None,
-    higher_is: Annotated[
-        str, typer.Option(metavar="CLASS", help="What a higher score in the table means: bona_fide or attack.")
-    ] = "bona_fide",
 ) -> None:
-    """Choose a bundle's thresholds again on validation scores, by another criterion or on your own footage."""
+    """Choose a bundle's thresholds anew on validation scores, by another criterion or on your own footage."""
     done = bonaface.calibrate_bundle(
         bundle,
         scores,
@@ -89,7 +97,6 @@ def calibrate_command(
         criterion=criterion,
         frames=frames,
         fusion=fusion,  # type: ignore[arg-type]
-        higher_is=higher_is,  # type: ignore[arg-type]
     )
     echo_lines(done.summary())
 
@@ -103,7 +110,22 @@ def pull_command(
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch an open model, check its sha256 and make a bundle of it."""
+    """Download an open model, verify its sha256 and make a bundle of it."""
+    from bonaface.inference.model_zoo import OPEN_MODELS
+
     with show_progress(quiet=quiet) as progress:
         pulled = bonaface.pull_bundle(name, output=output, detector_weights=weights, progress=progress)
-    echo_lines(pulled.summary())
+    model = OPEN_MODELS[name]
+    echo(f"{name}: {model.title}, licence {model.asset.licence}")
+    if isinstance(pulled, Path):
+        echo(f"written: {pulled}")
+    else:
+        echo(f"written: {pulled.path}")
+        echo(f"try it: bonaface predict {pulled.path} photo.jpg")
+
+
+def _print_card(card: BundleCard) -> None:
+    from bonaface.inference.model_card import describe
+
+    for line in describe(card):
+        echo(line)

@@ -9,7 +9,7 @@ import typer
 
 import bonaface
 from bonaface.cli.options import BundlePath, Threads, Weights
-from bonaface.cli.output import echo, echo_lines
+from bonaface.cli.output import echo
 
 app = typer.Typer()
 
@@ -102,4 +102,17 @@ def log_command(
     bundle: Annotated[str | None, typer.Option(help="Beginning of a bundle's id.")] = None,
 ) -> None:
     """Read a server's decision log: counts by verdict, and whether the scores drift over time."""
-    echo_lines(bonaface.log(address, output=output, since=since, until=until, bundle=bundle).summary())
+    found = bonaface.log(address, output=output, since=since, until=until, bundle=bundle)
+    times = found.table["time"]
+    echo(f"{len(times)} decisions from {times.min():%Y-%m-%d %H:%M} to {times.max():%Y-%m-%d %H:%M} UTC")
+    for verdict, count in found.table["verdict"].value_counts().items():
+        echo(f"{verdict:<14}: {count} ({count / len(times):.1%})")
+    for name, part in found.periods.dropna(subset="median").groupby("bundle", sort=False):
+        first, last = part.iloc[0], part.iloc[-1]
+        echo(
+            f"bundle {name}: median score {first['median']:.4f} at first, {last['median']:.4f} at last; "
+            f"accepted {first['accepted']:.1%} and {last['accepted']:.1%}"
+        )
+    for title, file in (("plot", found.plot), ("periods", found.csv)):
+        if file:
+            echo(f"{title}: {file}")

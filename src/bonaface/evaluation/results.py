@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
-from bonaface.types import Threshold
+from bonaface.evaluation.thresholds import OperatingPoint
 
 Policy = Literal["reject", "exclude"]
 
@@ -154,7 +154,7 @@ class Measures:
     `acer_pooled` takes all attacks together. `loss` is the binary cross-entropy in nats over scored presentations.
     """
 
-    point: Threshold
+    point: OperatingPoint
     policy: Policy
     counts: Counts
     apcer: dict[str, Rate]

@@ -1,34 +1,22 @@
-"""What runs the network of a bundle: crops in, logits and embeddings out."""
+"""Backends run the network of a bundle: crops in, logits and embeddings out."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import BundleError, SettingsError, did_you_mean, needs_extra
-from bonaface.inference.bundle import Bundle, InputCard, OutputCard
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.bundle_schema import InputCard, OutputCard
 from bonaface.onnx_runtime import onnx_session, reason
 
-__all__ = [
-    "BACKENDS",
-    "Backend",
-    "OnnxBackend",
-    "OpenVinoBackend",
-    "as_logits",
-    "as_network_input",
-    "computes_bf16",
-    "load_backend",
-]
-
-
 CERTAIN = 104.0
-"""The logit that stands for a probability of exactly 1, and its negative for 0: beyond what f32 can tell from them.
+"""Logit of a probability of exactly 1, and its negative of 0: beyond what f32 can tell from them.
 
 Infinite ones could not be averaged over frames, nor written as JSON.
 """
@@ -40,35 +28,95 @@ class Backend(Protocol):
     name: str
 
     def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """Logits `(n,)` and, where the network gives one, embeddings `(n, d)` of RGB crops `(n, size, size, 3)`."""
+        """Return logits `(n,)` and, if the network has them, embeddings `(n, d)` of RGB crops `(n, size, size, 3)`.
+
+        Raises BundleError where the network fails on them.
+        """
         ...
 
 
-class OnnxBackend:
+class _Engine:
+    """What the backends share: the network's input and output, and its batch size."""
+
+    def __init__(self, bundle: Bundle, file: str, known: Sequence[str]) -> None:
+        card = bundle.card.output
+        self._wanted = [card.name, *([card.embedding] if card.embedding else [])]
+        if unknown := [name for name in self._wanted if name not in known]:
+            raise BundleError(f"{bundle.path}: {file} gives {', '.join(known)}, not {', '.join(unknown)}")
+        self._network = f"{bundle.path}: {file}"
+        self._input = bundle.card.input
+        self._output = card
+        self._batch: int | None = None
+
+    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """See Backend. A network of a fixed batch size is given full batches, the last one padded."""
+        prepared = as_network_input(crops, self._input)
+        size = self._batch or len(prepared)
+        missing = -len(prepared) % size
+        padded = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)]) if missing else prepared
+        parts = [self._checked(padded[start : start + size]) for start in range(0, len(padded), size)]
+        outputs = [np.concatenate(part)[: len(crops)] for part in zip(*parts, strict=True)]
+        embedding = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
+        return as_logits(outputs[0], self._output), embedding
+
+    def find_batch(self, declared: int | None) -> None:
+        """Run the network on two pictures, and one at a time from now on if it cannot take both at once.
+
+        `declared` is the batch size of its input, None for any. Raises BundleError where it does not take what the bundle's
+        card describes, or gives something else.
+        """
+        size = self._input.size
+        pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+        self._batch = declared
+        try:
+            self.run(pictures)
+        except BundleError:
+            if declared is not None:
+                raise
+            self._batch = 1
+            self.run(pictures)
+
+    def _checked(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            outputs = self._infer(batch)
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            shape = " x ".join(map(str, batch.shape))
+            raise BundleError(
+                f"{self._network} fails on an input of {shape} {batch.dtype}, which bundle.json describes: {reason(error)}"
+            ) from None
+        for name, output in zip(self._wanted, outputs, strict=True):
+            if output.dtype.kind != "f" or output.ndim == 0 or len(output) != len(batch) or not output.size:
+                shape = " x ".join(map(str, output.shape)) or "a single number"
+                raise BundleError(
+                    f"{self._network} gives {name} of shape {shape} and type {output.dtype} for {len(batch)} crops; "
+                    f"expected {len(batch)} rows of floating point numbers"
+                )
+        return outputs
+
+    def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        raise NotImplementedError
+
+
+class OnnxBackend(_Engine):
     """ONNX Runtime on the CPU, in f32."""
 
     name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         self._session = onnx_session(bundle.contents["model.onnx"], name=f"{bundle.path}: model.onnx", threads=threads)
-        self._input = bundle.card.input
-        self._output = bundle.card.output
-        wanted = _wanted(bundle, [output.name for output in self._session.get_outputs()], "model.onnx")
-        given = {node.name: node.shape for node in self._session.get_inputs()}
-        if list(given) != [self._input.name]:
-            raise BundleError(f"{bundle.path}: model.onnx takes {', '.join(given)}, not {self._input.name} alone")
-        self._batch = _fixed(given[self._input.name][:1])
-        self._run = partial(self._session.run, wanted)
-
-    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """See Backend."""
-        return _through(self._infer, crops, self._input, self._output, batch=self._batch)
+        super().__init__(bundle, "model.onnx", [output.name for output in self._session.get_outputs()])
+        shapes = {node.name: node.shape for node in self._session.get_inputs()}
+        if list(shapes) != [self._input.name]:
+            raise BundleError(f"{bundle.path}: model.onnx takes {', '.join(shapes)}, not {self._input.name} alone")
+        self.find_batch(
+            next((side for side in shapes[self._input.name][:1] if isinstance(side, int) and side > 0), None)
+        )
 
     def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        return [np.asarray(output) for output in self._run({self._input.name: batch})]
+        return [np.asarray(output) for output in self._session.run(self._wanted, {self._input.name: batch})]
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(_Engine):
     """OpenVINO on the CPU: a variant of the bundle, or its `model.onnx` in f32."""
 
     name = "openvino"
@@ -100,17 +148,13 @@ class OpenVinoBackend:
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise BundleError(f"{bundle.path}: OpenVINO cannot load {names[0]}: {reason(error)}") from None
-        self._input = bundle.card.input
-        self._output = bundle.card.output
-        known = {name for output in self._compiled.outputs for name in output.get_names()}
-        self._wanted = _wanted(bundle, sorted(known), names[0])
-        first = self._compiled.input(0).get_partial_shape()[0]
-        self._batch = None if first.is_dynamic else first.get_length()
+        super().__init__(
+            bundle, names[0], sorted(name for output in self._compiled.outputs for name in output.get_names())
+        )
         self._request = self._compiled.create_infer_request()
-
-    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """See Backend."""
-        return _through(self._infer, crops, self._input, self._output, batch=self._batch)
+        shape = self._compiled.input(0).get_partial_shape()
+        first = shape[0] if shape.rank.is_static and len(shape) else None
+        self.find_batch(None if first is None or first.is_dynamic else first.get_length())
 
     def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         self._request.infer([batch], share_inputs=True)
@@ -124,10 +168,11 @@ BACKENDS: Mapping[str, type[OnnxBackend | OpenVinoBackend]] = {
 
 
 def load_backend(bundle: Bundle, *, backend: str | None = None, threads: int | None = None) -> Backend:
-    """What runs the bundle's network: ONNX Runtime, the engine of the bundle's variant, or the one that `backend` names.
+    """Return what runs the bundle's network: ONNX Runtime, the engine of the bundle's variant, or the named one.
 
-    `openvino` runs any bundle's `model.onnx`, in f32. Raises SettingsError for an unknown backend, MissingExtraError for
-    one that is not installed, BundleError where it cannot run the network or the variant.
+    `openvino` runs any bundle's `model.onnx`, in f32. The network is run on a picture once. Raises SettingsError for an
+    unknown backend, MissingExtraError for one that is not installed, BundleError where it cannot run the network or the
+    variant.
     """
     needed = bundle.card.variants[bundle.variant].backend if bundle.variant else None
     name = backend or needed or OnnxBackend.name
@@ -146,9 +191,9 @@ def computes_bf16() -> bool:
 
 
 def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:
-    """RGB crops `(n, size, size, 3)` in the order, layout and range that the network takes."""
+    """Return RGB crops `(n, size, size, 3)` in the order, layout, range and type that the network takes."""
     batch: NDArray[Any] = crops if card.colour == "RGB" else crops[..., ::-1]
-    if card.dtype == "float32":
+    if card.dtype != "uint8":
         batch = (batch.astype(np.float32) / card.divisor - np.asarray(card.mean, np.float32)) / np.asarray(
             card.std, np.float32
         )
@@ -158,9 +203,9 @@ def as_network_input(crops: NDArray[np.uint8], card: InputCard) -> NDArray[Any]:
 
 
 def as_logits(raw: NDArray[Any], card: OutputCard) -> NDArray[np.float64]:
-    """The network's output as logits of bona fide, `(n,)`: finite, within `CERTAIN` of 0 where it gives probabilities.
+    """Return the network's output as logits of bona fide, `(n,)`, finite; probabilities give at most `CERTAIN`.
 
-    Raises BundleError where the network gives what is no number.
+    Raises BundleError where the network gives NaN or infinity, or has fewer values than the card names.
 
     >>> as_logits(np.array([[0.0, 0.0], [2.0, 0.0]]), OutputCard(meaning="logits[0]")).tolist()
     [0.0, 2.0]
@@ -169,62 +214,31 @@ def as_logits(raw: NDArray[Any], card: OutputCard) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         broken = int((~np.isfinite(values)).any(axis=1).sum())
         raise BundleError(
-            f"the network gives what is no number for {broken} of {len(values)} crops; its weights are damaged, or its "
-            "bundle says wrongly how it has to be fed"
+            f"the network gives NaN or infinity for {broken} of {len(values)} crops; its weights are damaged, or its bundle "
+            "describes its input wrongly"
         )
+    if card.meaning in {"logit", "probability"} and values.shape[1] != 1:
+        raise BundleError(f"the network gives {values.shape[1]} values a crop, but its bundle names one {card.meaning}")
     if card.meaning == "logit":
         return values[:, 0]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         if card.meaning == "probability":
             share = np.clip(values[:, 0], 0, 1)
             return _bounded(np.log(share) - np.log1p(-share))
         match = re.fullmatch(r"(logits|softmax)\[(\d+)\]", card.meaning)
-        if match is None or int(match[2]) >= values.shape[1]:
-            raise BundleError(f"the network gives {values.shape[1]} values, but its bundle speaks of {card.meaning}")
+        if match is None or int(match[2]) >= values.shape[1] or values.shape[1] < 2:
+            raise BundleError(f"the network gives {values.shape[1]} values a crop, but its bundle names {card.meaning}")
         bona_fide = values[:, int(match[2])]
         others = np.delete(values, int(match[2]), axis=1)
         if match[1] == "softmax":
-            return _bounded(np.log(bona_fide) - np.log(others.sum(axis=1)))
+            return _bounded(np.log(np.maximum(bona_fide, 0)) - np.log(np.maximum(others.sum(axis=1), 0)))
     top = others.max(axis=1)
     return np.asarray(bona_fide - (top + np.log(np.exp(others - top[:, None]).sum(axis=1))))
 
 
 def _bounded(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.clip(logits, -CERTAIN, CERTAIN), dtype=np.float64)
-
-
-def _through(
-    infer: Callable[[NDArray[Any]], list[NDArray[Any]]],
-    crops: NDArray[np.uint8],
-    given: InputCard,
-    wanted: OutputCard,
-    *,
-    batch: int | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-    """Logits and embeddings of crops; a network of a fixed batch size is given full batches, the last one padded."""
-    prepared = as_network_input(crops, given)
-    if batch is None:
-        parts = [infer(prepared)]
-    else:
-        missing = -len(prepared) % batch
-        padded = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)]) if missing else prepared
-        parts = [infer(padded[start : start + batch]) for start in range(0, len(padded), batch)]
-    outputs = [np.concatenate(part)[: len(crops)] for part in zip(*parts, strict=True)]
-    embedding = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
-    return as_logits(outputs[0], wanted), embedding
-
-
-def _wanted(bundle: Bundle, known: Sequence[str], file: str) -> list[str]:
-    card = bundle.card.output
-    wanted = [card.name, *([card.embedding] if card.embedding else [])]
-    if unknown := [name for name in wanted if name not in known]:
-        raise BundleError(f"{bundle.path}: {file} gives {', '.join(known)}, not {', '.join(unknown)}")
-    return wanted
-
-
-def _fixed(size: Sequence[Any]) -> int | None:
-    """The batch size that a network was frozen at; None where any number of crops goes through it."""
-    return int(size[0]) if size and isinstance(size[0], int) and size[0] > 0 else None
+    """Clip to CERTAIN; NaN, where every class has probability 0, becomes 0."""
+    return np.nan_to_num(np.clip(logits, -CERTAIN, CERTAIN), nan=0.0)
 
 
 def _openvino() -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
+import math
 import os
 import shutil
 import tempfile
@@ -16,60 +16,35 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
 from bonaface.errors import BundleError, OutputError, did_you_mean, few, writing
-from bonaface.inference.bundle_checks import PICKLES, check_file, weights_architecture
-from bonaface.inference.bundle_schema import (
-    FORMAT,
-    BundleCard,
-    Comparison,
-    DetectorCard,
-    InputCard,
-    Kind,
-    OperatingPoint,
-    OutputCard,
-    VariantCard,
-)
+from bonaface.inference.bundle_checks import check_file, weights_architecture
+from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
+from bonaface.onnx_runtime import reason
 from bonaface.types import logit
 
-__all__ = [
-    "FORMAT",
-    "ZIP_SUFFIXES",
-    "Bundle",
-    "BundleCard",
-    "Comparison",
-    "DetectorCard",
-    "InputCard",
-    "OperatingPoint",
-    "OutputCard",
-    "VariantCard",
-    "change_bundle",
-    "load_bundle",
-    "make_bundle",
-    "write_bundle",
-]
-
 ZIP_SUFFIXES = (".bonaface", ".zip")
-"""A bundle whose name ends so is written as one zip, any other as a folder."""
+"""Suffixes of bundles that are written as one zip; others are folders."""
 
 README = "README.md"
-_MOST_BYTES = 4 << 30
-_MOST_CARD_BYTES = 16 << 20
-_MOST_UNPACKED = 20
-"""A zip that unpacks to more than this times its length is no bundle: weights hardly pack at all."""
+_MAX_BYTES = 2 << 30
+"""Size of all files together: an ONNX file without external data cannot be longer."""
+_MAX_CARD_BYTES = 16 << 20
+_PIECE = 1 << 20
 _WEIGHTS = (".onnx", ".safetensors", ".bin")
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
+_Open = Callable[[], IO[bytes]]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and whose every file has the sha256 that its card names.
+    """A bundle that was read, and whose files all have the sha256 that its card names.
 
     `variant` is the form of the network that scores, "" for `model.onnx`.
     """
@@ -90,9 +65,9 @@ class Bundle:
         return f"{self.card.name} ({self.variant})" if self.variant else self.card.name
 
     def use(self, variant: str | None) -> Bundle:
-        """The same bundle, scoring by one of its variants and at that variant's thresholds; by `model.onnx` for None.
+        """Return the same bundle, scoring with one of its variants at that variant's thresholds; `model.onnx` for None.
 
-        Raises BundleError for a variant that it has not.
+        Raises BundleError for an unknown variant.
         """
         known = self.card.variants
         if variant and variant not in known:
@@ -104,7 +79,7 @@ class Bundle:
         return replace(self, variant=variant or "")
 
     def operating_point(self, kind: Kind) -> OperatingPoint:
-        """The threshold for a single image, or for a video; at score 0.5 where validation has chosen none."""
+        """Return the threshold for a single image or for a video; at score 0.5 where validation has chosen none."""
         points = self.card.variants[self.variant].operating_points if self.variant else self.card.operating_points
         if kind in points:
             return points[kind]
@@ -121,35 +96,29 @@ class Bundle:
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle's folder or zip and check every file against its card.
 
-    Raises BundleError for a missing, changed, unlisted or unknown part, for a pickle, for an ONNX file with external data
-    and for weights of another network than the card's.
+    Raises BundleError for a missing, changed, unlisted or unknown part, for an ONNX file with external data and for weights
+    of a different network than the card's.
     """
     path = Path(path)
-    with _zip_shelf(path) if path.is_file() else _folder_shelf(path) as shelf:
-        if "bundle.json" not in shelf.sizes:
+    with _open_zip(path) if path.is_file() else _open_folder(path) as members:
+        if "bundle.json" not in members:
             raise BundleError(
                 f"{path} holds no bundle.json; expected a bundle as `bonaface train` or `export` writes it"
             )
-        if shelf.sizes["bundle.json"] > _MOST_CARD_BYTES:
-            raise BundleError(f"{path}/bundle.json is longer than the {_MOST_CARD_BYTES >> 20} MB of any card")
-        card_json = shelf.read("bundle.json")
-        card = _parse_card(path, card_json)
-        # What the card does not list is refused before it is read: a zip may hold a thousand times its own length.
-        _check_listing(path, card, set(shelf.sizes))
-        _check_size(path, sum(shelf.sizes[name] for name in card.files))
-        contents = {"bundle.json": card_json, **{name: shelf.read(name) for name in card.files}}
-    changed = [name for name, digest in card.files.items() if hashlib.sha256(contents[name]).hexdigest() != digest]
-    if changed:
-        raise BundleError(
-            f"{path}: {few(changed)} is not the file that bundle.json lists (sha256 differs); "
-            "the bundle is damaged or was tampered with, fetch or make it again"
-        )
+        contents = {"bundle.json": _read(path, members, "bundle.json", _MAX_CARD_BYTES)}
+        card = _parse_card(path, contents["bundle.json"])
+        _check_listing(path, card, set(members))
+        left = _MAX_BYTES
+        for name, digest in card.files.items():
+            _check_digest(path, members, name, digest, left)
+            contents[name] = _read(path, members, name, left)
+            left -= len(contents[name])
     _check_parts(path, card, contents)
     return Bundle(path, card, contents)
 
 
 def make_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes]) -> Bundle:
-    """A bundle in memory, to be written to `path`; `card.files` and the README are filled in here."""
+    """Return a bundle in memory, to be written to `path`; fills in `card.files` and the README."""
     files = {**files, README: model_card(card).encode()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     card = card.model_copy(update={"files": digests})
@@ -160,7 +129,7 @@ def make_bundle(path: Path, card: BundleCard, files: Mapping[str, bytes]) -> Bun
 def change_bundle(
     bundle: Bundle, *, path: Path | None = None, files: Mapping[str, bytes] | None = None, **changes: Any
 ) -> Bundle:
-    """The same weights, in memory, under a card with some entries changed; `files` are added."""
+    """Return a bundle in memory of the same files and `files`, with some entries of its card changed."""
     held = {name: content for name, content in bundle.contents.items() if name in bundle.card.files}
     return make_bundle(path or bundle.path, bundle.card.model_copy(update=changes), {**held, **(files or {})})
 
@@ -168,7 +137,7 @@ def change_bundle(
 def write_bundle(bundle: Bundle) -> None:
     """Write the bundle, complete or not at all: a zip where its name ends so, else a folder.
 
-    A bundle in its place is replaced, anything else refused with an OutputError.
+    A bundle at that path is replaced. Raises OutputError where there is anything else.
     """
     path = bundle.path
     zipped = path.suffix.lower() in ZIP_SUFFIXES
@@ -195,9 +164,9 @@ def _write_folder(bundle: Bundle, fresh: Path) -> None:
 
 
 def _write_zip(bundle: Bundle, fresh: Path) -> None:
-    """The same content gives the same bytes: files in order of name, all of one time.
+    """Write a zip whose bytes follow from its content: files in order of name, with one fixed time.
 
-    Weights are stored as they are: packing saves a tenth of them and makes the first verdict wait for unpacking.
+    Weights are stored: deflating saves a tenth of their size and delays the first verdict.
     """
     target = fresh / "bundle.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
@@ -221,93 +190,104 @@ def _write_file(path: Path, content: bytes) -> None:
 def _is_zipped_bundle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(Path(name).name == "bundle.json" for name in archive.namelist())
+            return "bundle.json" in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
 
 
-@dataclass(frozen=True)
-class _Shelf:
-    """What lies in a bundle's folder or zip: bytes by name, and how to get them."""
-
-    sizes: Mapping[str, int]
-    read: Callable[[str], bytes]
-
-
 @contextmanager
-def _folder_shelf(path: Path) -> Iterator[_Shelf]:
+def _open_folder(path: Path) -> Iterator[dict[str, _Open]]:
+    """Yield how to open each file of a bundle's folder, or of the one in a run folder."""
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}; expected the folder or zip that `bonaface train` or `export` writes")
-    if not (path / "bundle.json").is_file():
-        path = path / "bundle" if (path / "bundle" / "bundle.json").is_file() else path
+    if not (path / "bundle.json").is_file() and (path / "bundle" / "bundle.json").is_file():
+        path = path / "bundle"
     try:
-        # Hidden files are those of file managers and version control; nothing of a bundle is hidden.
-        files = [item for item in sorted(path.iterdir()) if item.is_file() and not item.name.startswith(".")]
-        yield _Shelf({item.name: item.stat().st_size for item in files}, lambda name: (path / name).read_bytes())
+        # Hidden files are those of file managers and version control.
+        yield {
+            file.name: _opener(file)
+            for file in sorted(path.iterdir())
+            if file.is_file() and not file.name.startswith(".")
+        }
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def _opener(file: Path) -> _Open:
+    return lambda: file.open("rb")
+
+
 @contextmanager
-def _zip_shelf(path: Path) -> Iterator[_Shelf]:
+def _open_zip(path: Path) -> Iterator[dict[str, _Open]]:
+    """Yield how to open each file of a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = _entries(path, archive)
-            unpacked, packed = sum(info.file_size for info in entries.values()), path.stat().st_size
-            if unpacked > _MOST_UNPACKED * max(packed, 4 << 20):
-                raise BundleError(
-                    f"{path} unpacks from {packed / 1e6:.1f} to {unpacked / 1e6:.0f} MB, as no weights do; "
-                    "it is not a bundle, or a damaged one"
-                )
-            yield _Shelf(
-                {name: info.file_size for name, info in entries.items()}, lambda name: archive.read(entries[name])
-            )
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+            members: dict[str, _Open] = {}
+            for info in archive.infolist():
+                if info.filename in members:
+                    raise BundleError(
+                        f"{path} holds {info.filename!r} more than once; make the zip of one bundle again"
+                    )
+                if "/" in info.filename:
+                    raise BundleError(
+                        f"{path} holds {info.filename!r}; expected the files of one bundle at the top of the zip: make it "
+                        "of the folder's files, not of the folder"
+                    )
+                if info.filename.startswith("."):
+                    continue
+                if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                    raise BundleError(f"{path}: {info.filename!r} is packed by a method other than stored or deflate")
+                members[info.filename] = partial(archive.open, info)
+            yield members
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise BundleError(
-            f"{path} is not a bundle (a folder, or a zip of one), or a damaged one: {error}; fetch or make it again"
+            f"{path} is not a bundle (a folder, or a zip of its files), or a damaged one: {error}; fetch or make it again"
         ) from None
-    except (OSError, RuntimeError, NotImplementedError) as error:
-        raise BundleError(f"{path} is not a bundle that can be read (a folder, or a zip of one): {error}") from None
-
-
-def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The files of a zip by name: at its top, or all in one folder, as a zip of the folder has them."""
-    found: dict[str, zipfile.ZipInfo] = {}
-    folders: set[str] = set()
-    twice: list[str] = []
-    for info in archive.infolist():
-        folder, _, name = info.filename.rpartition("/")
-        if info.is_dir() or name.startswith("."):
-            continue
-        if name in found:
-            twice.append(name)
-        found[name] = info
-        folders.add(folder)
-    if twice:
-        raise BundleError(f"{path} holds {few(sorted(set(twice)))} more than once; make the zip of one bundle again")
-    if len(folders) > 1 or any(part in {"", ".", ".."} for folder in folders if folder for part in folder.split("/")):
+    except (OSError, RuntimeError, NotImplementedError, ValueError) as error:
         raise BundleError(
-            f"{path} holds files at {few(sorted(folders), limit=3)!r}; expected those of one bundle, at the top of the zip "
-            "or in one folder"
+            f"{path} is not a bundle that can be read (a folder, or a zip of its files): {error}"
+        ) from None
+
+
+def _pieces(path: Path, members: Mapping[str, _Open], name: str, most: int) -> Iterator[bytes]:
+    """Yield a file in pieces. Raises BundleError once it turns out to be longer than `most` bytes."""
+    length = 0
+    with members[name]() as file:
+        while piece := file.read(_PIECE):
+            length += len(piece)
+            if length > most:
+                raise BundleError(
+                    f"{path}: {name} is longer than the {most / 1e6:.0f} MB that are left for it; expected a bundle of at "
+                    f"most {_MAX_BYTES / 1e9:.1f} GB"
+                )
+            yield piece
+
+
+def _read(path: Path, members: Mapping[str, _Open], name: str, most: int) -> bytes:
+    return b"".join(_pieces(path, members, name, most))
+
+
+def _check_digest(path: Path, members: Mapping[str, _Open], name: str, expected: str, most: int) -> None:
+    """Compare a file's sha256 without holding the file. Raises BundleError."""
+    digest = hashlib.sha256()
+    for piece in _pieces(path, members, name, most):
+        digest.update(piece)
+    if digest.hexdigest() != expected:
+        raise BundleError(
+            f"{path}: {name} is not the file that bundle.json lists (sha256 differs); "
+            "the bundle is damaged or was tampered with, fetch or make it again"
         )
-    return found
 
 
 def _check_listing(path: Path, card: BundleCard, held: set[str]) -> None:
     if missing := sorted(set(card.files) - held):
         raise BundleError(f"{path} lacks {few(missing)}, which its bundle.json lists; copy the whole bundle")
     if unlisted := sorted(held - set(card.files) - {"bundle.json"}):
-        pickled = " (a pickle, which can run any code when it is opened)" if _pickled(unlisted) else ""
-        raise BundleError(f"{path} holds {few(unlisted)}{pickled}, which bundle.json does not list; take it out")
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > _MOST_BYTES:
-        raise BundleError(f"{path} holds {size / 1e9:.1f} GB, more than the {_MOST_BYTES / 1e9:.1f} GB of any bundle")
+        raise BundleError(f"{path} holds {few(unlisted)}, which bundle.json does not list; take it out")
 
 
 def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) -> None:
-    """Refuse what no bundle holds, and parts that do not belong together."""
+    """Raise BundleError for files that no bundle has, and for parts that do not belong together."""
     for name in card.files:
         try:
             check_file(name, contents[name])
@@ -321,20 +301,16 @@ def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) ->
     found = weights_architecture(contents.get("model.safetensors", b""))
     if found and found != card.architecture:
         raise BundleError(
-            f"{path}: model.safetensors holds weights of {found}, but bundle.json speaks of {card.architecture}; "
+            f"{path}: model.safetensors holds weights of {found}, but bundle.json names {card.architecture}; "
             "they are of two different bundles: export the run again"
         )
 
 
-def _pickled(names: list[str]) -> bool:
-    return any(Path(name).suffix.lower() in PICKLES for name in names)
-
-
 def _parse_card(path: Path, content: bytes) -> BundleCard:
     try:
-        values = json.loads(content)
+        values = _strict_json(content)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}/bundle.json is not JSON: {error}") from None
+        raise BundleError(f"{path}/bundle.json is not JSON as bundles have it: {reason(error)}") from None
     version = values.get("format") if isinstance(values, dict) else None
     if type(version) is not int or version != FORMAT:
         raise BundleError(
@@ -347,3 +323,24 @@ def _parse_card(path: Path, content: bytes) -> BundleCard:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise BundleError(f"{path}/bundle.json: {where}: {fault['msg']}") from None
+
+
+def _strict_json(content: bytes) -> Any:
+    """Parse JSON. Raises ValueError for NaN, infinity, a key that occurs twice, and text that is not Unicode."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"the number {text} is out of range")
+        return value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+        return found
+
+    values = json.loads(content, parse_float=number, parse_constant=number, object_pairs_hook=unique)
+    json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be written again
+    return values

@@ -1,4 +1,4 @@
-"""What a bundle's files may be: no pickle, no weights outside the file, no weights of another network."""
+"""Checks of a bundle's files: their kind, weights outside the file, weights of a different network."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from pathlib import PurePath
 
 from bonaface.errors import BundleError
 
-__all__ = ["check_file", "external_files", "weights_architecture"]
-
 KINDS = (".json", ".onnx", ".safetensors", ".xml", ".bin", ".md", ".txt")
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".tar", ".zip")
-_PICKLE_MAGIC = (b"PK\x03\x04", *(bytes([0x80, version]) for version in range(1, 6)))
-
 # The fields of ONNX's protobuf messages that lead to a tensor, by message (onnx.proto3, stable since IR version 1).
 _LEADS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -29,18 +24,13 @@ _DEEPEST = 60
 
 
 def check_file(name: str, content: bytes) -> None:
-    """Refuse a pickle, a file of a kind that no bundle has, and an ONNX file that takes data from outside itself.
+    """Raise BundleError for a kind of file that no bundle has, and for an ONNX file with data outside itself.
 
-    Raises BundleError with what was found, without the bundle's path.
+    Nothing in a bundle is ever unpickled. The message does not name the bundle's path.
     """
     suffix = PurePath(name).suffix.lower()
-    if suffix in PICKLES or (suffix in {".onnx", ".safetensors"} and _looks_pickled(content)):
-        raise BundleError(
-            f"{name} is a pickle or an archive, which can run any code when it is opened; a bundle's weights are "
-            "model.onnx and model.safetensors"
-        )
     if suffix not in KINDS:
-        raise BundleError(f"{name} is of a kind that no bundle has; expected {', '.join(KINDS)}")
+        raise BundleError(f"{name} is a kind of file that no bundle has; expected {', '.join(KINDS)}")
     if suffix == ".onnx" and (outside := external_files(content)):
         raise BundleError(
             f"{name} takes weights from {outside[0]!r}, outside the file, where they cannot be checked; "
@@ -49,7 +39,7 @@ def check_file(name: str, content: bytes) -> None:
 
 
 def external_files(content: bytes) -> list[str]:
-    """Where an ONNX file has tensors that lie outside it, in order; empty for one that is whole.
+    """Return where an ONNX file has tensors outside itself, in order; empty for one that is complete.
 
     Raises BundleError where the content is not ONNX.
     """
@@ -61,18 +51,13 @@ def external_files(content: bytes) -> list[str]:
 
 
 def weights_architecture(content: bytes) -> str:
-    """The architecture that a safetensors file of ours names in its header; empty where it names none."""
+    """Return the architecture that a safetensors file of ours names in its header; empty where it names none."""
     length = int.from_bytes(content[:8], "little")
     try:
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["bonaface"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return str(about.get("architecture", "")) if isinstance(about, dict) else ""
-
-
-def _looks_pickled(content: bytes) -> bool:
-    # The length that opens a safetensors file may look like a pickle's first bytes; its header opens with a brace.
-    return content.startswith(_PICKLE_MAGIC) and content[8:9] != b"{"
 
 
 def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
@@ -81,7 +66,7 @@ def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
     outside, where = False, ""
     for field, value in _fields(message):
         if kind == "tensor":
-            if field == _DATA_LOCATION and value == 1:
+            if field == _DATA_LOCATION and isinstance(value, int) and value & 0xFFFFFFFF == 1:  # as protobuf truncates
                 outside = True
             elif field == _EXTERNAL_DATA and isinstance(value, memoryview):
                 outside = True
@@ -95,10 +80,15 @@ def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """The fields of a protobuf message: their number, and their bytes or whole number."""
+    """Yield the fields of a protobuf message: their number, and their bytes or whole number.
+
+    Raises ValueError for a tag of more than 32 bits, of which other readers may drop the upper ones.
+    """
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
+        if tag >> 32 or not tag >> 3:
+            raise ValueError(f"tag {tag}")
         field, wire = tag >> 3, tag & 7
         if wire == 0:
             value, place = _varint(message, place)

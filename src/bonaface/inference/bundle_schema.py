@@ -1,26 +1,13 @@
-"""What `bundle.json` may say: closed, frozen models of a bundle's input, output, thresholds and variants."""
+"""Schema of `bundle.json`: frozen models of a bundle's input, output, thresholds and variants."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bonaface.types import FusionRule, Threshold
-
-__all__ = [
-    "FORMAT",
-    "BundleCard",
-    "Comparison",
-    "DetectorCard",
-    "InputCard",
-    "Kind",
-    "OperatingPoint",
-    "OutputCard",
-    "Precision",
-    "VariantCard",
-]
+from bonaface.types import FusionRule, probability
 
 FORMAT = 1
 """Version of the bundle's own format; a reader refuses those it does not know."""
@@ -32,18 +19,20 @@ Precision = Literal["f32", "bf16", "int8"]
 
 
 class Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """Base of the models: unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputCard(Card):
-    """What the network takes: crops of `size` x `size` pixels.
+    """The network's input: crops of `size` x `size` pixels.
 
-    A `float32` network is given `(pixel / divisor - mean) / std` a channel; a `uint8` one takes the pixels as they are.
+    A floating point network is given `(pixel / divisor - mean) / std` a channel, a `uint8` one the pixels as they are.
     """
 
     name: str = "crops"
     size: int = Field(224, ge=16, le=2048)
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float16", "float32", "float64"] = "uint8"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     colour: Literal["RGB", "BGR"] = "RGB"
     divisor: float = Field(1.0, gt=0)
@@ -52,7 +41,7 @@ class InputCard(Card):
 
 
 class OutputCard(Card):
-    """What the network gives: `logit`, `probability`, `logits[i]` or `softmax[i]`, with i the bona fide class."""
+    """The network's output: `logit`, `probability`, `logits[i]` or `softmax[i]`, where i is the bona fide class."""
 
     name: str = "logit"
     meaning: str = Field("logit", pattern=r"^(logit|probability|(logits|softmax)\[\d+\])$")
@@ -60,29 +49,43 @@ class OutputCard(Card):
 
 
 class DetectorCard(Card):
-    """The face detector that the crops were made with; another one is refused."""
+    """The face detector that the crops were made with; a different one is refused."""
 
     name: Literal["yunet", "haar", "boxes", "whole_frame"]
     identity: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class OperatingPoint(Threshold):
-    """A threshold of a bundle, and what it applies to: the scores of `frames` evenly spaced frames, fused by `fusion`.
+class OperatingPoint(Card):
+    """A threshold, what it applies to, and the data that chose it.
 
-    Decisions compare logits: `logit >= logit_threshold` accepts.
+    `frames` frames, evenly spaced, are fused by `fusion`; decisions compare logits: `logit >= logit_threshold` accepts.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    threshold: Annotated[float, Field(ge=0, le=1)]
+    threshold: float = Field(ge=0, le=1)
     logit_threshold: float
-    frames: Annotated[int, Field(ge=1)]
+    criterion: str
+    frames: int = Field(ge=1)
     fusion: FusionRule
+    chosen_on: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        implied = float(probability(self.logit_threshold))
+        other = float(probability(-self.logit_threshold))
+        if not (
+            math.isclose(implied, self.threshold, rel_tol=1e-4)
+            and math.isclose(other, 1 - self.threshold, rel_tol=1e-4, abs_tol=1e-15)
+        ):
+            raise ValueError(
+                f"logit_threshold {self.logit_threshold:g} is a probability of {implied:g}, but threshold is "
+                f"{self.threshold:g}"
+            )
+        return self
 
 
 class Comparison(Card):
-    """A variant held against `model.onnx`, each at its own threshold for one image, on the same frames.
+    """A variant compared with `model.onnx`, each at its own threshold for one image, on the same frames.
 
     `changed` of `frames` got another verdict; `what` says which frames those are. `max_logit_difference` is in logits,
     `logit_range` the span of the logits of `model.onnx`.

@@ -10,18 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Engine, Float, MetaData, String, Table, create_engine, insert
+from sqlalchemy import Column, DateTime, Engine, Float, Integer, MetaData, String, Table, create_engine, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bonaface.errors import SettingsError
 
-__all__ = ["DECISIONS", "Decision", "DecisionLog", "open_log"]
-
 DECISIONS = Table(
     "decisions",
     MetaData(),
-    Column("request_id", String(32), primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("request_id", String(64), nullable=False),  # may come from the client, and twice
     Column("time", DateTime, nullable=False, index=True),
     Column("verdict", String(16), nullable=False),
     Column("score", Float(53)),

@@ -25,7 +25,8 @@ from bonaface.data.frames import Frame, Frames, open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError
 from bonaface.inference.backends import load_backend
-from bonaface.inference.bundle import Bundle, OperatingPoint
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.types import FrameScore, FusionRule, Label, Status, Verdict, fuse, probability
 
 BATCH = 4

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from bonaface.data.frames import open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import MediaError
-from bonaface.inference.bundle import OperatingPoint
+from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.decision_log import Decision, DecisionLog
 from bonaface.inference.pipeline import Pipeline, Prepared, verdict_of
 from bonaface.server.docs_page import BODY, DESCRIPTION, complete, docs_page

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bonaface.inference.bundle import Bundle, OperatingPoint
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import Limits
 from bonaface.types import FusionRule, Status, Verdict

@@ -1,4 +1,4 @@
-"""The server's decision log, read and drawn: how many of which verdict, and whether the scores drift over time."""
+"""Read and plot the server's decision log: counts by verdict, and whether the scores drift over time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from bonaface.errors import InputError, SettingsError
 from bonaface.inference.decision_log import DECISIONS, open_log
 from bonaface.io import write_bytes, write_text
-from bonaface.report.style import CLASS_STYLE, MUTED, png_of, tidy
+from bonaface.report.style import CLASS_STYLE, Ink, png_of, tidy
 from bonaface.types import Label
 
-__all__ = ["Decisions", "log"]
-
 PERIODS = 60
-"""The plot has about as many stretches of time as this, at most; each is a whole number of minutes, hours or days."""
+"""Maximum number of periods in the plot, about; each is a whole number of minutes, hours or days."""
 
 _STEPS = [timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(days=1)]
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """A decision log's rows, and the same by stretch of time.
+    """A decision log's rows, and the same by period.
 
-    `table` has the log's own columns. `periods` has a row per stretch and bundle: `start`, `bundle`, `decisions`, `scored`,
+    `table` has the log's own columns. `periods` has a row per period and bundle: `start`, `bundle`, `decisions`, `scored`,
     `accepted` (a share of all decisions), `low`, `median` and `high` (the scores' 10th, 50th and 90th percentile),
     `threshold` (the median one).
     """
@@ -39,23 +37,6 @@ class Decisions:
     periods: pd.DataFrame
     plot: Path | None = None
     csv: Path | None = None
-
-    def summary(self) -> str:
-        """How many of which verdict, how the scores of the last stretch compare with those of the first, and the files."""
-        counts = self.table["verdict"].value_counts()
-        first, last = self.table["time"].min(), self.table["time"].max()
-        lines = [
-            f"{len(self.table)} decisions from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
-            *(f"{verdict:<14}: {count} ({count / len(self.table):.1%})" for verdict, count in counts.items()),
-        ]
-        for bundle, part in self.periods.dropna(subset="median").groupby("bundle", sort=False):
-            before, after = part.iloc[0], part.iloc[-1]
-            lines.append(
-                f"bundle {bundle}: median score {before['median']:.4f} at first, {after['median']:.4f} at last; "
-                f"accepted {before['accepted']:.1%} and {after['accepted']:.1%}"
-            )
-        lines += [f"{name}: {file}" for name, file in (("plot", self.plot), ("periods", self.csv)) if file]
-        return "\n".join(lines)
 
 
 def log(
@@ -71,7 +52,8 @@ def log(
     `since` and `until` are dates or times in UTC, the latter not included; `bundle` is the beginning of a bundle's id.
     Raises SettingsError where the log cannot be opened, and InputError where it holds no such decision.
     """
-    query = select(DECISIONS).order_by(DECISIONS.c.time)
+    kept = [column for column in DECISIONS.columns if not column.primary_key]
+    query = select(*kept).order_by(DECISIONS.c.time)
     if since is not None:
         query = query.where(DECISIONS.c.time >= _moment(since, "since"))
     if until is not None:
@@ -81,7 +63,7 @@ def log(
     engine = open_log(str(address), create=False)
     try:
         with engine.connect() as connection:
-            table = pd.DataFrame(connection.execute(query).all(), columns=DECISIONS.columns.keys())
+            table = pd.DataFrame(connection.execute(query).all(), columns=[column.name for column in kept])
     except SQLAlchemyError:
         raise InputError(
             "the database holds no decision log; expected one that `bonaface serve --log` has written"
@@ -144,7 +126,7 @@ def _paint(figure: Figure, periods: pd.DataFrame) -> None:
         scores.plot(when, part["median"], line, marker=marker, markersize=3.5, color=colour, label=f"median, {bundle}")
         scores.step(when, part["threshold"], where="post", color=CLASS_STYLE["attack"][0], linewidth=1.2)
         shares.plot(when, part["accepted"], line, marker=marker, markersize=3.5, color=colour)
-        counts.plot(when, part["decisions"], line, marker=marker, markersize=3.5, color=MUTED)
+        counts.plot(when, part["decisions"], line, marker=marker, markersize=3.5, color=Ink.MUTED)
     scores.plot([], [], color=CLASS_STYLE["attack"][0], linewidth=1.2, label="threshold")
     scores.legend(loc="lower left", ncols=3, bbox_to_anchor=(0, 1))
     scores.set_ylim(-0.02, 1.02)

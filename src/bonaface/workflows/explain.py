@@ -17,7 +17,8 @@ from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.sources import Source, Sources, expand
 from bonaface.errors import BundleError, InputError, needs_extra
-from bonaface.inference.bundle import Bundle, OperatingPoint, load_bundle
+from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.io import TABLE_SUFFIXES, new_folder

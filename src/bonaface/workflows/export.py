@@ -21,8 +21,8 @@ from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.results import json_safe
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
-from bonaface.inference.bundle import (
-    Bundle,
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
+from bonaface.inference.bundle_schema import (
     BundleCard,
     Comparison,
     DetectorCard,
@@ -30,9 +30,6 @@ from bonaface.inference.bundle import (
     OperatingPoint,
     OutputCard,
     VariantCard,
-    change_bundle,
-    load_bundle,
-    write_bundle,
 )
 from bonaface.inference.model_card import describe
 from bonaface.inference.scoring import score_manifest

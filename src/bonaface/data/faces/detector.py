@@ -105,8 +105,12 @@ class Haar:
         if not path.is_file():
             raise InputError(f"no Haar cascade at {path}; expected an OpenCV cascade such as {self.FILE}")
         self.identity = f"haar sha256:{sha256_of(path)} side:{LONG_SIDE}"
-        self._cascade = cv2.CascadeClassifier(str(path))
-        if self._cascade.empty():
+        self._cascade = cv2.CascadeClassifier()
+        try:
+            loaded = self._cascade.load(str(path))
+        except cv2.error:
+            loaded = False
+        if not loaded:
             raise WeightsError(f"{path} is not a cascade that OpenCV reads; expected one such as {self.FILE}")
 
     def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
