@@ -8,7 +8,8 @@ copy where their fine detail correlates.
 Not found: crops beyond 15 % a side, rotations, added borders or text, a changed frame rate, trimmed videos, and frames taken
 out of a video between its views.
 
-Each bound was chosen on drawn persons (`benchmarks/audit.py --first 0`, which prints how often it is right on others).
+Each bound was chosen on drawn persons (`benchmarks/audit.py --first 0`). On others (`--first 900000`) 97 of 100 planted copies
+were found. 5 of 1.44 million pairs were taken for copies: one person in one place at two moments, each of them.
 """
 
 from __future__ import annotations
