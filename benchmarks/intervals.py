@@ -26,11 +26,11 @@ from scipy import stats
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import differences_of
 from bonaface.evaluation.iso30107 import evaluate_arrays
-from bonaface.evaluation.thresholds import OperatingPoint
+from bonaface.types import Threshold
 
 Pair = tuple[float, float]
 PERSONS = (10, 20, 50, 100)
-POINT = OperatingPoint(0.5, 0.0, "fixed=0.5")
+POINT = Threshold(0.5, 0.0, "fixed=0.5")
 OURS = ("far", "frr", "hter", "apcer_max", "acer_max", "accuracy", "auc")
 RIGHT = ("accuracy", "auc")
 THEIRS = ("exact:far", "boot:far", "person:far", "boot:hter", "person:hter", "delong:auc")

@@ -107,11 +107,8 @@ def test_every_public_name_can_be_used():
 def test_evaluate_takes_another_detector_on_purpose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     asked: dict[str, object] = {}
 
-    class Done:
-        def summary(self) -> str:
-            return "measured"
-
-    monkeypatch.setattr(bonaface, "evaluate", lambda *_, **given: asked.update(given) or Done(), raising=False)
+    monkeypatch.setattr(bonaface, "evaluate", lambda *_, **given: asked.update(given), raising=False)
+    monkeypatch.setattr("bonaface.cli.summaries.evaluated", lambda _: "measured")
     monkeypatch.setattr(sys, "argv", ["bonaface", "evaluate", "b", "m.csv", "-o", "o", "--detector", "whole_frame"])
     with pytest.raises(SystemExit) as ended:
         main()

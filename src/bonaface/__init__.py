@@ -3,7 +3,7 @@
     manifest = bonaface.index("footage", layout="folder", output="manifest.csv")
     bonaface.split("manifest.csv")
     run = bonaface.train("default", "data.manifest=manifest.csv", output="run")
-    print(run.summary())
+    print(run.report)
 
 Every command of the command line is a function here. What a name needs is imported when it is first used.
 """

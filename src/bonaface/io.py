@@ -35,6 +35,7 @@ _PARQUET = (".parquet", ".pq")
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _BLOCK = 10_000
+_TEMPORARY = ".bonaface-"
 _PACKAGES = (
     "bonaface",
     "torch",
@@ -212,7 +213,7 @@ def check_free(path: str | Path, *, what: str) -> Path:
     """Return the path where a folder may be made: nothing is there, or an empty folder. Raises OutputError."""
     path = Path(path)
     with writing(path):
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
             held = (
                 "holds another run"
                 if (path / "run.json").exists()
@@ -235,30 +236,49 @@ def fresh_folder(path: str | Path, *, what: str) -> Path:
 
 @contextmanager
 def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder next to `path` that becomes `path` when the block ends without an error.
+    """Give a temporary folder whose content is moved to `path` when the block ends without an error.
 
-    After an error nothing is left, so that the same call can be made again. A folder at `path` must be empty, or is
-    replaced as a whole with `replace`. Raises OutputError before the block where `path` is taken or cannot be written.
+    After an error nothing is left, so that the same call can be made again. A folder at `path` must be empty; with
+    `replace` its content makes way for the new one. Raises OutputError before the block where `path` is taken or cannot
+    be written.
     """
     path = Path(path) if replace else check_free(path, what=what)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", dir=path.parent))
-        fresh.chmod(0o777 & ~_umask())
+        # An existing folder may be a mount or the working directory: it is filled, not replaced.
+        existing = path.is_dir()
+        if not existing:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = _temporary_folder(path if existing else path.parent)
     try:
         yield fresh
         with writing(path):
-            if replace and path.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", dir=path.parent))
-                path.replace(old)
-                fresh.replace(path)
-                shutil.rmtree(old, ignore_errors=True)
+            if existing:
+                _move_up(fresh, path)
             else:
-                with suppress(FileNotFoundError):
-                    path.rmdir()
+                fresh.chmod(0o777 & ~_umask())
                 fresh.replace(path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _move_up(fresh: Path, path: Path) -> None:
+    """Move what `fresh` holds into `path`, its parent; what was there before is deleted."""
+    old = _temporary_folder(path)
+    for item in list(path.iterdir()):
+        if not _is_temporary(item):
+            item.replace(old / item.name)
+    for item in list(fresh.iterdir()):
+        item.replace(path / item.name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary_folder(parent: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether an interrupted process may have left a folder."""
+    return path.name.startswith(_TEMPORARY)
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ One orientation everywhere: **a higher score is more bona fide, and `score >= th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -35,6 +35,9 @@ class Status(StrEnum):
 
 CATEGORIES = ("print", "replay", "paper_mask", "mask_3d", "partial", "other")
 """The coarse kinds of attack; a dataset's own, finest name is the `species`."""
+
+CLASS_COLOURS = {"bona_fide": "#2f79c7", "attack": "#d06a12"}
+"""The colour of each class in every figure and on every annotated picture."""
 
 FusionRule = Literal["mean", "median", "max_attack", "first"]
 FUSION_RULES: tuple[FusionRule, ...] = get_args(FusionRule)
@@ -70,6 +73,23 @@ class FrameScore:
     def score(self) -> float | None:
         """Probability of bona fide, None where there is no logit."""
         return None if self.logit is None else float(probability(self.logit))
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold, how it was chosen and on what.
+
+    `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for a different system,
+    whose scores have a scale of their own). `chosen_on` holds split, presentations, persons, persons_known, bona_fide,
+    attacks, failed, far, frr and apcer_max (the errors there on validation) and digest; empty for a threshold that was
+    fixed beforehand or given.
+    """
+
+    threshold: float
+    logit_threshold: float | None
+    criterion: str
+    chosen_on: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,8 +232,21 @@ def logit(score: float) -> float:
     return math.log(score) - math.log1p(-score)
 
 
+_FUSE: dict[FusionRule, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "mean": lambda values: values.mean(axis=-1),
+    "median": lambda values: np.asarray(np.median(values, axis=-1)),
+    "max_attack": lambda values: values.min(axis=-1),
+    "first": lambda values: values[..., 0],
+}
+
+
+def fuse_frames(values: NDArray[np.float64], rule: FusionRule) -> NDArray[np.float64]:
+    """Return one value per presentation from those of its frames, which lie along the last axis in frame order."""
+    return _FUSE[rule](values)
+
+
 def fuse(logits: Sequence[float], *, rule: FusionRule = "mean") -> float:
-    """One logit for a presentation from those of its frames, in frame order.
+    """Return one logit for a presentation from those of its frames, in frame order.
 
     `max_attack` takes the frame that looks most like an attack. Raises ValueError without a frame.
 
@@ -222,11 +255,4 @@ def fuse(logits: Sequence[float], *, rule: FusionRule = "mean") -> float:
     """
     if len(logits) == 0:
         raise ValueError("no frame has a logit: there is nothing to fuse")
-    values = np.asarray(logits, dtype=np.float64)
-    if rule == "mean":
-        return float(values.mean())
-    if rule == "median":
-        return float(np.median(values))
-    if rule == "max_attack":
-        return float(values.min())
-    return float(values[0])
+    return float(fuse_frames(np.asarray(logits, dtype=np.float64), rule))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bonaface.evaluation.scores import check_scores
+from bonaface.evaluation.checking import check_scores
 from bonaface.types import probability
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.iso30107 import by_group, evaluate, published_summary
 from bonaface.evaluation.results import Figure, Rate
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point, given_point
@@ -133,9 +134,9 @@ def test_one_count_has_one_interval():
     (at,) = evaluate(rows, [HALF]).at
     assert at.apcer_max == at.apcer[at.worst_species]
     rows["pair"] = rows["subject"].str.extract(r"(\d+)")[0].astype(int) // 2
-    groups = by_group(rows, "pair", HALF)
+    groups = by_group(ScoreArrays.from_table(rows), rows["pair"].to_numpy(), HALF)
     few = rows[rows["pair"] < 3]
-    for name, measures in by_group(few, "pair", HALF).items():
+    for name, measures in by_group(ScoreArrays.from_table(few), few["pair"].to_numpy(), HALF).items():
         assert groups[name].far == measures.far
         assert groups[name].hter == measures.hter
         assert measures.far == evaluate(few[few["pair"] == int(name)], [HALF]).at[0].far
@@ -224,7 +225,7 @@ def test_no_error_among_few_is_no_proof_of_none():
 
 def test_groups_add_up_to_the_whole():
     rows = drawn(4)
-    groups = by_group(rows, "device", HALF, intervals=False)
+    groups = by_group(ScoreArrays.from_table(rows), rows["device"].to_numpy(), HALF, intervals=False)
     (whole,) = evaluate(rows, [HALF], intervals=False).at
     assert sum(part.far.errors for part in groups.values()) == whole.far.errors
     assert sum(part.frr.total for part in groups.values()) == whole.frr.total

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.errors import MissingExtraError, OutputError, ScoreTableError
-from bonaface.evaluation import scores
-from bonaface.evaluation.scores import check_scores, digest, join_manifest, read_scores, write_scores
+from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores
+from bonaface.evaluation.scores import digest, join_manifest, read_scores, write_scores
 from bonaface.types import Label, Status, probability
 from tests.evaluation.tables import drawn, table
 
@@ -32,7 +32,7 @@ def good(**changes):
 
 def test_a_checked_table_has_every_column_in_its_type():
     checked = check_scores(good())
-    assert list(checked.columns[:6]) == list(scores.SCORE_COLUMNS)
+    assert list(checked.columns[:6]) == list(SCORE_COLUMNS)
     assert checked["frame"].dtype == "Int64"
     assert checked["frame"].isna().tolist() == [False, True, False, True]
     np.testing.assert_array_equal(checked["score"], probability(np.array([2.0, 1.5, np.nan, -1.0])))

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
+from pydantic import TypeAdapter
 
 from bonaface.errors import BundleError, OutputError
 from bonaface.inference import bundle as bundle_module
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
 from bonaface.inference.bundle_checks import external_files, weights_architecture
-from bonaface.inference.bundle_schema import OperatingPoint, VariantCard
+from bonaface.inference.bundle_schema import OperatingPoint, OperatingPoints, VariantCard
 from bonaface.types import logit
 from tests.networks import points
 
@@ -285,7 +286,8 @@ def test_thresholds_near_the_ends_are_read(threshold: float):
     point = OperatingPoint(
         threshold=threshold, logit_threshold=logit(threshold), criterion="eer", frames=1, fusion="first"
     )
-    assert OperatingPoint.model_validate_json(point.model_dump_json()) == point
+    adapter = TypeAdapter(OperatingPoints)
+    assert adapter.validate_json(adapter.dump_json({"image": point})) == {"image": point}
 
 
 @pytest.mark.parametrize("header", [b"[" * 100_000, b'{"__metadata__": {"bonaface": "' + b"[" * 90_000 + b'"}}'])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.iso30107 import by_group, evaluate
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point
-from bonaface.report.page import ReportInput, write_report
+from bonaface.report.page import ReportInput, write_page
 from bonaface.report.pictures import GalleryItem
 from tests.evaluation.tables import drawn
 
@@ -39,6 +42,11 @@ class Nesting(HTMLParser):
         assert self.open.pop() == tag, tag
 
 
+def page_of(data: ReportInput, folder: Path, **more) -> str:
+    write_page(data, folder, **more)
+    return (folder / "report.html").read_text()
+
+
 def example(**more) -> ReportInput:
     validation, test = drawn(1), drawn(2).assign(split="test")
     point = choose_threshold(validation)
@@ -48,9 +56,9 @@ def example(**more) -> ReportInput:
     return ReportInput(
         title="A & B",
         evaluations={"one image": evaluate(test, [point, fixed_point(0.5)])},
-        presentations={"one image": test},
-        validation={"one image": validation},
-        groups={"device": by_group(test, "device", point)},
+        presentations={"one image": ScoreArrays.from_table(test)},
+        validation={"one image": ScoreArrays.from_table(validation)},
+        groups={"device": by_group(ScoreArrays.from_table(test), text_column(test, "device"), point)},
         history=pd.DataFrame({"epoch": range(1, 61), "train_loss": 0.5, "val_loss": 0.4, "val_hter": 0.1, "lr": 1e-4}),
         embedding=pd.DataFrame({"x": [0.0, 1, 2], "y": [1.0, 0, 2], "label": ["bona_fide", "attack", "attack"]}),
         gallery=[item],
@@ -60,7 +68,7 @@ def example(**more) -> ReportInput:
 
 
 def test_the_page_is_whole_safe_and_needs_nothing_from_outside(tmp_path: Path):
-    page = write_report(example(), tmp_path).read_text()
+    page = page_of(example(), tmp_path)
     parser = Nesting()
     parser.feed(page)
     assert parser.open == []
@@ -75,8 +83,19 @@ def test_the_page_is_whole_safe_and_needs_nothing_from_outside(tmp_path: Path):
         assert title in page
 
 
+def test_text_in_figures_is_legible_on_a_phone(tmp_path: Path):
+    page = page_of(example(), tmp_path)
+    figures = re.findall(r'<figure>.*?src="data:image/svg\+xml;base64,([^"]+)"', page, flags=re.DOTALL)
+    assert len(figures) >= 6
+    for figure in figures:
+        svg = base64.b64decode(figure).decode()
+        (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', svg)
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", svg)]
+        assert min(sizes) * 330 / float(width) >= 10
+
+
 def test_figures_and_json_lie_beside_it(tmp_path: Path):
-    write_report(example(), tmp_path)
+    write_page(example(), tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in told["figures"])
     at = told["evaluations"]["one image"]["at"][0]
@@ -85,15 +104,15 @@ def test_figures_and_json_lie_beside_it(tmp_path: Path):
 
 
 def test_without_faces_no_picture_of_anybody_is_left(tmp_path: Path):
-    write_report(example(), tmp_path)
-    assert list((tmp_path / "figures").glob("gallery_*"))
-    page = write_report(example(), tmp_path, faces=False).read_text()
-    assert "data:image" not in page
+    write_page(example(), tmp_path / "faces")
+    assert list((tmp_path / "faces" / "figures").glob("gallery_*"))
+    page = page_of(example(), tmp_path, faces=False)
+    assert "data:image/jpeg" not in page
     assert not list((tmp_path / "figures").glob("gallery_*"))
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path):
-    one, two = (write_report(example(), tmp_path / name).read_bytes() for name in ("a", "b"))
+    one, two = (page_of(example(), tmp_path / name) for name in ("a", "b"))
     assert one == two
 
 
@@ -102,8 +121,8 @@ def test_one_class_and_no_score_are_still_a_page(tmp_path: Path):
     lost = attacks.assign(status="no_face", logit=np.nan, score=np.nan)
     for name, rows in (("attacks", attacks), ("lost", lost)):
         evaluation = evaluate(rows, [fixed_point(0.5)])
-        data = ReportInput("t", {"all": evaluation}, {"all": rows})
-        assert "undefined" in write_report(data, tmp_path / name).read_text()
+        data = ReportInput("t", {"all": evaluation}, {"all": ScoreArrays.from_table(rows)})
+        assert "undefined" in page_of(data, tmp_path / name)
 
 
 def test_groups_stand_in_the_order_that_people_count_in_and_say_once_that_one_person_is_not_many(tmp_path):
@@ -111,9 +130,9 @@ def test_groups_stand_in_the_order_that_people_count_in_and_say_once_that_one_pe
     data = ReportInput(
         title="t",
         evaluations={"all": evaluate(test, [point], intervals=False)},
-        presentations={"all": test},
-        groups={"subject": by_group(test, "subject", point)},
+        presentations={"all": ScoreArrays.from_table(test)},
+        groups={"subject": by_group(ScoreArrays.from_table(test), text_column(test, "subject"), point)},
     )
-    page = write_report(data, tmp_path, faces=False).read_text()
+    page = page_of(data, tmp_path, faces=False)
     assert page.index(">d/2</th>") < page.index(">d/10</th>")
     assert page.count("one person alone says nothing about others") == 1

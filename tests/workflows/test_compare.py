@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bonaface
+from bonaface.cli.summaries import compared
 from bonaface.errors import ScoreTableError, SettingsError
 from tests.evaluation.tables import drawn
 
@@ -22,7 +23,7 @@ def test_a_system_is_no_better_than_itself_and_noise_is_worse(tmp_path: Path):
     assert by_measure["auc"].real
     assert by_measure["auc"].better == "good"
     assert by_measure["hter"].value > 0.2
-    assert "real: good is better" in found.summary()
+    assert "real: good is better" in compared(found)
     told = json.loads((tmp_path / "c" / "comparison.json").read_text())
     assert len(told["differences"]) == 3
     page = (tmp_path / "c" / "report.html").read_text()
@@ -43,7 +44,7 @@ def test_other_presentations_are_refused_or_intersected():
 
 
 def test_thresholds_belong_to_systems_that_are_there():
-    with pytest.raises(SettingsError, match="threshold of c"):
+    with pytest.raises(SettingsError, match="--threshold names c"):
         bonaface.compare({"a": drawn(1), "b": drawn(1)}, thresholds={"c": 0.5})
     with pytest.raises(SettingsError, match="two systems"):
         bonaface.compare({"a": drawn(1)}, thresholds={"a": 0.5})
@@ -54,3 +55,18 @@ def test_scores_without_scale_need_a_threshold():
     raw["score"] = raw["score"] * 300 - 100
     with pytest.raises(SettingsError, match="--validation"):
         bonaface.compare({"a": raw, "b": raw})
+
+
+def test_an_inverted_system_is_named_and_can_be_turned_round(tmp_path: Path):
+    good = drawn(5, presentations=300, persons=20, failed=0)
+    logit = -good["logit"]
+    bad = good.assign(logit=logit, score=1 / (1 + np.exp(-logit)))
+    found = bonaface.compare({"good": good, "bad": bad})
+    (note,) = [note for note in found.notes if "look inverted" in note]
+    assert note.startswith("bad: ")
+    turned = bonaface.compare({"good": good, "bad": bad}, higher_is={"bad": "attack"})
+    assert not any("inverted" in note for note in turned.notes)
+    rates = [evaluation.at[0].hter.value for evaluation in turned.comparison.evaluations.values()]
+    assert rates[0] == pytest.approx(rates[1], abs=0.02)
+    with pytest.raises(SettingsError, match="--higher-is names c"):
+        bonaface.compare({"good": good, "bad": bad}, higher_is={"c": "attack"})

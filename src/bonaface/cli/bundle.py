@@ -88,8 +88,11 @@ def calibrate_command(
     fusion: Annotated[
         str | None, typer.Option(help="mean, median, max_attack or first; by default the bundle's.")
     ] = None,
+    higher_is: Annotated[
+        str, typer.Option(metavar="CLASS", help="What a higher score in the table means: bona_fide or attack.")
+    ] = "bona_fide",
 ) -> None:
-    """Choose a bundle's thresholds anew on validation scores, by another criterion or on your own footage."""
+    """Choose a bundle's thresholds again on validation scores, by another criterion or on your own footage."""
     done = bonaface.calibrate_bundle(
         bundle,
         scores,
@@ -97,6 +100,7 @@ def calibrate_command(
         criterion=criterion,
         frames=frames,
         fusion=fusion,  # type: ignore[arg-type]
+        higher_is=higher_is,  # type: ignore[arg-type]
     )
     echo_lines(done.summary())
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
+from bonaface.cli import summaries
 from bonaface.cli.options import (
     BundlePath,
     FramesAsVideo,
@@ -23,6 +24,20 @@ from bonaface.cli.output import echo_left_out, echo_lines, show_progress
 from bonaface.errors import SettingsError
 
 app = typer.Typer()
+
+ScoresManifest = Annotated[
+    Path | None, typer.Option(metavar="MANIFEST", help="Manifest that labels the presentations of the scores.")
+]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="LABEL=MEANING", help="bona_fide, attack, attack:SPECIES or ignore, as in 0=attack."),
+]
+Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
+Fusion = Annotated[str | None, typer.Option(help="Fuse frames again: mean, median, max_attack or first.")]
+Policy = Annotated[str, typer.Option(help="Presentations without a score: reject or exclude.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Count presentations of the manifest without a score as unreadable.")
+]
 
 
 @app.command("evaluate")
@@ -61,25 +76,29 @@ def evaluate_command(
             root=root,
             progress=progress,
         )
-    echo_lines(evaluation.summary())
+    echo_lines(summaries.evaluated(evaluation))
 
 
 @app.command("report")
 def report_command(
-    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="Score table, ours or a foreign system's.")],
+    scores: Annotated[
+        Path, typer.Argument(metavar="SCORES", help="Score table of any system: .csv, .tsv or .parquet.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
-    validation: Annotated[Path | None, typer.Option(help="Scores of validation, which choose the threshold.")] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Manifest that labels the presentations of a foreign table.")
+    validation: Annotated[
+        Path | None, typer.Option(metavar="SCORES", help="Scores of validation, which choose the threshold.")
     ] = None,
-    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
+    manifest: ScoresManifest = None,
+    labels: LabelMap = None,
+    higher_is: Annotated[
+        str, typer.Option(metavar="CLASS", help="What a higher score means: bona_fide or attack.")
+    ] = "bona_fide",
+    criterion: Criterion = "eer",
     threshold: Annotated[float | None, typer.Option(help="The threshold itself, on the scale of the scores.")] = None,
-    fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
-    policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
-    by: Annotated[list[str] | None, typer.Option(help="Column to break the errors down by; may be repeated.")] = None,
-    allow_missing: Annotated[
-        bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
-    ] = False,
+    fusion: Fusion = None,
+    policy: Policy = "reject",
+    by: Annotated[list[str] | None, typer.Option(help="Column to group the errors by; may be repeated.")] = None,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Report the error rates in a score table, with intervals, from whichever system it comes."""
     result = bonaface.evaluate_scores(
@@ -87,6 +106,8 @@ def report_command(
         output=output,
         validation=validation,
         manifest=manifest,
+        mapping=as_pairs(labels, "--map"),
+        higher_is=higher_is,  # type: ignore[arg-type]
         criterion=criterion,
         threshold=threshold,
         fusion=fusion,  # type: ignore[arg-type]
@@ -94,7 +115,7 @@ def report_command(
         by=by or (),
         allow_missing=allow_missing,
     )
-    echo_lines(result.summary())
+    echo_lines(summaries.reported(result))
 
 
 @app.command("compare")
@@ -107,16 +128,21 @@ def compare_command(
         list[str] | None, typer.Option(metavar="NAME=SCORES", help="Validation scores of a system.")
     ] = None,
     threshold: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Threshold of a system.")] = None,
-    manifest: Annotated[Path | None, typer.Option(help="Manifest that labels foreign tables.")] = None,
-    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
-    fusion: Annotated[str | None, typer.Option(help="Fuse frames anew: mean, median, max_attack or first.")] = None,
-    policy: Annotated[str, typer.Option(help="Presentations without a score: `reject` or `exclude`.")] = "reject",
+    manifest: ScoresManifest = None,
+    labels: LabelMap = None,
+    higher_is: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]CLASS", help="What a higher score means: bona_fide or attack; of one system or all."
+        ),
+    ] = None,
+    criterion: Criterion = "eer",
+    fusion: Fusion = None,
+    policy: Policy = "reject",
     intersect: Annotated[
         bool, typer.Option("--intersect", help="Compare what every system was given, instead of refusing.")
     ] = False,
-    allow_missing: Annotated[
-        bool, typer.Option(help="Count presentations of the manifest without a score as unreadable.")
-    ] = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Compare systems on the same presentations, and tell real differences from chance."""
     tables: dict[str, str | Path | Any] = {}
@@ -134,19 +160,24 @@ def compare_command(
             limits[name] = float(value)
         except ValueError:
             raise SettingsError(f"--threshold {name}={value}: expected a number") from None
+    every = [value for value in higher_is or [] if "=" not in value]
+    meant = dict.fromkeys(tables, every[-1]) if every else {}
+    meant |= as_pairs([value for value in higher_is or [] if "=" in value], "--higher-is") or {}
     result = bonaface.compare(
         tables,
         output=output,
         validation=as_pairs(validation, "--validation"),
         thresholds=limits,
         manifest=manifest,
+        mapping=as_pairs(labels, "--map"),
+        higher_is=meant,  # type: ignore[arg-type]
         criterion=criterion,
         fusion=fusion,  # type: ignore[arg-type]
         mismatch="intersect" if intersect else "refuse",
         policy=policy,  # type: ignore[arg-type]
         allow_missing=allow_missing,
     )
-    echo_lines(result.summary())
+    echo_lines(summaries.compared(result))
 
 
 @app.command("explain")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,9 @@ import bonaface
 from bonaface.cli.options import BundlePath, FramesAsVideo, Quiet, Root, Threads, Weights
 from bonaface.cli.output import echo, echo_left_out, show_progress
 from bonaface.errors import SettingsError
-from bonaface.types import Label, Status, Verdict
+
+if TYPE_CHECKING:
+    from bonaface.types import Verdict
 
 app = typer.Typer()
 
@@ -103,6 +105,8 @@ def _line(verdict: Verdict) -> str:
 
 def _echo_counts(outcomes: Counter[str], frames: int, seconds: float) -> None:
     """How many presentations had which outcome, and how fast."""
+    from bonaface.types import Label, Status
+
     known = [outcome.value for outcome in (*Label, *Status)]
     counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in known if outcomes[outcome])
     rate = f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.1f} a second)"

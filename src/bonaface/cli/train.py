@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import bonaface
+from bonaface.cli import summaries
 from bonaface.cli.options import NoFaces, Quiet, Root, Weights
 from bonaface.cli.output import echo_lines, show_progress
 from bonaface.errors import SettingsError, needs_extra
@@ -38,7 +39,7 @@ def train_command(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
     if is_main:
-        echo_lines(run.summary())
+        echo_lines(summaries.trained(run))
     if run.stopped == "interrupted":
         raise typer.Exit(130)
 
@@ -105,7 +106,7 @@ def demo_command(
     """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
     with show_progress(quiet=quiet) as progress:
         result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
-    echo_lines(result.summary())
+    echo_lines(summaries.demonstrated(result))
     if result.run.stopped == "interrupted":
         raise typer.Exit(130)
 

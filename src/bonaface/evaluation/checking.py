@@ -1,4 +1,4 @@
-"""What a score table must fulfil, checked once, at the door."""
+"""The rules of a score table, checked once where it is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from bonaface.errors import ScoreTableError, did_you_mean, few
 from bonaface.io import decimal_comma
 from bonaface.types import Label, Status, probability
-
-__all__ = ["SCORE_COLUMNS", "UNSPECIFIED", "check_scores", "text_column"]
 
 SCORE_COLUMNS = ("presentation", "frame", "logit", "score", "status", "system")
 UNSPECIFIED = "unspecified"

@@ -18,7 +18,8 @@ from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.intervals import CONFIDENCE, ONE_PERSON, mean_influence, spread, student_p
 from bonaface.evaluation.iso30107 import evaluate_arrays
 from bonaface.evaluation.results import Evaluation, Policy
-from bonaface.evaluation.thresholds import OperatingPoint, accepts
+from bonaface.evaluation.thresholds import accepts
+from bonaface.types import Threshold
 
 Mismatch = Literal["refuse", "intersect"]
 MEASURES = ("hter", "apcer_max", "auc")
@@ -66,7 +67,7 @@ class Comparison:
 
 def compare(
     tables: Mapping[str, pd.DataFrame],
-    points: Mapping[str, OperatingPoint],
+    points: Mapping[str, Threshold],
     *,
     mismatch: Mismatch = "refuse",
     policy: Policy = "reject",

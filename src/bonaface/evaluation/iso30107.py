@@ -11,27 +11,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
+from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
-from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
 from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Policy, Rate
 from bonaface.evaluation.threshold_free import rank
-from bonaface.evaluation.thresholds import NEEDS_LOGITS, OperatingPoint, accepts, rounded_apart
+from bonaface.evaluation.thresholds import NEEDS_LOGITS, accepts, rounded_apart
+from bonaface.types import Threshold
 
 PERSONS_UNKNOWN = (
     "persons are not known for all presentations: each such presentation counts as a person of its own, "
     "and the intervals are narrower than they should be"
 )
 
+ONE_PERSON = "all presentations are of one person: no rate has an interval, since one person says nothing about others"
+
 
 def evaluate(
     presentations: pd.DataFrame,
-    points: Sequence[OperatingPoint],
+    points: Sequence[Threshold],
     *,
     policy: Policy = "reject",
     intervals: bool = True,
@@ -43,10 +47,10 @@ def evaluate(
 
 
 def evaluate_arrays(
-    arrays: ScoreArrays, points: Sequence[OperatingPoint], *, policy: Policy = "reject", intervals: bool = True
+    arrays: ScoreArrays, points: Sequence[Threshold], *, policy: Policy = "reject", intervals: bool = True
 ) -> Evaluation:
     """Measure presentations that were read before at each operating point."""
-    _check_policy(policy)
+    check_policy(policy)
     counts = count(arrays)
     return Evaluation(
         counts=counts,
@@ -57,20 +61,16 @@ def evaluate_arrays(
 
 
 def by_group(
-    presentations: pd.DataFrame,
-    column: str,
-    point: OperatingPoint,
+    arrays: ScoreArrays,
+    values: NDArray[Any],
+    point: Threshold,
     *,
     policy: Policy = "reject",
     intervals: bool = True,
 ) -> dict[str, Measures]:
     """Return the measures of each value of a column, in order of the values; an empty value is the group `""`."""
-    _check_policy(policy)
-    if column not in presentations.columns:
-        known = [str(name) for name in presentations.columns]
-        raise SettingsError(f"no column {column!r} to group by{did_you_mean(column, known)}; known: {', '.join(known)}")
-    arrays = ScoreArrays.from_table(presentations)
-    code, names = pd.factorize(text_column(presentations, column), sort=True)
+    check_policy(policy)
+    code, names = pd.factorize(values, sort=True)
     return {
         str(name): measure(arrays.take(code == i), point, policy=policy, intervals=intervals)
         for i, name in enumerate(names)
@@ -92,9 +92,7 @@ def published_summary(measures: Measures) -> str:
     )
 
 
-def measure(
-    arrays: ScoreArrays, point: OperatingPoint, *, policy: Policy = "reject", intervals: bool = True
-) -> Measures:
+def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject", intervals: bool = True) -> Measures:
     """Return the measures of presentations at one operating point."""
     counts = count(arrays)
     accepted, undefined = accepts(arrays, point)
@@ -224,9 +222,13 @@ def _loss(arrays: ScoreArrays, *, intervals: bool) -> Figure:
 
 
 def _notes(counts: Counts) -> tuple[str, ...]:
+    if counts.persons == 1:
+        return (ONE_PERSON,)
     return () if counts.persons_known else (PERSONS_UNKNOWN,)
 
 
-def _check_policy(policy: str) -> None:
+def check_policy(policy: str) -> None:
     if policy not in {"reject", "exclude"}:
-        raise SettingsError(f"unknown policy {policy!r} for presentations without a score; known: reject, exclude")
+        raise SettingsError(
+            f"unknown policy {policy!r} for presentations without a score (--policy); known: reject, exclude"
+        )

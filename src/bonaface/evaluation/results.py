@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
-from bonaface.evaluation.thresholds import OperatingPoint
+from bonaface.types import Threshold
 
 Policy = Literal["reject", "exclude"]
 
@@ -154,7 +154,7 @@ class Measures:
     `acer_pooled` takes all attacks together. `loss` is the binary cross-entropy in nats over scored presentations.
     """
 
-    point: OperatingPoint
+    point: Threshold
     policy: Policy
     counts: Counts
     apcer: dict[str, Rate]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from bonaface.evaluation.arrays import Bools, ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.error_curve import ErrorCounts, count_errors
 from bonaface.evaluation.scores import digest
-from bonaface.types import logit, probability
+from bonaface.types import Threshold, logit, probability
 
 CRITERIA = ("eer", "hter", "bpcer10", "bpcer20", "bpcer100", "apcer<=X", "bpcer<=X", "fixed=X")
 """What `choose_threshold` understands, X being a share such as 0.01."""
@@ -29,23 +27,9 @@ CRITERIA = ("eer", "hter", "bpcer10", "bpcer20", "bpcer100", "apcer<=X", "bpcer<
 NEEDS_LOGITS = "the scores are not known to be probabilities, which this threshold is about"
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold, how it was chosen and on what.
-
-    `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for scores of unknown
-    scale). `chosen_on` holds split, presentations, persons, persons_known, bona_fide, attacks, failed, the errors on
-    validation far, frr and apcer_max, and digest; empty for a threshold that was fixed beforehand or given.
-    """
-
-    threshold: float
-    logit_threshold: float | None
-    criterion: str
-    chosen_on: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> OperatingPoint:
+def choose_threshold(
+    validation: pd.DataFrame, criterion: str = "eer", *, arrays: ScoreArrays | None = None
+) -> Threshold:
     """Return the operating point that a criterion (see `CRITERIA`) picks on validation presentations.
 
     `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst species at most
@@ -60,7 +44,7 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
     split = sorted({str(item) for item in pd.unique(text_column(validation, "split"))} - {""})
     if "test" in split:
         raise ScoreTableError("thresholds are chosen on validation, but this table holds the split test; leave it out")
-    arrays = ScoreArrays.from_table(validation)
+    arrays = arrays or ScoreArrays.from_table(validation)
     scored = {
         "bona fide": int((arrays.ok & arrays.bona_fide).sum()),
         "attack": int((arrays.ok & ~arrays.bona_fide).sum()),
@@ -96,10 +80,10 @@ def choose_threshold(validation: pd.DataFrame, criterion: str = "eer") -> Operat
         "apcer_max": float(errors.apcer_max[step]),
         "digest": digest(validation),
     }
-    return OperatingPoint(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
+    return Threshold(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
 
 
-def fixed_point(score: float = 0.5) -> OperatingPoint:
+def fixed_point(score: float = 0.5) -> Threshold:
     """Return a threshold on the probability, fixed before any data was seen.
 
     >>> fixed_point().logit_threshold
@@ -107,19 +91,17 @@ def fixed_point(score: float = 0.5) -> OperatingPoint:
     """
     if not 0 < score < 1:
         raise SettingsError(f"fixed={score:g} is not a probability between 0 and 1; such as fixed=0.5")
-    return OperatingPoint(float(score), logit(score), f"fixed={score:g}")
+    return Threshold(float(score), logit(score), f"fixed={score:g}")
 
 
-def given_point(
-    threshold: float, *, criterion: str = "given", chosen_on: Mapping[str, Any] | None = None
-) -> OperatingPoint:
+def given_point(threshold: float, *, criterion: str = "given", chosen_on: dict[str, Any] | None = None) -> Threshold:
     """Return a threshold that the caller chose, on the scale of the scores."""
     if not math.isfinite(threshold):
         raise SettingsError(f"the threshold {threshold} is not a number; give one on the scale of the scores")
-    return OperatingPoint(float(threshold), None, criterion, chosen_on or {})
+    return Threshold(float(threshold), None, criterion, chosen_on or {})
 
 
-def accepts(arrays: ScoreArrays, point: OperatingPoint) -> tuple[Bools, str]:
+def accepts(arrays: ScoreArrays, point: Threshold) -> tuple[Bools, str]:
     """Return which presentations are accepted (never a failed one), and why that is undefined, else an empty text."""
     if point.logit_threshold is not None and not arrays.on_logits:
         return np.zeros(len(arrays), dtype=bool), NEEDS_LOGITS
@@ -186,7 +168,8 @@ def _warnings(errors: ErrorCounts, step: int, name: str, limit: float) -> list[s
         what = "logits" if errors.on_logits else "scores"
         warnings.append(
             f"validation separates perfectly: every threshold between the {what} {low:.4g} and {high:.4g} is "
-            "without error; the middle was taken, but validation was too easy to choose a threshold by"
+            "without error, and the middle was taken. Validation is too easy to tell how the threshold does on harder "
+            "data: add attacks, devices, light and persons that the system will meet, and choose again (bundle calibrate)"
         )
     if step in (0, len(errors.values)):
         warnings.append(f"the threshold {'accepts' if step == 0 else 'rejects'} every validation presentation")

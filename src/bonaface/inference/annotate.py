@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
@@ -16,11 +16,11 @@ from bonaface.data.sources import Source
 from bonaface.errors import writing
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline
-from bonaface.types import FrameScore, Label, Verdict
+from bonaface.types import CLASS_COLOURS, FrameScore, Label, Verdict
 
 __all__ = ["annotated", "write_annotated_image", "write_annotated_video"]
 
-_COLOURS = {"bona_fide": (0, 158, 115), "attack": (213, 94, 0)}
+_COLOURS = {label: ImageColor.getrgb(colour)[:3] for label, colour in CLASS_COLOURS.items()}
 _MARKS = {
     "bona_fide": (((0.2, 0.5), (0.42, 0.75), (0.8, 0.25)),),
     "attack": (((0.22, 0.22), (0.78, 0.78)), ((0.22, 0.78), (0.78, 0.22))),
@@ -42,7 +42,7 @@ def annotated(
 ) -> NDArray[np.uint8]:
     """A copy of an RGB picture with what one frame gave; `trace` are the scores up to it, None where there was none.
 
-    Green, a full line and a tick stand for bona fide, vermilion, a broken line and a cross for attack.
+    Blue, a full line and a tick mean bona fide; orange, a broken line and a cross mean attack.
     """
     image = Image.fromarray(np.ascontiguousarray(picture))
     pen = ImageDraw.Draw(image, "RGBA")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bonaface.types import FusionRule, probability
+from bonaface.types import FusionRule, Threshold, probability
 
 FORMAT = 1
 """Version of the bundle's own format; a reader refuses those it does not know."""
@@ -55,33 +56,36 @@ class DetectorCard(Card):
     identity: str
 
 
-class OperatingPoint(Card):
-    """A threshold, what it applies to, and the data that chose it.
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint(Threshold):
+    """A threshold of a bundle, and what it applies to: the scores of `frames` evenly spaced frames, fused by `fusion`.
 
-    `frames` frames, evenly spaced, are fused by `fusion`; decisions compare logits: `logit >= logit_threshold` accepts.
+    Decisions compare logits: `logit >= logit_threshold` accepts.
     """
 
-    threshold: float = Field(ge=0, le=1)
-    logit_threshold: float
-    criterion: str
-    frames: int = Field(ge=1)
-    fusion: FusionRule
-    chosen_on: dict[str, Any] = {}
-    warnings: tuple[str, ...] = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        implied = float(probability(self.logit_threshold))
-        other = float(probability(-self.logit_threshold))
-        if not (
-            math.isclose(implied, self.threshold, rel_tol=1e-4)
-            and math.isclose(other, 1 - self.threshold, rel_tol=1e-4, abs_tol=1e-15)
-        ):
-            raise ValueError(
-                f"logit_threshold {self.logit_threshold:g} is a probability of {implied:g}, but threshold is "
-                f"{self.threshold:g}"
-            )
-        return self
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    logit_threshold: float
+    frames: Annotated[int, Field(ge=1)]
+    fusion: FusionRule
+
+
+def _one_threshold(point: OperatingPoint) -> OperatingPoint:
+    """Raise ValueError where `logit_threshold`, which decides, does not belong to `threshold`, which is shown."""
+    implied, rejected = float(probability(point.logit_threshold)), float(probability(-point.logit_threshold))
+    if not (
+        math.isclose(implied, point.threshold, rel_tol=1e-4)
+        and math.isclose(rejected, 1 - point.threshold, rel_tol=1e-4, abs_tol=1e-15)
+    ):
+        raise ValueError(
+            f"logit_threshold {point.logit_threshold:g} is a probability of {implied:g}, but threshold is "
+            f"{point.threshold:g}"
+        )
+    return point
+
+
+OperatingPoints = dict[Kind, Annotated[OperatingPoint, AfterValidator(_one_threshold)]]
 
 
 class Comparison(Card):
@@ -109,7 +113,7 @@ class VariantCard(Card):
     backend: Literal["openvino"]
     precision: Precision
     files: tuple[FileName, FileName]
-    operating_points: dict[Kind, OperatingPoint] = {}
+    operating_points: OperatingPoints = {}
     comparison: Comparison | None = None
     left_alone: tuple[str, ...] = ()
     search: str = ""
@@ -133,7 +137,7 @@ class BundleCard(Card):
     crop_scale: float = Field(gt=0, le=100)
     resize: int | None = Field(None, ge=32, le=2048)
     detector: DetectorCard
-    operating_points: dict[Kind, OperatingPoint] = {}
+    operating_points: OperatingPoints = {}
     variants: dict[str, VariantCard] = {}
     licence: str = ""
     training: dict[str, Any] = {}

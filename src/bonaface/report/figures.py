@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from numpy.typing import NDArray
 from scipy import special
 
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
 from bonaface.evaluation.results import Measures
-from bonaface.evaluation.thresholds import OperatingPoint
-from bonaface.report.formatting import point_name, species_of
-from bonaface.report.style import CLASS_STYLE, SERIES, Drawing, Ink, draw, plain, tidy
+from bonaface.report.formatting import point_name
+from bonaface.report.style import (
+    ATTACK,
+    BONA_FIDE,
+    CLASS_STYLE,
+    MUTED,
+    RULE,
+    SERIES,
+    TEXT,
+    Drawing,
+    draw,
+    legend,
+    plain,
+    tidy,
+)
+from bonaface.types import Threshold
 
 __all__ = ["det_figure", "error_figure", "histogram_figure", "roc_figure", "species_figure"]
 
@@ -32,7 +45,7 @@ def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color=Ink.RULE, linewidth=1, zorder=1)
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
         for index, (title, curve) in enumerate(curves.items()):
             colour = SERIES[index % len(SERIES)]
             axes.plot(
@@ -101,7 +114,7 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         axes.set_yticks(special.ndtri(ticks), labels)
         tidy(axes, x="attacks accepted, %", y="bona fide refused, %")
         if worst:
-            axes.plot([], [], color=Ink.MUTED, linewidth=0.9, label="thin: the worst species")
+            axes.plot([], [], color=MUTED, linewidth=0.9, label="thin: the worst species")
         _legend(figure, axes, marks=_marks(points))
 
     return draw(
@@ -116,15 +129,14 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
 
 def histogram_figure(
     name: str,
-    presentations: pd.DataFrame,
+    arrays: ScoreArrays,
     histogram: Histogram,
-    points: Sequence[OperatingPoint],
+    points: Sequence[Threshold],
     *,
     title: str = "Scores",
 ) -> Drawing:
     """Where the scores of both classes lie, as shares of the class; on the logit scale, and as probabilities."""
-    scores = presentations.loc[presentations["score"].notna(), ["label", "score"]]
-    both = histogram.scale == "logit" and len(scores) > 0 and bool(scores["score"].between(0, 1).all())
+    both = arrays.on_logits
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(2 if both else 1, 1, squeeze=False)[:, 0]
@@ -136,9 +148,8 @@ def histogram_figure(
         tidy(panels[0], x=histogram.scale, y="share of class")
         if both:
             edges = np.linspace(0, 1, 51)
-            counts = {
-                label: np.histogram(scores.loc[scores["label"] == label, "score"], bins=edges)[0] for label in classes
-            }
+            of_class = {"bona_fide": arrays.ok & arrays.bona_fide, "attack": arrays.ok & ~arrays.bona_fide}
+            counts = {label: np.histogram(arrays.score[which], bins=edges)[0] for label, which in of_class.items()}
             _bars(panels[1], edges, counts)
             _threshold_lines(panels[1], points, "score")
             panels[1].set_yscale("log")
@@ -154,21 +165,21 @@ def histogram_figure(
         alt="Histogram of the scores of bona fide and attack presentations, with the thresholds marked",
         caption="What lies right of a threshold is accepted."
         + (" Probabilities pile up at both ends, so the upper panel has the logits." if both else ""),
-        size=(5.3, 4.6) if both else (5.3, 3.6),
+        height=5.0 if both else 3.8,
     )
 
 
-def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint]) -> Drawing:
+def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) -> Drawing:
     """How the errors move with the threshold."""
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         several = len(curves.species) > 1
         lines = [
-            (curves.far, "attacks accepted (FAR)", Ink.ATTACK, "--", 1.8),
-            (curves.apcer_max, "worst species (APCER)", Ink.ATTACK, "-.", 0.9),
-            (curves.frr, "bona fide refused (FRR)", Ink.BONA, "-", 1.8),
-            (curves.hter, "their mean (HTER)", Ink.MUTED, "-", 1.2),
+            (curves.far, "attacks accepted (FAR)", ATTACK, "--", 1.8),
+            (curves.apcer_max, "worst species (APCER)", ATTACK, "-.", 0.9),
+            (curves.frr, "bona fide refused (FRR)", BONA_FIDE, "-", 1.8),
+            (curves.hter, "their mean (HTER)", MUTED, "-", 1.2),
         ]
         for rate, title, colour, dash, width in lines:
             if np.isfinite(rate).any() and (several or rate is not curves.apcer_max):
@@ -191,25 +202,22 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[OperatingPoint
     )
 
 
-def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[OperatingPoint]) -> Drawing | None:
+def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) -> Drawing | None:
     """The scores of bona fide and of each species, those nearest to acceptance on top; None where nothing was scored."""
-    column = "logit" if presentations["logit"].notna().any() else "score"
-    scored = presentations.loc[presentations[column].notna()]
-    if scored.empty:
+    if not arrays.ok.any():
         return None
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
-    is_attack = scored["label"] == "attack"
-    species = species_of(scored)[is_attack]
-    attacks = scored.loc[is_attack, column].groupby(species).quantile(np.asarray(levels)).unstack()
-    attacks = attacks.iloc[np.argsort(-attacks[0.95].to_numpy(), kind="stable")] if len(attacks) else attacks
-    counts = species.value_counts()
-    rows = [
-        (f"{plain(name, longest=30)} ({counts[name]:,})", spread, "attack")
-        for name, spread in zip(attacks.index[:MOST_SPECIES], attacks.to_numpy()[:MOST_SPECIES], strict=True)
-    ]
-    bona = scored.loc[~is_attack, column]
+    attacks = []
+    for number, species in enumerate(arrays.species_names):
+        values = arrays.value[arrays.ok & (arrays.species == number)]
+        if len(values):
+            attacks.append((f"{plain(species, longest=24)} ({len(values):,})", np.quantile(values, levels), "attack"))
+    attacks.sort(key=lambda row: -row[1][4])
+    rows = attacks[:MOST_SPECIES]
+    bona = arrays.value[arrays.ok & arrays.bona_fide]
     if len(bona):
-        rows.insert(0, (f"bona fide ({len(bona):,})", bona.quantile(levels).to_numpy(), "bona_fide"))
+        rows.insert(0, (f"bona fide ({len(bona):,})", np.quantile(bona, levels), "bona_fide"))
+    scale = "logit" if arrays.on_logits else "score"
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -217,12 +225,12 @@ def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[Oper
             colour, marker, _ = CLASS_STYLE[label]
             axes.plot(spread[[0, 4]], [row, row], color=colour, linewidth=1, solid_capstyle="butt")
             axes.plot(spread[[1, 3]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.75)
-            axes.plot(spread[2], row, marker=marker, color=Ink.INK, markersize=4.5, linestyle="")
-        _threshold_lines(axes, points, column)
+            axes.plot(spread[2], row, marker=marker, color=TEXT, markersize=4.5, linestyle="")
+        _threshold_lines(axes, points, scale)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(False, axis="y")
-        tidy(axes, x=column)
+        tidy(axes, x=scale)
         _legend(figure, axes)
 
     left_out = len(attacks) - MOST_SPECIES
@@ -233,7 +241,7 @@ def species_figure(name: str, presentations: pd.DataFrame, points: Sequence[Oper
         alt="Median, middle half and middle 90 % of the scores of bona fide and of each attack species, thresholds marked",
         caption="Mark: median; thick: middle half; thin: middle 90 %. In brackets: scored presentations."
         + (f" The {left_out} species farthest from acceptance are not drawn." if left_out > 0 else ""),
-        size=(5.3, 1.5 + 0.28 * max(len(rows), 4)),
+        height=1.8 + 0.3 * max(len(rows), 4),
     )
 
 
@@ -250,7 +258,7 @@ def _deviate(rates: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
 
 def _mark(axes: Axes, x: float, y: float, mark: str, colour: str) -> None:
     if np.isfinite(x) and np.isfinite(y):
-        axes.plot(x, y, mark, color=colour, markersize=7, markeredgecolor=Ink.INK, clip_on=False, zorder=5)
+        axes.plot(x, y, mark, color=colour, markersize=7, markeredgecolor=TEXT, clip_on=False, zorder=5)
 
 
 def _marks(points: Mapping[str, Sequence[Measures]]) -> dict[str, str]:
@@ -274,11 +282,11 @@ def _bars(axes: Axes, edges: NDArray[np.float64], classes: Mapping[str, NDArray[
         axes.set_xlim(edges[0], edges[-1])
 
 
-def _threshold_lines(axes: Axes, points: Sequence[OperatingPoint], scale: str) -> None:
+def _threshold_lines(axes: Axes, points: Sequence[Threshold], scale: str) -> None:
     for dash, point in zip(POINT_LINES * 4, points, strict=False):
         value = point.logit_threshold if scale == "logit" else point.threshold
         if value is not None and np.isfinite(value):
-            axes.axvline(value, color=Ink.INK, linewidth=1.1, linestyle=dash, label=plain(point_name(point)))
+            axes.axvline(value, color=TEXT, linewidth=1.1, linestyle=dash, label=plain(point_name(point)))
 
 
 def _percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
@@ -289,12 +297,8 @@ def _percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
 
 def _legend(figure: Figure, axes: Axes, *, marks: Mapping[str, str] | None = None) -> None:
     for title, mark in (marks or {}).items():
-        axes.plot([], [], mark, color=Ink.MUTED, markeredgecolor=Ink.INK, label=plain(title))
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside upper left", ncols=2, handlelength=2.2, columnspacing=1.4, borderpad=0.1
-        )
+        axes.plot([], [], mark, color=MUTED, markeredgecolor=TEXT, label=plain(title))
+    legend(figure, axes)
 
 
 def _listed(names: Mapping[str, object]) -> str:

@@ -6,29 +6,10 @@ import math
 import re
 from collections.abc import Collection
 
-import pandas as pd
 from markupsafe import Markup, escape
 
 from bonaface.evaluation.results import Figure, Rate
-from bonaface.evaluation.thresholds import OperatingPoint
-
-__all__ = [
-    "STATUS_NAMES",
-    "capital",
-    "chosen_words",
-    "column_title",
-    "criterion_words",
-    "difference",
-    "interval",
-    "measure_name",
-    "number",
-    "percent",
-    "point_name",
-    "reason_of",
-    "sentence",
-    "soft",
-    "species_of",
-]
+from bonaface.types import Threshold
 
 STATUS_NAMES = {
     "ok": "scored",
@@ -51,16 +32,28 @@ def percent(share: float, *, unit: bool = True) -> str:
 
 
 def number(value: float, *, places: int = 4) -> str:
-    """A plain number; a dash where it is undefined.
+    """Return a number to `places` places, in scientific notation outside 1e-4 to 1e6; a dash where it is undefined.
 
-    >>> number(0.69318), number(float("-inf"))
-    ('0.6932', '−∞')
+    >>> number(0.69318), number(float("-inf")), number(3.2e-7), number(-1234567.8)
+    ('0.6932', '−∞', '3.2e−07', '−1.235e+06')
     """
     if math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.{places}f}".replace("-", "−")
+    plain = value == 0 or 1e-4 <= abs(value) < 1e6
+    return f"{value:.{places}f}".replace("-", "−") if plain else f"{value:.4g}".replace("-", "−")
+
+
+def score(value: float) -> str:
+    """Return a score or its threshold; a probability that would be rounded to 1 by its distance to it.
+
+    >>> score(0.98765), score(0.9999993), score(1.0), score(12.5), score(2e-9)
+    ('0.9877', '1 − 7e−07', '1.0000', '12.5000', '2e−09')
+    """
+    if 1 - 5e-5 <= value < 1:
+        return f"1 − {1 - value:.2g}".replace("-", "−")
+    return number(value)
 
 
 def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
@@ -117,10 +110,10 @@ def criterion_words(criterion: str) -> str:
     return criterion.upper() if re.fullmatch(r"[a-z]+\d*", criterion) and criterion != "given" else criterion
 
 
-def point_name(point: OperatingPoint) -> str:
+def point_name(point: Threshold) -> str:
     """A short name of an operating point.
 
-    >>> point_name(OperatingPoint(0.7, None, "eer", {"split": "val"})), point_name(OperatingPoint(0.5, 0.0, "fixed=0.5"))
+    >>> point_name(Threshold(0.7, None, "eer", {"split": "val"})), point_name(Threshold(0.5, 0.0, "fixed=0.5"))
     ('from validation (EER)', 'fixed at 0.5')
     """
     if point.criterion.startswith("fixed="):
@@ -132,16 +125,16 @@ def point_name(point: OperatingPoint) -> str:
     return "given" if point.criterion == "given" else criterion_words(point.criterion)
 
 
-def column_title(point: OperatingPoint) -> str:
+def column_title(point: Threshold) -> str:
     """The heading of an operating point's column.
 
-    >>> column_title(OperatingPoint(0.7, None, "eer", {"split": "val"}))
+    >>> column_title(Threshold(0.7, None, "eer", {"split": "val"}))
     'Threshold from validation (EER)'
     """
     return f"Threshold {point_name(point)}"
 
 
-def chosen_words(point: OperatingPoint) -> str:
+def chosen_words(point: Threshold) -> str:
     """One sentence on where a threshold came from."""
     if point.criterion.startswith("fixed="):
         return "Fixed beforehand, whatever the data."
@@ -198,13 +191,3 @@ def soft(name: str) -> Markup:
     Markup('a_<wbr>b&lt;i&gt;')
     """
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
-
-
-def species_of(table: pd.DataFrame) -> pd.Series[str]:
-    """Each attack's species, as `dataset/species` where the table holds several datasets; empty for bona fide."""
-    attack = table["label"] == "attack"
-    species = table["species"].astype("str") if "species" in table else pd.Series("unspecified", index=table.index)
-    species = species.where(species != "", "unspecified")
-    if "dataset" in table and table["dataset"].nunique() > 1:
-        species = table["dataset"].astype("str") + "/" + species
-    return species.where(attack, "")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -17,7 +14,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from bonaface.errors import writing
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Difference
 from bonaface.evaluation.error_curve import (
@@ -30,6 +26,7 @@ from bonaface.evaluation.error_curve import (
     roc,
 )
 from bonaface.evaluation.results import Evaluation, Measures, json_safe
+from bonaface.io import write_bytes, write_json, write_text
 from bonaface.report import formatting
 from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
@@ -37,18 +34,17 @@ from bonaface.report.style import Drawing, slug
 from bonaface.report.tables import axis_end, group_rows, methods, no_answer, species_rows, whisker
 from bonaface.report.training_figures import embedding_figure, training_figure
 
-__all__ = ["ReportInput", "write_report"]
-
 POINTS = 600
-_OWN_FIGURE = re.compile(r"[a-z0-9_-]+\.png")
+MOST_GROUPS = 60
+"""A column of more values than this is not a grouping but a name."""
 
 
 @dataclass(frozen=True)
 class ReportInput:
     """What a report shows; what is absent has no section.
 
-    `evaluations` and `presentations` (one row a presentation) have the same keys: the ways in which presentations were
-    judged, such as `one image`. `validation` has some of these keys: the presentations that chose the thresholds.
+    `evaluations` and `presentations` have the same keys: the ways in which presentations were judged, such as
+    `one image`. `validation` has some of these keys: the presentations that chose the thresholds.
     `groups` maps a column to its values' measures. `facts` and `provenance` are printed as they are, above and below.
     `notes` are what a reader must know before any figure. `differences` are those of the systems, where the ways are
     systems.
@@ -56,7 +52,7 @@ class ReportInput:
 
     title: str
     evaluations: Mapping[str, Evaluation]
-    presentations: Mapping[str, pd.DataFrame]
+    presentations: Mapping[str, ScoreArrays]
     notes: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Measures]] = field(default_factory=dict)
@@ -65,7 +61,7 @@ class ReportInput:
     gallery: Sequence[GalleryItem] = ()
     recipe: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    validation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    validation: Mapping[str, ScoreArrays] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
 
 
@@ -83,60 +79,23 @@ def _lines(arrays: ScoreArrays) -> _Lines:
     return _Lines(roc(errors, points=POINTS), error_curves(errors, points=POINTS), histogram(arrays))
 
 
-def write_report(data: ReportInput, folder: Path, *, faces: bool = True) -> Path:
-    """Write `report.html`, `report.json` and `figures/` into a folder, and give the page's path.
+def write_page(data: ReportInput, folder: Path, *, faces: bool = True) -> None:
+    """Write `report.html`, `report.json` and `figures/` into an empty folder.
 
-    With `faces=False` no picture of a presentation is in any of them, nor is one from an earlier report left behind. The
-    same input gives the same bytes. Each file is written beside its place and moved, the page last. Raises OutputError.
+    With `faces=False` none of them has a picture of a presentation. The same input gives the same bytes. Raises
+    OutputError.
     """
-    lines = {
-        name: _lines(ScoreArrays.from_table(rows))
-        for name, rows in data.presentations.items()
-        if rows["score"].notna().any()
-    }
+    lines = {name: _lines(arrays) for name, arrays in data.presentations.items() if arrays.ok.any()}
     drawings = _drawings(data, lines)
     figures = {f"{drawing.name}.png": drawing.png for group in drawings.values() for drawing in group}
     shown = [item for item in data.gallery if item.pictures()] if faces else []
     for group in dict.fromkeys(item.group for item in shown):
         figures[f"gallery_{slug(group)}.png"] = contact_sheet([item for item in shown if item.group == group])
     content = {**_content(data, lines, faces=faces), "figures": sorted(f"figures/{name}" for name in figures)}
-    page = _render(data, drawings, faces=faces)
-    with writing(folder):
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        _forget(folder, keep=figures.keys())
-        for name, picture in figures.items():
-            _write(folder / "figures" / name, picture)
-        _write(
-            folder / "report.json", (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        )
-        _write(folder / "report.html", page.encode())
-    return folder / "report.html"
-
-
-def _forget(folder: Path, *, keep: Collection[str]) -> None:
-    """Remove the figures that an earlier report left and this one does not replace; nothing else."""
-    try:
-        listed = json.loads((folder / "report.json").read_text(encoding="utf-8"))["figures"]
-        names = [Path(str(name)).name for name in listed]
-    except (OSError, ValueError, KeyError, TypeError):
-        names = []
-    names += [path.name for path in (folder / "figures").glob("gallery_*.png")]
-    for name in names:
-        if _OWN_FIGURE.fullmatch(name) and name not in keep:
-            (folder / "figures" / name).unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    for name, picture in figures.items():
+        write_bytes(folder / "figures" / name, picture)
+    write_json(folder / "report.json", content)
+    write_text(folder / "report.html", _render(data, drawings, faces=faces))
 
 
 def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[Drawing]]:
@@ -147,16 +106,16 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
         marked = {name: data.evaluations[name].at for name in curves}
         drawn["errors"] = [roc_figure("roc", curves, marked), det_figure("det", curves, marked)]
     for number, (name, line) in enumerate(lines.items(), start=1):
-        rows = data.presentations[name]
+        arrays = data.presentations[name]
         points = [measures.point for measures in data.evaluations[name].at]
         stem = f"_{number}" if len(data.presentations) > 1 else ""
-        found = [histogram_figure(f"histogram{stem}", rows, line.histogram, points)]
-        species = species_figure(f"species{stem}", rows, points)
+        found = [histogram_figure(f"histogram{stem}", arrays, line.histogram, points)]
+        species = species_figure(f"species{stem}", arrays, points)
         found += [species] if species is not None else []
         found.append(error_figure(f"errors{stem}", line.errors, points))
         validation = data.validation.get(name)
-        if validation is not None and validation["score"].notna().any():
-            counts = histogram(ScoreArrays.from_table(validation))
+        if validation is not None and validation.ok.any():
+            counts = histogram(validation)
             title = "Scores on validation"
             found.append(histogram_figure(f"validation{stem}", validation, counts, points[:1], title=title))
         drawn[f"scores/{name}"] = found
@@ -182,6 +141,7 @@ def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, fac
         style=Markup(style),
         percent=formatting.percent,
         number=formatting.number,
+        score=formatting.score,
         interval=formatting.interval,
         reason_of=formatting.reason_of,
         capital=formatting.capital,

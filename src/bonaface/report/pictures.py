@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from bonaface.report.style import Ink, plain
+from bonaface.report.style import MUTED, TEXT, as_uri, plain
 
 __all__ = ["GALLERY_TITLES", "GalleryItem", "blend", "contact_sheet", "data_uri"]
 
@@ -96,7 +95,7 @@ def data_uri(picture: NDArray[np.uint8], *, side: int = SIDE) -> str:
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return as_uri(buffer.getvalue(), "image/jpeg")
 
 
 def contact_sheet(items: Sequence[GalleryItem]) -> bytes:
@@ -112,13 +111,13 @@ def contact_sheet(items: Sequence[GalleryItem]) -> bytes:
         for column, (caption, picture) in enumerate(item.pictures()):
             image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
             x = left + column * (SIDE + GAP)
-            pen.text((x, top), caption, fill=Ink.MUTED, font=font)
+            pen.text((x, top), caption, fill=MUTED, font=font)
             sheet.paste(ImageOps.contain(image, (SIDE, SIDE), Image.Resampling.LANCZOS), (x, top + 18))
         score = "no score" if item.score is None else f"score {item.score:.4f}"
         verdict = {True: "", False: ", decided wrongly", None: ""}[item.right]
         kind = plain(item.species or item.label.replace("_", " "), longest=36)
         name = plain(item.presentation, longest=70)
-        pen.text((left, top + SIDE + 21), f"{kind}, {score}{verdict}\n{name}", fill=Ink.INK, font=font, spacing=2)
+        pen.text((left, top + SIDE + 21), f"{kind}, {score}{verdict}\n{name}", fill=TEXT, font=font, spacing=2)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     return buffer.getvalue()

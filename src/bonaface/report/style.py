@@ -1,13 +1,9 @@
-"""Figures as files: one drawing becomes an SVG that follows the page's colours, and a PNG on white.
-
-A figure is drawn once, in the colours of `Ink`. The SVG names them as CSS variables of the page (`var(--ink)`), so that
-it is legible on white, on black and on paper; the PNG keeps them as they are.
-"""
+"""Colours, fonts and files of the report's figures: each is drawn once, on white, as SVG and as PNG."""
 
 from __future__ import annotations
 
+import base64
 import io
-import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,77 +16,73 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["CLASS_STYLE", "SERIES", "Drawing", "Ink", "draw", "plain", "png_of", "slug", "tidy"]
+from bonaface.types import CLASS_COLOURS
 
+WIDTH = 4.3
+"""Inches: on a phone, where a figure is about 330 pixels wide, its text is 11 pixels high."""
 
-class Ink:
-    """The colours that follow the page: the name in lower case is the CSS variable that the SVG uses."""
+TEXT, MUTED, RULE = "#1b2026", "#56606b", "#d6dbe1"
+BONA_FIDE, ATTACK = CLASS_COLOURS["bona_fide"], CLASS_COLOURS["attack"]
 
-    INK = "#1b2026"
-    MUTED = "#5b6570"
-    RULE = "#d6dbe1"
-    BONA = "#2f79c7"
-    ATTACK = "#d06a12"
+SERIES = (
+    BONA_FIDE,
+    ATTACK,
+    "#2c9a7a",
+    "#b0559b",
+    "#8c7a1f",
+    "#5a6fd6",
+    "#c2515b",
+    "#4b9aa8",
+    "#8b6fb5",
+    "#7c8790",
+)
+"""Colours of things without an order; each has a contrast of at least 3 on white."""
 
-
-SERIES = ("#2f7fc9", "#d9731a", "#2c9a7a", "#b0559b", "#8c7a1f", "#5a6fd6", "#c2515b", "#4b9aa8", "#8b6fb5", "#7c8790")
-"""Colours for things without an order. Each has a contrast of at least 3 on the light and on the dark page alike, since
-points that were drawn as pixels cannot follow it."""
-
-CLASS_STYLE = {"bona_fide": (Ink.BONA, "o", "-"), "attack": (Ink.ATTACK, "^", "--")}
+CLASS_STYLE = {"bona_fide": (BONA_FIDE, "o", "-"), "attack": (ATTACK, "^", "--")}
 """Colour, marker and line of each class: they differ in shape and dash too, for eyes and printers without colour."""
 
-_VARIABLES = {
-    value: f"var(--{name.lower()})" for name, value in vars(Ink).items() if not name.startswith("_") and name.isupper()
-}
 _STYLE = {
     "axes.axisbelow": True,
-    "axes.edgecolor": Ink.MUTED,
+    "axes.edgecolor": MUTED,
     "axes.grid": True,
-    "axes.labelcolor": Ink.INK,
-    "axes.labelsize": 9,
+    "axes.labelcolor": TEXT,
+    "axes.labelsize": 10.5,
     "axes.linewidth": 0.8,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 9,
+    "axes.titlesize": 10.5,
     "axes.unicode_minus": True,
     "figure.dpi": 72,
     "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": Ink.RULE,
+    "font.size": 10.5,
+    "grid.color": RULE,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 10,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
-    "text.color": Ink.INK,
+    "text.color": TEXT,
     "text.parse_math": False,
-    "xtick.color": Ink.MUTED,
-    "xtick.labelcolor": Ink.INK,
-    "xtick.labelsize": 8.5,
-    "ytick.color": Ink.MUTED,
-    "ytick.labelcolor": Ink.INK,
-    "ytick.labelsize": 8.5,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": TEXT,
+    "xtick.labelsize": 10,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": TEXT,
+    "ytick.labelsize": 10,
 }
-_LONGEST = 44
+_LONGEST = 40
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the report: `name` is its file's stem, `alt` says in words what it shows."""
+    """A figure of the report: `name` is its file's stem, `alt` describes it in words, `uri` is its SVG as a data URI."""
 
     name: str
     title: str
     alt: str
     caption: str
-    svg: str
+    uri: str
     png: bytes
-
-    @property
-    def wide(self) -> bool:
-        """Whether it takes the whole width of the page."""
-        match = re.search(r'viewBox="0 0 ([\d.]+)', self.svg)
-        return match is not None and float(match.group(1)) > 500
 
 
 def draw(
@@ -100,25 +92,31 @@ def draw(
     title: str,
     alt: str,
     caption: str = "",
-    size: tuple[float, float] = (5.3, 3.9),
+    height: float = 3.9,
 ) -> Drawing:
-    """Have `paint` fill a new figure of `size` inches, and keep it as SVG and PNG.
+    """Have `paint` fill a new figure of WIDTH by `height` inches, and keep it as SVG and PNG.
 
-    The same input gives the same bytes: own identifiers, no date, and no user's matplotlib style.
+    The same input gives the same bytes: fixed identifiers, no date, and no user's matplotlib style.
     """
     with _house_style(name):
-        figure = _painted(paint, size)
-        svg = io.StringIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(svg, format="svg", dpi=160, transparent=True, metadata=nothing)
+        figure = _painted(paint, (WIDTH, height))
+        svg = io.BytesIO()
+        figure.savefig(
+            svg, format="svg", facecolor="white", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
         png = _png(figure)
-    return Drawing(name, title, alt, caption, _inline(svg.getvalue(), name, alt), png)
+    return Drawing(name, title, alt, caption, as_uri(svg.getvalue(), "image/svg+xml"), png)
 
 
 def png_of(name: str, paint: Callable[[Figure], None], *, size: tuple[float, float]) -> bytes:
-    """Have `paint` fill a new figure of `size` inches, and keep it as PNG alone."""
+    """Have `paint` fill a new figure of `size` inches, and return it as PNG."""
     with _house_style(name):
         return _png(_painted(paint, size))
+
+
+def as_uri(content: bytes, media_type: str) -> str:
+    """Return a picture's bytes as a data URI, which a page holds in itself."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 @contextmanager
@@ -141,15 +139,25 @@ def _painted(paint: Callable[[Figure], None], size: tuple[float, float]) -> Figu
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=180, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def tidy(axes: Axes, *, x: str = "", y: str = "") -> None:
-    """Label the axes and take away what says nothing."""
+    """Label the axes and remove the tick marks."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.tick_params(length=0)
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend above the axes: two entries a line where they are short."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        columns = 2 if max(map(len, labels)) <= 18 else 1
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.4, borderpad=0.1
+        )
 
 
 def plain(text: object, *, longest: int = _LONGEST) -> str:
@@ -168,34 +176,9 @@ def plain(text: object, *, longest: int = _LONGEST) -> str:
 
 
 def slug(text: str) -> str:
-    """A name as a file and as an identifier.
+    """A name as a file name.
 
     >>> slug("Most wrong: attacks")
     'most_wrong__attacks'
     """
     return "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in text.lower())[:40]
-
-
-def _inline(svg: str, name: str, alt: str) -> str:
-    """The `<svg>` element alone, in the page's font and colours, with identifiers that no other figure has."""
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s*<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s*<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*;?", r"font-size: \1;", svg)
-    svg = svg.replace("xlink:href=", "href=")
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
-    svg = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    svg = re.sub(r'(d="[^"]*?)"', lambda found: " ".join(found[1].split()) + '"', svg)
-    svg = re.sub(r">\s+<(?!/?tspan)", "><", svg)
-    view = re.search(r'viewBox="[^"]+"', svg)
-    head = f'<svg {view.group() if view else ""} role="img" aria-label="{_attribute(alt)}">'
-    return re.sub(r"^<svg[^>]*>", lambda _: head, svg)
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

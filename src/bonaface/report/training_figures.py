@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
-from bonaface.report.style import SERIES, Drawing, Ink, draw, plain, slug, tidy
+from bonaface.report.style import BONA_FIDE, MUTED, RULE, SERIES, TEXT, Drawing, draw, legend, plain, slug, tidy
 
 __all__ = ["embedding_figure", "training_figure"]
 
@@ -20,8 +20,8 @@ MOST_MARKED_EPOCHS = 40
 MOST_VECTOR_POINTS = 1200
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "h")
 _LOSSES = {
-    "train_loss": ("training", Ink.MUTED, "--", "s"),
-    "val_loss": ("validation", Ink.BONA, "-", "o"),
+    "train_loss": ("training", MUTED, "--", "s"),
+    "val_loss": ("validation", BONA_FIDE, "-", "o"),
 }
 
 
@@ -58,26 +58,22 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
                 axes.set_ylim(bottom=0)
                 tidy(axes, y="loss, nats")
             elif kind == "hter":
-                line(axes, "val_hter", color=Ink.BONA, marker="o")
+                line(axes, "val_hter", color=BONA_FIDE, marker="o")
                 axes.set_ylim(bottom=0)
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0))
                 tidy(axes, y="validation HTER")
             else:
-                line(axes, "lr", color=Ink.MUTED, marker="", drawstyle="steps-mid")
+                line(axes, "lr", color=MUTED, marker="", drawstyle="steps-mid")
                 axes.set_yscale("log")
                 # The log scale's own labels are formulas, and text on our drawings is never taken for one.
                 axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=True))
                 axes.yaxis.set_minor_formatter(LogFormatter())
                 tidy(axes, y="learning rate")
             if best is not None:
-                axes.axvline(
-                    best, color=Ink.INK, linewidth=1, linestyle=":", label=f"lowest validation loss ({best:g})"
-                )
+                axes.axvline(best, color=TEXT, linewidth=1, linestyle=":", label=f"lowest validation loss ({best:g})")
         rows[-1].set_xlabel("epoch")
         rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        handles, labels = rows[0].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.1)
+        legend(figure, rows[0])
 
     return draw(
         "training",
@@ -85,7 +81,7 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
         title="Training",
         alt=f"Training over {len(history)} epochs: " + ", ".join(panels),
         caption="Validation loss that rises while training loss falls means overfitting.",
-        size=(5.3, 1.4 + 1.2 * len(panels)),
+        height=1.8 + 1.3 * len(panels),
     )
 
 
@@ -116,7 +112,7 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
                 linewidths=0,
                 alpha=0.75,
                 rasterized=pixels,
-                label=plain(f"{title} ({int(chosen.sum()):,})", longest=40),
+                label=plain(f"{title} ({int(chosen.sum()):,})", longest=32),
             )
         axes.set_xticks([])
         axes.set_yticks([])
@@ -124,9 +120,9 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
         axes.set_aspect("equal", adjustable="datalim")
         for spine in axes.spines.values():
             spine.set_visible(True)
-            spine.set_color(Ink.RULE)
-        legend = figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2, borderpad=0.1)
-        for handle in legend.legend_handles:
+            spine.set_color(RULE)
+        names = figure.legend(loc="outside upper left", ncols=1 + (len(styles) > 5), handletextpad=0.2, borderpad=0.1)
+        for handle in names.legend_handles:
             if handle is not None:
                 handle.set(sizes=[28], alpha=1, rasterized=False)
 
@@ -136,7 +132,7 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
         title=f"Embedding by {'class' if by == 'label' else plain(by)}",
         alt=f"t-SNE of {len(frame):,} embeddings, coloured by {'class' if by == 'label' else by}",
         caption="t-SNE keeps neighbours together; distances between groups, and their sizes, mean nothing.",
-        size=(5.3, 4.6),
+        height=4.6,
     )
 
 

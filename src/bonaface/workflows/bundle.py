@@ -25,6 +25,8 @@ from bonaface.types import FusionRule, Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bonaface.evaluation.scores import HigherIs
+
 RANGES: Mapping[str, tuple[float, float, float]] = {
     "0..1": (255.0, 0.0, 1.0),
     "0..255": (1.0, 0.0, 1.0),
@@ -132,25 +134,29 @@ def calibrate_bundle(
     criterion: str = "eer",
     frames: int | None = None,
     fusion: FusionRule | None = None,
+    higher_is: HigherIs = "bona_fide",
 ) -> Calibrated:
     """Write a bundle with thresholds that a criterion picks on its own scores of validation presentations.
 
     `scores` is a table that `evaluate` wrote with this bundle, of footage that it will not be tested on. Its variants are
-    left out, since their thresholds were chosen otherwise. Raises ScoreTableError for scores of another bundle or of
-    split test, SettingsError for an unknown criterion.
+    left out, since their thresholds were chosen otherwise. `higher_is="attack"` turns the table's scores round, not the
+    bundle's. Raises ScoreTableError for scores of a different bundle, of split test, or that rank attacks above bona fide
+    presentations; SettingsError for an unknown criterion.
     """
     with needs_extra("bonaface.calibrate_bundle"):
-        from bonaface.evaluation.scores import read_scores
-        from bonaface.workflows.assess import choose_points
+        from bonaface.evaluation.scores import read_scores, turned_round
+        from bonaface.workflows.assess import choose_points, refuse_inverted
 
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    table = read_scores(scores) if isinstance(scores, str | Path) else scores
+    given = read_scores(scores) if isinstance(scores, str | Path) else scores
+    table, _ = turned_round(given, higher_is)
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
     if systems and systems != [model.card.name]:
         raise ScoreTableError(
             f"the scores are of {few(systems)}, the bundle is {model.card.name}; score validation with this bundle"
         )
     point = model.operating_point("video")
+    refuse_inverted(table)
     points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)
     kept = {name: content for name, content in model.contents.items() if not _of_a_variant(name, model.card)}
     card = model.card.model_copy(update={"operating_points": points, "variants": {}, "results": {}})

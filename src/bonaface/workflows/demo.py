@@ -32,25 +32,6 @@ class Demonstrated:
     path: Path
     run: Run
 
-    def summary(self) -> str:
-        """The figures with their warning, where everything lies, and what to do next."""
-        if self.run.bundle is None:
-            return f"interrupted; the same command starts the demo anew\ndemo: {self.path}"
-        bundle, manifest = self.path / "run" / "bundle", self.path / "manifest.csv"
-        return "\n".join(
-            [
-                self.run.summary(),
-                f"pictures: {self.path / 'explain'}",
-                f"map: {self.path / 'embed' / 'embedding.png'}",
-                "",
-                "On your own videos, in folders such as live/PERSON/ and print/PERSON/:",
-                "  bonaface data index FOOTAGE -o manifest.csv",
-                "  bonaface data split manifest.csv",
-                "  bonaface train default data.manifest=manifest.csv -o run",
-                f"Or score more with this bundle: bonaface evaluate {bundle} {manifest} -o scores",
-            ]
-        )
-
 
 def demo(
     *overrides: str, output: str | Path, persons: int = 12, seed: int = 0, progress: Progress | None = None

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bonaface.errors import InputError, SettingsError
 from bonaface.inference.decision_log import DECISIONS, open_log
 from bonaface.io import write_bytes, write_text
-from bonaface.report.style import CLASS_STYLE, Ink, png_of, tidy
+from bonaface.report.style import CLASS_STYLE, MUTED, png_of, tidy
 from bonaface.types import Label
 
 PERIODS = 60
@@ -126,7 +126,7 @@ def _paint(figure: Figure, periods: pd.DataFrame) -> None:
         scores.plot(when, part["median"], line, marker=marker, markersize=3.5, color=colour, label=f"median, {bundle}")
         scores.step(when, part["threshold"], where="post", color=CLASS_STYLE["attack"][0], linewidth=1.2)
         shares.plot(when, part["accepted"], line, marker=marker, markersize=3.5, color=colour)
-        counts.plot(when, part["decisions"], line, marker=marker, markersize=3.5, color=Ink.MUTED)
+        counts.plot(when, part["decisions"], line, marker=marker, markersize=3.5, color=MUTED)
     scores.plot([], [], color=CLASS_STYLE["attack"][0], linewidth=1.2, label="threshold")
     scores.legend(loc="lower left", ncols=3, bbox_to_anchor=(0, 1))
     scores.set_ylim(-0.02, 1.02)

@@ -1,7 +1,10 @@
-"""Score a manifest through a bundle, and report what comes of it at the bundle's thresholds."""
+"""Score a manifest through a bundle, and report its error rates at the bundle's thresholds."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,31 +12,43 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import writing
-from bonaface.evaluation.scores import write_scores
+from bonaface.errors import InputError, MissingExtraError, OutputError
+from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.iso30107 import by_group
+from bonaface.evaluation.results import Measures
+from bonaface.evaluation.scores import digest, write_scores
 from bonaface.inference.bundle import Bundle, load_bundle
-from bonaface.inference.scoring import score_manifest
-from bonaface.io import fresh_folder
+from bonaface.inference.model_card import crop_line
+from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.io import new_folder
+from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
-from bonaface.workflows.assess import Assessment, assess
-from bonaface.workflows.prepare import part_of
-from bonaface.workflows.reporting import write_report
+from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
+from bonaface.workflows.embed import map_of
+from bonaface.workflows.explain import Explainer, gallery
+from bonaface.workflows.prepare import counts_line, part_of
 
-__all__ = ["Evaluated", "evaluate"]
+PER_GROUP = 6
+MOST_FILE_NOTES = 10
+_NO_GROUPS = {"path", "label", "species", "category", "split", "protocol", "fold"}
+"""Columns that a report shows elsewhere."""
+SPLITS = {
+    "test": "the test split",
+    "val": "the validation split",
+    "train": "the train split",
+    "all": "all presentations",
+}
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A score table, what it says, and where both were written."""
+    """A score table, its error rates, and where both were written."""
 
     scores: pd.DataFrame
     assessment: Assessment
     path: Path
     report: Path
-
-    def summary(self) -> str:
-        """The figures as the published system prints them, and where the report lies."""
-        return f"{self.assessment.summary()}\nscores: {self.path / 'scores.csv'}\nreport: {self.report}"
 
 
 def evaluate(
@@ -54,29 +69,178 @@ def evaluate(
     """Write a score table and a report of a bundle on a manifest's presentations.
 
     `split` is `train`, `val`, `test` or `all`; by default `test` where the manifest has one, else all of it. The
-    thresholds are the bundle's: nothing here is chosen on what is evaluated. `detector` replaces the bundle's own, for
+    thresholds are the bundle's: nothing is chosen on what is evaluated. `detector` replaces the bundle's own, for
     footage that it does not suit, such as `whole_frame` for ready crops; the report then says so. `variant` is one of the
-    bundle's, with thresholds of its own; `backend` (`onnxruntime`, `openvino`) runs `model.onnx` in f32 on another engine.
+    bundle's, with thresholds of its own; `backend` (`onnxruntime`, `openvino`) runs `model.onnx` in f32 on a different
+    engine. Where the report cannot be written the scores are kept next to `output`.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)
-    folder = fresh_folder(output, what="evaluation")
-    scored = score_manifest(
-        model,
-        part,
+    target = Path(output)
+    with new_folder(target, what="evaluation") as folder:
+        scored = score_manifest(
+            model,
+            part,
+            detector_weights=detector_weights,
+            threads=threads,
+            detector=detector,
+            backend=backend,
+            progress=partial(progress, "score") if progress else None,
+        )
+        write_scores(scored.table, folder / "scores.csv")
+        try:
+            notes = _notes(model, whole, part, scored.table, split=name, detector=detector)
+            assessment = assess(scored.table, model, notes=tuple(notes))
+            data = _report_input(
+                model,
+                assessment,
+                scored,
+                part,
+                split=name,
+                faces=faces,
+                detector_weights=detector_weights,
+                detector=detector,
+            )
+            write_page(data, folder, faces=faces)
+        except (OSError, OutputError) as error:
+            kept = _kept(folder / "scores.csv", target)
+            raise OutputError(f"{error}; the scores are kept in {kept}, which `bonaface report` reads") from error
+    return Evaluated(scored.table, assessment, target, target / "report.html")
+
+
+def write_report(
+    folder: Path,
+    bundle: Bundle,
+    assessment: Assessment,
+    scored: Scored,
+    manifest: Manifest,
+    *,
+    split: str,
+    history: pd.DataFrame | None = None,
+    recipe: str = "",
+    faces: bool = True,
+    detector_weights: Path | None = None,
+    validation: pd.DataFrame | None = None,
+) -> Path:
+    """Write the report of one scored manifest, in place of an earlier one, and return the page's path.
+
+    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds.
+    """
+    data = _report_input(
+        bundle,
+        assessment,
+        scored,
+        manifest,
+        split=split,
+        history=history,
+        recipe=recipe,
+        faces=faces,
         detector_weights=detector_weights,
-        threads=threads,
-        detector=detector,
-        backend=backend,
-        progress=partial(progress, "score") if progress else None,
+        validation=validation,
     )
+    with new_folder(folder, what="report", replace=True) as fresh:
+        write_page(data, fresh, faces=faces)
+    return folder / "report.html"
+
+
+def _report_input(
+    bundle: Bundle,
+    assessment: Assessment,
+    scored: Scored,
+    manifest: Manifest,
+    *,
+    split: str,
+    faces: bool,
+    history: pd.DataFrame | None = None,
+    recipe: str = "",
+    detector_weights: Path | None = None,
+    detector: str | None = None,
+    validation: pd.DataFrame | None = None,
+) -> ReportInput:
+    """Collect what the report shows; what cannot be shown is left out with a note that says why."""
+    notes = list(assessment.notes)
+    kind = assessment.last
+    explainer = None
+    try:
+        explainer = Explainer(bundle) if faces else None
+    except (InputError, MissingExtraError) as error:
+        notes.append(f"no Grad-CAM: {error}")
+    items = gallery(
+        bundle,
+        manifest,
+        assessment.rows[kind],
+        point=bundle.operating_point(kind),
+        count=PER_GROUP,
+        detector_weights=detector_weights,
+        detector=detector,
+        explainer=explainer,
+    )
+    embedding = None
+    if bundle.card.output.embedding is not None:
+        try:
+            embedding = map_of(scored)
+        except (InputError, MissingExtraError) as error:
+            notes.append(f"no map of embeddings: {error}")
+    of_files = [f"{name}: {note}" for name, note in scored.notes.items()]
+    notes += of_files[:MOST_FILE_NOTES]
+    if len(of_files) > MOST_FILE_NOTES:
+        notes.append(
+            f"{len(of_files) - MOST_FILE_NOTES} more files with a note like these; `bonaface data crop` lists them all"
+        )
+    card = bundle.card
+    chosen_on = {}
+    if validation is not None:
+        for each in assessment.evaluations:
+            rows = rows_of(validation, bundle.operating_point(each), each)
+            chosen_on[assessment.titles[each]] = ScoreArrays.from_table(rows)
+    return ReportInput(
+        title=f"Liveness report: {card.name}",
+        evaluations={assessment.titles[each]: found for each, found in assessment.evaluations.items()},
+        presentations={assessment.titles[each]: found for each, found in assessment.arrays.items()},
+        validation=chosen_on,
+        groups=_groups(assessment, [str(name) for name in manifest.table]),
+        notes=list(dict.fromkeys(notes)),
+        facts={
+            "system": f"{bundle.title}, bundle {bundle.id}",
+            "evaluated on": f"{SPLITS[split]}: {counts_line(manifest)}",
+            "datasets": ", ".join(sorted(set(manifest.table["dataset"]))),
+            "manifest": manifest.digest[:16],
+            "network": f"{card.architecture}, input {card.input.size} x {card.input.size}",
+            "crop": crop_line(card),
+            "face detector": card.detector.identity,
+            "made": card.created,
+        },
+        history=history,
+        embedding=embedding,
+        gallery=items,
+        recipe=recipe,
+    )
+
+
+def _groups(assessment: Assessment, described: Iterable[str]) -> dict[str, dict[str, Measures]]:
+    """Return the measures by subject, device, session and whatever else a manifest's columns, `described`, hold."""
+    kind = assessment.last
+    rows, point = assessment.rows[kind], assessment.measures(kind).point
+    columns = [name for name in described if name in rows and name not in _NO_GROUPS]
+    found = {name: rows[name].nunique() for name in columns}
+    return {
+        name: by_group(assessment.arrays[kind], text_column(rows, name), point)
+        for name in columns
+        if 2 <= found[name] <= MOST_GROUPS and found[name] < len(rows)
+    }
+
+
+def _notes(
+    model: Bundle, whole: Manifest, part: Manifest, table: pd.DataFrame, *, split: str, detector: str | None
+) -> list[str]:
+    """Return what a reader must know of the manifest, of the training, and of what both have in common."""
     notes = list(whole.notes)
     notes += [f"training: {note}" for note in model.card.notes if note not in notes]
-    if name in ("train", "all") and "train" in set(part.table["split"]):
+    if split in ("train", "all") and "train" in set(part.table["split"]):
         notes.append("these figures include presentations of the train split")
-    if "val" in set(part.table["split"]):
+    if "val" in set(part.table["split"]) and _chose(model, whole, table):
         notes.append(
             "these figures include presentations of the val split, which chose the thresholds: they are too good"
         )
@@ -85,18 +249,27 @@ def evaluate(
             f"faces come from {detector} in place of the bundle's own detector {model.card.detector.name}, with which the "
             "thresholds were chosen: expect other errors than those that the bundle promises"
         )
-    with writing(folder):
-        write_scores(scored.table, folder / "scores.csv")
-    assessment = assess(scored.table, model, notes=tuple(notes))
-    report = write_report(
-        folder,
-        model,
-        assessment,
-        scored,
-        part,
-        split=name,
-        faces=faces,
-        detector_weights=detector_weights,
-        detector=detector,
-    )
-    return Evaluated(scored.table, assessment, folder, report)
+    return notes
+
+
+def _chose(model: Bundle, whole: Manifest, table: pd.DataFrame) -> bool:
+    """Whether the bundle's thresholds were chosen on the val split of this manifest, by what the bundle records."""
+    val = table[table["split"] == "val"]
+    same_manifest = model.card.training.get("manifest") == whole.digest
+    for kind in KINDS:
+        point = model.operating_point(kind)
+        if not point.chosen_on:
+            continue
+        rows = rows_of(val, point, kind)
+        if same_manifest and point.chosen_on.get("presentations") == len(rows):
+            return True
+        if point.chosen_on.get("digest") == digest(rows):
+            return True
+    return False
+
+
+def _kept(scores: Path, output: Path) -> Path:
+    """Move a score table next to the output folder that could not be completed, under a name that is free."""
+    handle, name = tempfile.mkstemp(prefix=f"{output.name}.scores-", suffix=".csv", dir=output.parent)
+    os.close(handle)
+    return scores.replace(name)

@@ -21,8 +21,8 @@ from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import now
 from bonaface.types import Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
+from bonaface.workflows.evaluate import write_report
 from bonaface.workflows.export import export_network, results_of, with_card
-from bonaface.workflows.reporting import write_report
 from bonaface.workflows.runs import open_run, update_run
 
 
@@ -37,15 +37,6 @@ class Run:
     assessment: Assessment | None = None
     report: Path | None = None
     notes: tuple[str, ...] = ()
-
-    def summary(self) -> str:
-        """The test figures as the published system prints them, and where everything lies."""
-        if self.stopped == "interrupted":
-            return f"interrupted; go on with the same command and --resume\nrun: {self.path}"
-        lines = [self.assessment.summary()] if self.assessment else []
-        lines += [f"note: {note}" for note in self.notes if not self.assessment or note not in self.assessment.notes]
-        lines += [f"bundle: {self.bundle}", f"report: {self.report}"]
-        return "\n".join(lines)
 
 
 def train(
