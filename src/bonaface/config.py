@@ -210,7 +210,7 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(f"{source}: {_first_fault(error)}") from None
+        raise SettingsError(f"{source}: {describe_validation_error(error, Recipe)}") from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -276,24 +276,29 @@ def _is_text(keys: tuple[str, ...]) -> bool:
     return annotation in (str, Path, Path | None)
 
 
-def _first_fault(error: ValidationError) -> str:
+def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line on what does not fit `model`: an unknown key with the known ones, or the first value."""
     faults = error.errors()
     unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
     if unknown:
         location = [str(part) for part in unknown[0]["loc"]]
-        known = _known_keys(location[:-1])
+        known = _known_keys(model, location[:-1])
         where = ".".join(location)
         return f"unknown key {where}{did_you_mean(location[-1], known)}; known here: {', '.join(known)}"
     fault = faults[0]
     where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
     reason = str(fault["msg"]).removeprefix("Value error, ")
-    got = f" (got {fault['input']!r})" if where and not isinstance(fault["input"], dict) else ""
+    got = f" (got {_shortened(fault['input'])})" if where and not isinstance(fault["input"], dict) else ""
     others = few([".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]])
     return f"{where + ': ' if where else ''}{reason}{got}" + (f"; also wrong: {others}" if others else "")
 
 
-def _known_keys(sections: list[str]) -> list[str]:
-    model: Any = Recipe
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _known_keys(model: Any, sections: list[str]) -> list[str]:
     for section in sections:
         field: Mapping[str, Any] = model.model_fields
         if section not in field:

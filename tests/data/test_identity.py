@@ -9,7 +9,7 @@ import pytest
 
 from bonaface.data.identity import DISTINCT, name_key, settle_names
 from bonaface.data.manifest import Manifest, make_manifest, read_manifest, write_manifest
-from bonaface.data.splits import find_leaks, refuse_leaks, split_manifest
+from bonaface.data.splits import check_no_leaks, find_leaks, split_manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError
 from bonaface.workflows.prepare import index, split
 
@@ -85,7 +85,7 @@ def test_alike_names_across_splits_are_a_leak(tmp_path: Path) -> None:
     made = of_subjects(["José", "josé", "anna"], split=["train", "test", "test"])
     assert str(find_leaks(made)[0]) == "d/José = d/josé (train, test)"
     with pytest.raises(LeakError, match="--same-person"):
-        refuse_leaks(made)
+        check_no_leaks(made)
     declared = settle_names(made, distinct=True)
     assert find_leaks(declared) == []
     write_manifest(declared, tmp_path / "m.csv")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.data.manifest import Manifest, make_manifest, write_manifest
-from bonaface.data.splits import PERSONS_UNKNOWN, Leak, find_leaks, refuse_copies, refuse_leaks, split_manifest
+from bonaface.data.splits import PERSONS_UNKNOWN, Leak, check_no_copies, check_no_leaks, find_leaks, split_manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError
 
 ROOT = Path("/footage")
@@ -203,7 +203,7 @@ def test_unknown_persons_are_split_one_by_one_and_it_is_said() -> None:
     }
     assert split.notes == (PERSONS_UNKNOWN,)
     assert find_leaks(split) == []
-    assert refuse_leaks(split) == ()
+    assert check_no_leaks(split) == ()
 
 
 def test_some_unknown_persons_are_counted() -> None:
@@ -251,15 +251,15 @@ def test_leaks_are_refused_or_noted() -> None:
     with pytest.raises(
         LeakError, match=r"2 persons stand in more than one split: mine/p000 \(train, val, test\).*--allow-leak"
     ):
-        refuse_leaks(leaky())
-    (note,) = refuse_leaks(leaky(), allow=True)
+        check_no_leaks(leaky())
+    (note,) = check_no_leaks(leaky(), allow=True)
     assert "mine/p002" in note
 
 
 def test_an_unknown_person_in_given_splits_is_noted() -> None:
     table = footage(2, known=False).table.assign(subject_known="false")
     table["split"] = ["train", "val"] * 12
-    assert refuse_leaks(make_manifest(table, ROOT)) == (PERSONS_UNKNOWN,)
+    assert check_no_leaks(make_manifest(table, ROOT)) == (PERSONS_UNKNOWN,)
 
 
 def test_three_thousand_persons_are_split_in_seconds() -> None:
@@ -278,11 +278,11 @@ def test_files_of_equal_content_in_two_splits_are_refused():
         }
     )
     manifest = make_manifest(table, ".")
-    assert refuse_copies(manifest, ["x", "y", "z", ""]) == ()
-    assert refuse_copies(manifest, ["", "", "z", "w"]) == ()
+    assert check_no_copies(manifest, ["x", "y", "z", ""]) == ()
+    assert check_no_copies(manifest, ["", "", "z", "w"]) == ()
     with pytest.raises(LeakError, match=r"1 file with the same content in more than one split: a\.mp4 = b\.mp4"):
-        refuse_copies(manifest, ["x", "x", "z", "w"])
-    (note,) = refuse_copies(manifest, ["x", "x", "z", "w"], allow=True)
+        check_no_copies(manifest, ["x", "x", "z", "w"])
+    (note,) = check_no_copies(manifest, ["x", "x", "z", "w"], allow=True)
     assert note.startswith("leak allowed")
 
 

@@ -54,7 +54,7 @@ def find_leaks(manifest: Manifest) -> list[Leak]:
     ]
 
 
-def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
+def check_no_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
     """Raise LeakError naming the subjects in more than one split; with `allow`, return it as a note.
 
     Returns the notes that every report must carry in addition to the manifest's own.
@@ -76,7 +76,7 @@ def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def refuse_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = False) -> tuple[str, ...]:
+def check_no_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = False) -> tuple[str, ...]:
     """Raise LeakError naming files of equal content that stand in two splits; with `allow`, say it in a note instead.
 
     `hashes` are the files' content hashes in the manifest's order, "" of one that could not be read.

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
+from bonaface.config import describe_validation_error
 from bonaface.errors import BundleError, OutputError, did_you_mean, few, writing
 from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
@@ -320,9 +321,7 @@ def _parse_card(path: Path, content: bytes) -> BundleCard:
     try:
         return BundleCard.model_validate(values)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise BundleError(f"{path}/bundle.json: {where}: {fault['msg']}") from None
+        raise BundleError(f"{path}/bundle.json: {describe_validation_error(error, BundleCard)}") from None
 
 
 def _strict_json(content: bytes) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from bonaface.config import describe_validation_error
 from bonaface.data.downloads import fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
 from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few, needs_extra
@@ -99,9 +100,7 @@ def bundle_from_onnx(
             notes=("made from a published network: its training data and its error rates are as its makers say",),
         )
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise BundleError(f"{where}: {fault['msg']} (got {fault['input']!r})") from None
+        raise BundleError(describe_validation_error(error, BundleCard)) from None
     check_output(foreign, card.input, card.output)
     made = make_bundle(Path(output), card, {"model.onnx": foreign.content})
     load_backend(made, threads=1)

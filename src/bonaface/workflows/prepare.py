@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from bonaface.config import CropSettings
+from bonaface.config import CropSettings, describe_validation_error
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import index_layout
@@ -180,11 +180,7 @@ def crop(
             }
         )
     except ValidationError as error:
-        fault = error.errors()[0]
-        reason = str(fault["msg"]).removeprefix("Value error, ")
-        raise SettingsError(
-            f"{fault['loc'][0]}: {reason} (got {fault['input']!r})" if fault["loc"] else reason
-        ) from None
+        raise SettingsError(describe_validation_error(error, CropSettings)) from None
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     store = fill_store(read, Path(output), settings, workers=workers, progress=progress)
     return Cropped(store, Path(output), read)

@@ -12,7 +12,7 @@ from typing import Any
 from bonaface.config import Recipe, dump_recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.data.splits import refuse_copies, refuse_leaks
+from bonaface.data.splits import check_no_copies, check_no_leaks
 from bonaface.errors import InputError, SettingsError, few, needs_extra, writing
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
@@ -60,7 +60,7 @@ def train(
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
     footage = source if isinstance(source, Manifest) else read_manifest(source, root=settings.data.root)
-    notes = list(footage.notes) + list(refuse_leaks(footage, allow=settings.data.allow_leak))
+    notes = list(footage.notes) + list(check_no_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
     trainer_class = _trainer()  # takes seconds, so every cheap check comes first
@@ -79,7 +79,7 @@ def train(
 
 def _crop(settings: Recipe, footage: Manifest, run: Path, notes: list[str], progress: Progress | None) -> CropStore:
     store = fill_store(footage, settings.data.crops or run / "crops", settings.crop, progress=progress)
-    notes += refuse_copies(footage, store.hashes, allow=settings.data.allow_leak)
+    notes += check_no_copies(footage, store.hashes, allow=settings.data.allow_leak)
     return store
 
 

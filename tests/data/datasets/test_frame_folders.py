@@ -10,7 +10,7 @@ from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
-from bonaface.data.splits import refuse_copies
+from bonaface.data.splits import check_no_copies
 from bonaface.errors import LeakError, ManifestError, SettingsError
 from bonaface.workflows.prepare import crop, index
 from tests.corpora import write_files
@@ -122,7 +122,7 @@ def test_copied_frame_folders_are_found(tmp_path: Path) -> None:
     manifest.table["split"] = split
     store = fill_store(manifest, tmp_path / "crops", CropSettings(detector="whole_frame", frames=2), workers=1)
     with pytest.raises(LeakError, match=f"{CLIPS[0]} = {CLIPS[-1]}"):
-        refuse_copies(manifest, store.hashes)
+        check_no_copies(manifest, store.hashes)
 
 
 def test_empty_frame_folder_is_unreadable(tmp_path: Path) -> None:
