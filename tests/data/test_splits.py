@@ -129,7 +129,7 @@ def test_persons_are_named_with_or_without_their_dataset(name: str) -> None:
 def test_persons_who_are_named_for_nothing_are_left_out() -> None:
     split = split_manifest(footage(4), train_subjects=["p000"], val_subjects=["p001"], test_subjects=["p002"])
     assert persons_of(split) == {"": 1, "train": 1, "val": 1, "test": 1}
-    assert split.notes == ("split: 12 presentations of persons who were not named are left out",)
+    assert split.notes == ("split: 12 presentations of persons that were not named are left out",)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_leaks_are_found_by_name() -> None:
 
 def test_leaks_are_refused_or_noted() -> None:
     with pytest.raises(
-        LeakError, match=r"2 persons stand in more than one split: mine/p000 \(train, val, test\).*--allow-leak"
+        LeakError, match=r"2 persons are in more than one split: mine/p000 \(train, val, test\).*--allow-leak"
     ):
         check_no_leaks(leaky())
     (note,) = check_no_leaks(leaky(), allow=True)
@@ -301,7 +301,7 @@ def test_a_species_that_nobody_is_tested_with_is_named() -> None:
     table = footage(6).table.drop(columns="subject_known")
     rare = table.iloc[[1]].assign(path="rare.mp4", label="attack", species="mask", category="", subject="mine/p000")
     split = split_manifest(make_manifest(pd.concat([table, rare]), ROOT), test_subjects=["p001"])
-    assert split.notes == ("split: test has no mask (1 person), so no error rate there speaks of it",)
+    assert split.notes == ("split: test has no mask (1 person), so its error rates do not cover it",)
 
 
 _WITHOUT_PYARROW = """

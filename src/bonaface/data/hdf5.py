@@ -1,4 +1,4 @@
-"""The colour stream of a recording in an HDF5 file, as 3DMAD has it, read as a video is."""
+"""The colour stream of an HDF5 recording (3DMAD), read as a video."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from bonaface.data.video import MAX_PIXELS, VideoInfo
 from bonaface.errors import MediaError, needs_extra
 
-__all__ = ["HDF5_SUFFIXES", "Hdf5Reader"]
-
 HDF5_SUFFIXES = frozenset({".hdf5", ".h5"})
 _COLOUR = "Color_Data"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
@@ -22,7 +20,7 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 class Hdf5Reader:
     """The dataset `Color_Data`, `(frames, 3, height, width)` or `(frames, height, width, 3)` RGB, opened for one pass.
 
-    What `VideoReader` is for a video. Its depth is not read. Raises MediaError where there is no such dataset,
+    Has the interface of `VideoReader`. Depth is not read. Raises MediaError where there is no such dataset,
     MissingExtraError where h5py is not installed.
     """
 

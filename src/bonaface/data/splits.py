@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: by person, so that nobody stands on both sides."""
+"""Subject-disjoint train, val and test splits, and the check that a manifest has no leak."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bonaface.types import Label
 
 PERSONS_UNKNOWN = "persons are unknown: whether one person is in two splits cannot be told"
 SPLIT_NOTE = "split: "
-"""How a note begins that is about the split it came with; a new split drops it."""
+"""How a note begins that describes the present split; a new split drops it."""
 
 Counts = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def check_no_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...
     Returns the notes that every report must carry in addition to the manifest's own.
     """
     leaks = find_leaks(manifest)
-    persons = f"{_persons(len(leaks))} {'stands' if len(leaks) == 1 else 'stand'} in more than one split"
+    persons = f"{_persons(len(leaks))} {'is' if len(leaks) == 1 else 'are'} in more than one split"
     if leaks and not allow:
         spelt = any(" = " in leak.subject for leak in leaks)
         names = " (say with --same-person or --distinct whether names that are alike are one person)" if spelt else ""
@@ -77,9 +77,9 @@ def check_no_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...
 
 
 def check_no_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = False) -> tuple[str, ...]:
-    """Raise LeakError naming files of equal content that stand in two splits; with `allow`, say it in a note instead.
+    """Raise LeakError naming files of equal content in more than one split; with `allow`, return it as a note.
 
-    `hashes` are the files' content hashes in the manifest's order, "" of one that could not be read.
+    `hashes` are the files' content hashes in the manifest's order, "" for a file that could not be read.
     """
     table = manifest.table[["path", "split"]].assign(content=list(hashes))
     table = table[(table["content"] != "") & (table["split"] != "")]
@@ -107,16 +107,14 @@ def split_manifest(
     train_subjects: Iterable[str] | None = None,
     keep: Collection[str] = (),
 ) -> Manifest:
-    """The manifest with its `split` column written anew, by person; the same for any order of the rows.
+    """Return the manifest with a new `split` column, by subject; the order of the rows does not matter.
 
-    `val` and `test` are shares of the persons, 0.2 each by default; among the choices of persons, one is searched for in which
-    every class and species comes as near as it can to the same share. Presentations of unknown persons are
-    split one by one, and a note says so. Persons may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`):
-    those who are not named go to train, or nowhere if the persons of train are named too; a share beside names is
-    one of those who are not named. Splits in `keep` stay as they are (an
-    official test set, say) and the rest is split into the others. A share of 0 leaves a split empty.
-
-    Raises ManifestError where there are too few persons to give each split one, or both classes.
+    `val` and `test` are shares of the subjects, 0.2 each by default. Among the possible choices of subjects, one is
+    searched for in which every class and species is near the same share. Presentations of unknown subjects are split
+    one by one, and a note says so. Subjects may be named instead (`nuaa-0007` or `nuaa/nuaa-0007`): those not named go
+    to train, or nowhere if those of train are named too; a share next to names is a share of the subjects not named.
+    Splits in `keep` stay as they are (an official test set) and the rest is split into the others. A share of 0 leaves
+    a split empty. Raises ManifestError where there are too few subjects to give each split one, or both classes.
     """
     persons = {"train": train_subjects, "val": val_subjects, "test": test_subjects}
     named = {name: list(who) for name, who in persons.items() if who is not None}
@@ -127,13 +125,13 @@ def split_manifest(
     kept = table["split"].isin(list(keep)).to_numpy()
     free = table[~kept]
     if len(free) == 0:
-        raise ManifestError(f"nothing to split: every presentation stands in {few(keep)}, which is kept")
+        raise ManifestError(f"nothing to split: every presentation is in {few(keep)}, which is kept")
     split = _as_named(free, named, keep)
     drawn = (split == "").to_numpy() if "train" in named else (split == "train").to_numpy()
     shares = {"train": 1 - sum(share for name, share in wanted.items() if name not in keep), **wanted}
     shares = {name: share for name, share in shares.items() if share > 0 and name not in keep}
     if wanted and not shares:
-        raise SettingsError("every split is kept or has a share of 0: there is none to fill")
+        raise SettingsError("every split is kept or has a share of 0: no split is left to fill")
     if wanted and drawn.any():
         split[drawn] = _by_share(free[drawn], shares, np.random.default_rng(seed))
     about: dict[str, object] = {**wanted, **({"seed": seed} if wanted else {}), **named}
@@ -141,7 +139,7 @@ def split_manifest(
     if named:
         notes += _lacking_notes(free, split)
         if left := int((split == "").sum()):
-            notes.append(f"{SPLIT_NOTE}{left} presentations of persons who were not named are left out")
+            notes.append(f"{SPLIT_NOTE}{left} presentations of persons that were not named are left out")
     if keep:
         notes.append(f"{SPLIT_NOTE}{few(sorted(keep))} kept, the others drawn by person (seed {seed})")
     result = table["split"].to_numpy(dtype=object).copy()
@@ -186,7 +184,7 @@ def _as_named(free: pd.DataFrame, named: dict[str, list[str]], keep: Collection[
 
 
 def _resolve(person: str, free: pd.DataFrame) -> str:
-    """The subject that a person's name means: in full, or without the dataset before it."""
+    """Return the subject that a name means: in full, or without the dataset before it."""
     person = unicodedata.normalize("NFC", person.strip())
     subjects = free["subject"].drop_duplicates()
     if (subjects == person).any():
@@ -232,7 +230,7 @@ def _by_share(free: pd.DataFrame, shares: dict[str, float], random: np.random.Ge
 def _one_by_one(
     paths: pd.Series, strata: pd.Series, fractions: Counts, names: Sequence[str], random: np.random.Generator
 ) -> pd.Series:
-    """Each stratum shared out at random; what rounding takes from a split, the next stratum gives back."""
+    """Return the split of each path, drawn within each stratum; the next stratum evens out what rounding took."""
     split = pd.Series("", index=paths.index, dtype="str")
     carry = np.zeros(len(names))
     for _, members in paths.groupby(strata):
@@ -251,7 +249,7 @@ def _one_by_one(
 
 @dataclass(frozen=True)
 class _Balance:
-    """How far a split is from its share of persons, classes and species, as a cost.
+    """The cost of a split that misses its share of subjects, classes and species.
 
     `target` is splits x columns; `weight` and `price` (of having none) are per column.
     """
@@ -300,7 +298,7 @@ def _choose(
 
 
 def _with_classes(counts: pd.DataFrame, label: Sequence[str], persons: float) -> Counts:
-    """Columns persons, bona fide, attack, and then the strata."""
+    """Return the columns subjects, bona fide, attack, and then the strata."""
     values = counts.to_numpy(dtype=np.float64)
     classes = [values[:, [each == name for each in label]].sum(axis=1) for name in Label]
     return np.column_stack([np.full(len(values), persons), *classes, values])
@@ -309,12 +307,12 @@ def _with_classes(counts: pd.DataFrame, label: Sequence[str], persons: float) ->
 def _improve(
     choice: NDArray[np.intp], sums: Counts, rows: Counts, balance: _Balance, random: np.random.Generator
 ) -> bool:
-    """Make the one move or swap of persons between two splits that helps most; False where none does."""
+    """Make the one move or swap of subjects between two splits that helps most; return False if none helps."""
     before = balance.cost(sums)
     best, change = -1e-9, None
     for a, b in combinations(range(len(sums)), 2):
         of_a, of_b = (_some(np.flatnonzero(choice == split), random) for split in (a, b))
-        # row 0 is nobody, so that a swap with it is a move
+        # row 0 is no subject, so that a swap with it is a move
         gives, takes = (np.vstack([np.zeros(rows.shape[1]), rows[who]]) for who in (of_a, of_b))
         delta = takes[None, :] - gives[:, None]
         gain = balance.cost(sums[a] + delta, a) + balance.cost(sums[b] - delta, b) - before[a] - before[b]
@@ -331,7 +329,7 @@ def _improve(
 
 
 def _some(who: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.intp]:
-    """At most 96 of them, so that a step over ten thousand persons costs what one over two hundred does."""
+    """Return at most 96 of them, so that a step costs the same for ten thousand subjects as for two hundred."""
     return who if len(who) <= 96 else np.sort(random.choice(who, 96, replace=False))
 
 
@@ -349,7 +347,7 @@ def _refuse_one_class(free: pd.DataFrame, split: pd.Series, names: Sequence[str]
 
 
 def _lacking(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(split, class) for each class that the footage has and the split has not."""
+    """Return (split, class) for each class that the footage has and the split does not."""
     there = set(zip(split, free["label"], strict=True))
     return [(name, each) for name in names for each in sorted(set(free["label"])) if (name, each) not in there]
 
@@ -360,7 +358,7 @@ def _lacking_notes(free: pd.DataFrame, split: pd.Series) -> list[str]:
 
 
 def _untested_notes(table: pd.DataFrame) -> list[str]:
-    """A note of the species that a test split lacks: no figure will speak of them."""
+    """Return a note on the species that the test split lacks."""
     held = table[(table["split"] != "") & (table["species"] != "")]
     tested = set(held.loc[held["split"] == "test", "species"])
     lacking = sorted(set(held["species"]) - tested)
@@ -368,7 +366,7 @@ def _untested_notes(table: pd.DataFrame) -> list[str]:
         return []
     persons = held.loc[held["species"].isin(lacking), "subject"].nunique()
     them = "it" if len(lacking) == 1 else "them"
-    return [f"{SPLIT_NOTE}test has no {few(lacking)} ({_persons(persons)}), so no error rate there speaks of {them}"]
+    return [f"{SPLIT_NOTE}test has no {few(lacking)} ({_persons(persons)}), so its error rates do not cover {them}"]
 
 
 def _unknown_note(table: pd.DataFrame) -> str:

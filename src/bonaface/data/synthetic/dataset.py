@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,9 +15,8 @@ from numpy.typing import NDArray
 from bonaface.data.parallel import parallel_map
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
-from bonaface.errors import OutputError, writing
-
-__all__ = ["write_demo_dataset", "write_video"]
+from bonaface.errors import writing
+from bonaface.io import new_folder
 
 
 @dataclass(frozen=True)
@@ -47,26 +44,15 @@ def write_demo_dataset(
 
     The same seed draws the same frames. Raises OutputError where the folder exists and is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} is not empty; name another folder for the generated videos")
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
-            for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
-                if progress:
-                    progress(done, len(clips))
-            fresh.chmod(0o755)
-            if folder.exists():
-                folder.rmdir()
-            fresh.replace(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    with new_folder(folder, what="generated videos") as fresh, writing(folder):
+        clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
+        for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
+            if progress:
+                progress(done, len(clips))
 
 
 def write_video(file: Path, frames: list[NDArray[np.uint8]], *, fps: int, quality: int = 20) -> None:
-    """Write RGB frames `(height, width, 3)` as H.264 in an MP4; a lower `quality` figure is better."""
+    """Write RGB frames `(height, width, 3)` as H.264 in an MP4; `quality` is x264's CRF, lower is better."""
     with av.open(str(file), "w") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"}

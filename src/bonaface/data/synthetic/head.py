@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIDE", "Head", "Person"]
-
 SIDE = 400
-"""A head is drawn on a square of this many pixels, the face about a third of a head from its centre to the chin."""
+"""Pixels a side of the square that a head is drawn on; the chin is about a third of it below the centre."""
 
 Plane = NDArray[np.float32]
 Light = NDArray[np.float32]
@@ -35,7 +33,7 @@ _IRIS = np.array([(0.05, 0.025, 0.012), (0.03, 0.06, 0.03), (0.06, 0.12, 0.2), (
 
 @dataclass(frozen=True)
 class Person:
-    """The features that stay from take to take; lengths are shares of the half face height."""
+    """The features that stay the same in all takes; lengths are shares of the half face height."""
 
     seed: int
     skin: tuple[float, float, float]
@@ -55,7 +53,7 @@ class Person:
 
     @classmethod
     def random(cls, seed: int) -> Person:
-        """A person drawn from a seed, over the whole range of skins."""
+        """Return a person drawn from a seed, over the whole range of skin tones."""
         rng = np.random.default_rng([seed, 1])
         tone = rng.uniform(0, len(_SKIN) - 1.001)
         base = int(tone)
@@ -97,11 +95,11 @@ class Head:
 
     @cached_property
     def depth(self) -> Plane:
-        """How near each pixel is to the viewer, 0 at the rim and about 1 at the nose: what turning the head shifts by."""
+        """Return how near each pixel is to the viewer, 0 at the rim and about 1 at the nose; turning the head shifts by it."""
         return np.asarray(cv2.GaussianBlur(self._height, (0, 0), 4), dtype=np.float32)
 
     def state(self, eyes: int, mouth: int) -> tuple[Light, Plane]:
-        """Linear light `(SIDE, SIDE, 3)` and coverage; eyes 0 closed to 2 open, mouth 0 closed or 1 open."""
+        """Return linear light `(SIDE, SIDE, 3)` and coverage; eyes 0 closed to 2 open, mouth 0 closed or 1 open."""
         key = (eyes, mouth)
         if key not in self._states:
             self._states[key] = self._draw(eyes / 2, float(mouth))
@@ -109,7 +107,7 @@ class Head:
 
     @cached_property
     def _outline(self) -> Plane:
-        """Half width of the face at each height: full at the cheekbones, narrow at the jaw."""
+        """Return the half width of the face at each height: full at the cheekbones, narrow at the jaw."""
         y, person = self._y, self.person
         lower = np.clip(y, 0, 1)
         taper = 1 - (1 - person.jaw) * lower**2.2
@@ -282,7 +280,7 @@ class Head:
 
 
 def _edge(distance: NDArray[np.floating], softness: float) -> Plane:
-    """1 where the distance is positive, 0 where it is negative, soft between."""
+    """Return 1 where the distance is positive, 0 where it is negative, with a soft edge."""
     return np.asarray(np.clip(0.5 + distance / (2 * softness), 0, 1), dtype=np.float32)
 
 
@@ -291,7 +289,7 @@ def _spot(x: Plane, y: Plane, cx: float, cy: float, rx: float, ry: float) -> Pla
 
 
 def _noise(rng: np.random.Generator, cells: int) -> Plane:
-    """Smooth noise of about unit size with so many cells a side."""
+    """Return smooth noise of about unit size with this many cells a side."""
     small = rng.standard_normal((cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 

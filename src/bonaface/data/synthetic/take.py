@@ -1,4 +1,4 @@
-"""A take: one person before a camera for a few seconds, alive; or held up to it, on paper or on a screen."""
+"""A take: one person in front of a camera for a few seconds, live, on paper or on a screen."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from bonaface.data.attack_simulation.printing import Printer, ink_on_paper
 from bonaface.data.attack_simulation.screens import Screen, grid, rolling_bands, shown
 from bonaface.data.synthetic.head import SIDE, Head, Person
 
-__all__ = ["HEIGHT", "SPECIES", "WIDTH", "Take", "bona_fide_frames", "presented_frames"]
-
 WIDTH, HEIGHT = 640, 480
 SPECIES = ("print_flat", "print_bent", "replay_phone", "replay_monitor")
 
@@ -27,7 +25,7 @@ Light = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Take:
-    """A person in a place, under a light, before a camera; all of it drawn from `seed`."""
+    """A person in a place, under a light, in front of a camera; all of it drawn from `seed`."""
 
     person: Person
     seed: int
@@ -40,11 +38,11 @@ class Take:
 
     @cached_property
     def background(self) -> Light:
-        """The place: a wall, and out of focus what stands before it."""
+        """Return the background: a wall, and objects out of focus in front of it."""
         return _room(np.random.default_rng([self.seed, 11]))
 
     def light(self, time: float) -> Light:
-        """Linear light `(480, 640, 3)` at `time` seconds: the head moves, turns, blinks and speaks."""
+        """Return linear light `(480, 640, 3)` at `time` seconds: the head moves, turns, blinks and speaks."""
         rng = np.random.default_rng([self.seed, 12])
         size = rng.uniform(0.80, 0.95)
         x0, y0 = WIDTH / 2 + rng.uniform(-40, 40), HEIGHT * 0.5 + rng.uniform(-14, 14)
@@ -68,14 +66,14 @@ class Take:
 
 
 def bona_fide_frames(take: Take, count: int, fps: float) -> list[Picture]:
-    """Frames of a live person."""
+    """Return frames of a live person."""
     rng = np.random.default_rng([take.seed, 20])
     camera = _camera(rng)
     return [capture(take.light(index / fps), camera, rng) for index in range(count)]
 
 
 def presented_frames(take: Take, place: Take, species: str, count: int, fps: float) -> list[Picture]:
-    """Frames of an attack: `take` printed or replayed, and held to a camera in the place of another take."""
+    """Return frames of an attack: `take` printed or replayed, and held to the camera in the place of a different take."""
     rng = np.random.default_rng([place.seed, 21])
     camera = _camera(rng)
     recorded = _camera(rng)
@@ -113,7 +111,7 @@ def presented_frames(take: Take, place: Take, species: str, count: int, fps: flo
 
 
 def _held(sheet: Light, room: Light, seed: int, time: float, species: str) -> Light:
-    """The sheet or screen in the room, held by hand: it sways, and tilts a little."""
+    """Return the sheet or screen, held by hand: it sways and tilts a little."""
     rng = np.random.default_rng([seed, 22])
     height, width = sheet.shape[:2]
     size = rng.uniform(0.98, 1.12) * HEIGHT / height * (1.0 if species == "replay_monitor" else 0.94)
@@ -130,7 +128,7 @@ def _held(sheet: Light, room: Light, seed: int, time: float, species: str) -> Li
 
 
 def _upper_body(picture: Picture) -> Picture:
-    """The middle of a frame, upright, as one would print or show a person."""
+    """Return the middle of a frame in portrait format, as a photo of a person is printed or shown."""
     left = (WIDTH - 420) // 2
     return np.ascontiguousarray(picture[:, left : left + 420])
 
@@ -148,7 +146,7 @@ def _camera(rng: np.random.Generator) -> Camera:
 
 
 def _drift(rng: np.random.Generator, time: float) -> float:
-    """A smooth wander between about -1 and 1."""
+    """Return a smooth random movement between about -1 and 1."""
     rates, phases = rng.uniform(0.15, 0.9, 3), rng.uniform(0, 2 * np.pi, 3)
     return float(np.sin(2 * np.pi * rates * time + phases).mean() * 1.5)
 
