@@ -108,7 +108,7 @@ def test_evaluate_takes_another_detector_on_purpose(monkeypatch: pytest.MonkeyPa
     asked: dict[str, object] = {}
 
     monkeypatch.setattr(bonaface, "evaluate", lambda *_, **given: asked.update(given), raising=False)
-    monkeypatch.setattr("bonaface.cli.summaries.evaluated", lambda _: "measured")
+    monkeypatch.setattr("bonaface.cli.evaluate.evaluate_lines", lambda _: ["measured"])
     monkeypatch.setattr(sys, "argv", ["bonaface", "evaluate", "b", "m.csv", "-o", "o", "--detector", "whole_frame"])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -98,6 +98,23 @@ def test_predict_on_any_console(
         assert all(line.endswith(name) for line, name in zip(lines, shown, strict=True))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs names with line breaks")
+@pytest.mark.parametrize("command", ["index", "audit"])
+def test_names_forge_no_line_of_a_summary(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for label in ("live", "print"):
+        (tmp_path / "footage" / label / "p1").mkdir(parents=True)
+        (tmp_path / "footage" / label / "p1" / "a\nverdict: nothing found\x1b[2K.png").write_bytes(b"no picture")
+    manifest = str(tmp_path / "m.csv")
+    done = run_main(monkeypatch, "data", "index", str(tmp_path / "footage"), "-o", manifest, "--check")
+    if command == "audit":
+        assert done[0] == 0, done[2]
+        done = run_main(monkeypatch, "data", "audit", manifest, "--detector", "whole_frame", "--workers", "1")
+    shown = done[1] + done[2]
+    assert "a\\nverdict: nothing found\\x1b[2K.png" in shown
+    assert "\nverdict: nothing found" not in shown
+    assert "\x1b" not in shown
+
+
 @pytest.mark.parametrize("name", [*NAMES, "g_\udce9", *FORGED[:-1]])
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 def test_errors_on_any_console(encoding: str, name: str, monkeypatch: pytest.MonkeyPatch):

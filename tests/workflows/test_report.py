@@ -12,7 +12,7 @@ import pytest
 
 import bonaface
 from bonaface import io
-from bonaface.cli.summaries import reported
+from bonaface.cli.summaries import report_lines
 from bonaface.errors import InputError, OutputError, ScoreTableError, SettingsError
 from bonaface.evaluation.scores import write_scores
 from bonaface.report import page
@@ -305,7 +305,7 @@ def test_a_report_that_fails_half_way_can_be_made_again(tables, tmp_path: Path, 
 def test_a_test_with_one_person_says_that_it_has_no_interval(tmp_path: Path):
     table = pd.read_csv(foreign(tmp_path, "test")).assign(subject="anna")
     result = bonaface.evaluate_scores(table, output=tmp_path / "r")
-    assert "note: all presentations are of one person: no rate has an interval" in reported(result)
+    assert "note: all presentations are of one person: no rate has an interval" in "\n".join(report_lines(result))
 
 
 def test_saturated_thresholds_are_told_apart(tmp_path: Path):
@@ -315,8 +315,8 @@ def test_saturated_thresholds_are_told_apart(tmp_path: Path):
     validation = table.assign(split="val", presentation="v" + table["presentation"])
     result = bonaface.evaluate_scores(table, validation=validation, output=tmp_path / "r")
     at = result.evaluation.at[0].point
-    assert f"threshold 1 − {1 - at.threshold:.2g}".replace("e-", "e−") in reported(result)
-    assert f"logit {at.logit_threshold:.3f}" in reported(result)
+    assert f"threshold 1 − {1 - at.threshold:.2g}".replace("e-", "e−") in "\n".join(report_lines(result))
+    assert f"logit {at.logit_threshold:.3f}" in "\n".join(report_lines(result))
     assert "threshold 1.0000" not in (tmp_path / "r" / "report.html").read_text()
 
 

@@ -79,4 +79,4 @@ def _top(
 @bundle.app.callback(invoke_without_command=True)
 def _print_help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        echo_lines(context.get_help())
+        echo_lines(context.get_help().splitlines())

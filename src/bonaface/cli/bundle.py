@@ -10,6 +10,7 @@ import typer
 import bonaface
 from bonaface.cli.options import BundlePath, Quiet, Weights, as_numbers
 from bonaface.cli.output import echo, echo_lines, show_progress
+from bonaface.cli.summaries import calibrate_lines
 
 if TYPE_CHECKING:
     from bonaface.inference.bundle_schema import BundleCard
@@ -102,7 +103,7 @@ def calibrate_command(
         fusion=fusion,  # type: ignore[arg-type]
         higher_is=higher_is,  # type: ignore[arg-type]
     )
-    echo_lines(done.summary())
+    echo_lines(calibrate_lines(done))
 
 
 @app.command("pull")

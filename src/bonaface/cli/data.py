@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +9,11 @@ import typer
 
 import bonaface
 from bonaface.cli.options import Manifest, NoFaces, Quiet, Root, Weights, as_names, as_pairs, as_share, as_whole
-from bonaface.cli.output import echo_audit, echo_lines, show_progress
+from bonaface.cli.output import echo, echo_lines, show_progress
+from bonaface.cli.summaries import audit_lines, crop_lines, index_lines
 
 if TYPE_CHECKING:
-    from bonaface.workflows.prepare import Cropped, Indexed
+    pass
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
@@ -91,7 +91,7 @@ def index_command(
             check=check,
             progress=progress,
         )
-    echo_lines("\n".join(_indexed_lines(result)))
+    echo_lines(index_lines(result))
 
 
 @app.command("split")
@@ -124,7 +124,7 @@ def split_command(
         distinct=distinct,
         root=root,
     )
-    echo_lines("\n".join(_indexed_lines(result)))
+    echo_lines(index_lines(result))
 
 
 @app.command("crop")
@@ -158,7 +158,7 @@ def crop_command(
             root=root,
             progress=progress,
         )
-    echo_lines("\n".join(_cropped_lines(result)))
+    echo_lines(crop_lines(result))
 
 
 @app.command("audit")
@@ -189,7 +189,7 @@ def audit_command(
             faces=not no_faces,
             progress=progress,
         )
-    echo_audit(result)
+    echo_lines(audit_lines(result))
     if result.leaks:
         raise typer.Exit(1)
 
@@ -198,47 +198,8 @@ def audit_command(
 def layouts_command() -> None:
     """List the layouts that `bonaface data index` understands, and what each expects on disk."""
     for layout in bonaface.layouts():
-        protocols = f"\n  protocols: {', '.join(layout.protocols)}" if layout.protocols else ""
-        splits = f"\n  splits: {', '.join(layout.splits)}" if layout.splits else ""
-        echo_lines(f"{layout.name}: {layout.title}\n  expects {layout.expects}{protocols}{splits}")
-
-
-def _indexed_lines(indexed: Indexed) -> Iterator[str]:
-    """Yield what is in a manifest: counts, splits, notes, hints, unreadable files, and where it was written."""
-    from bonaface.workflows.prepare import count_persons, counts_line
-
-    manifest = indexed.manifest
-    yield counts_line(manifest)
-    for name in ("train", "val", "test"):
-        part = manifest.where(name).table
-        if len(part):
-            labels = part["label"].value_counts()
-            yield (
-                f"  {name:<5} {len(part)} presentations, {labels.get('bona_fide', 0)} bona fide and "
-                f"{labels.get('attack', 0)} attacks: {count_persons(part)}"
-            )
-    if not manifest.persons_known and not any("cannot be told" in note for note in manifest.notes):
-        yield "persons: whether one person is in two splits cannot be told for presentations of unknown persons"
-    left_out = manifest.about.get("left_out")
-    if isinstance(left_out, Mapping) and any(left_out.values()):
-        yield "left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
-    yield from (f"note: {note}" for note in manifest.notes)
-    yield from (f"hint: {hint}" for hint in indexed.hints)
-    if indexed.unreadable is not None:
-        yield f"unreadable: {len(indexed.unreadable)} of {len(manifest)}"
-        for path, reason in indexed.unreadable[["path", "reason"]].to_numpy(dtype=str).tolist():
-            yield f"  {path}: {reason}"
-    if indexed.path:
-        yield f"written: {indexed.path}"
-
-
-def _cropped_lines(cropped: Cropped) -> Iterator[str]:
-    """Yield how many frames are stored, and every presentation without one, with the reason."""
-    table, unusable = cropped.store.table, cropped.store.unusable
-    usable, total = int((table["status"] == "ok").sum()), len(cropped.manifest)
-    yield f"{usable} of {len(table)} frames of {total} presentations have a face, stored in {cropped.path}"
-    if len(unusable):
-        yield f"without a usable frame: {len(unusable)} of {total} presentations"
-        for path, status, reason in unusable[["path", "status", "reason"]].to_numpy(dtype=str).tolist():
-            yield f"  {path}: {status}" + (f" ({reason})" if reason else "")
-    yield from (f"note: {path}: {note}" for path, note in cropped.store.notes.items())
+        echo(f"{layout.name}: {layout.title}")
+        echo(f"  expects {layout.expects}")
+        for title, names in (("protocols", layout.protocols), ("splits", layout.splits)):
+            if names:
+                echo(f"  {title}: {', '.join(names)}")

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli import summaries
 from bonaface.cli.options import (
     BundlePath,
     FramesAsVideo,
@@ -21,6 +20,7 @@ from bonaface.cli.options import (
     as_pairs,
 )
 from bonaface.cli.output import echo_left_out, echo_lines, show_progress
+from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
 
 app = typer.Typer()
@@ -76,7 +76,7 @@ def evaluate_command(
             root=root,
             progress=progress,
         )
-    echo_lines(summaries.evaluated(evaluation))
+    echo_lines(evaluate_lines(evaluation))
 
 
 @app.command("report")
@@ -115,7 +115,7 @@ def report_command(
         by=by or (),
         allow_missing=allow_missing,
     )
-    echo_lines(summaries.reported(result))
+    echo_lines(report_lines(result))
 
 
 @app.command("compare")
@@ -177,7 +177,7 @@ def compare_command(
         policy=policy,  # type: ignore[arg-type]
         allow_missing=allow_missing,
     )
-    echo_lines(summaries.compared(result))
+    echo_lines(compare_lines(result))
 
 
 @app.command("explain")
@@ -210,7 +210,7 @@ def explain_command(
             root=root,
             progress=progress,
         )
-    echo_lines(pictures.summary())
+    echo_lines(explain_lines(pictures))
     echo_left_out(pictures.sources)
     if not pictures.complete:
         raise typer.Exit(3)
@@ -243,4 +243,4 @@ def embed_command(
             root=root,
             progress=progress,
         )
-    echo_lines(drawn.summary())
+    echo_lines(embed_lines(drawn))

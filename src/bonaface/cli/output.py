@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
 import threading
@@ -11,7 +10,7 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -20,11 +19,9 @@ from typing import TYPE_CHECKING, Any
 from bonaface.errors import BonafaceWarning, few
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from bonaface.data.audit.findings import Audit
     from bonaface.data.sources import Sources
     from bonaface.types import Progress
 
@@ -62,9 +59,9 @@ def echo(text: str = "", *, err: bool = False) -> None:
         stream.flush()
 
 
-def echo_lines(text: str) -> None:
-    """Write text of several lines to stdout."""
-    for line in text.split("\n"):
+def echo_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout."""
+    for line in lines:
         echo(line)
 
 
@@ -237,72 +234,3 @@ def _rich_bars() -> Bars:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
-
-
-def echo_audit(found: Audit) -> None:
-    """Write everything that an audit found to stdout; of long lists the beginning."""
-    for line in _audit_lines(found):
-        echo(line)
-
-
-def _audit_lines(found: Audit) -> Iterator[str]:
-    from bonaface.workflows.prepare import counts_line
-
-    yield counts_line(found.manifest)
-    yield f"verdict: {found.verdict}"
-    yield from (f"note: {note}" for note in found.notes)
-    persons = [f"{leak.subject} in {' and '.join(leak.splits)}" for leak in found.persons]
-    yield from _listed("subjects in more than one split", persons)
-    for title, pairs in (
-        ("the same content in two splits", found.of_level("leak")),
-        ("the same content under two names", found.of_level("warning")),
-        ("the same content twice, with no known difference in subject or label", found.of_level("remark")),
-    ):
-        shown = [f"{pair.paths[0]} = {pair.paths[1]}: {pair.how}" + f" ({pair.why})" * bool(pair.why) for pair in pairs]
-        yield from _listed(title, shown)
-    yield from _listed("unreadable", [f"{fact.path}: {fact.reason}" for fact in found.unreadable])
-    yield from _listed("incomplete", [f"{fact.path}: {fact.note}" for fact in found.damaged])
-    yield from _listed(f"without a face ({found.detector})", [fact.path for fact in found.faceless])
-    biases = [f"{bias.dataset or '(none)'}: {bias.what}, {bias.direction}" for bias in found.datasets]
-    yield from _listed("datasets that give the class away", biases)
-    yield ""
-    yield from _balance_lines(found.balance)
-    yield ""
-    yield from _shortcut_lines(found)
-    if found.folder is not None:
-        yield f"written: {found.folder / 'audit.html'}, {found.folder / 'audit.json'}"
-
-
-def _listed(title: str, items: Sequence[str], *, most: int = 10) -> Iterator[str]:
-    if items:
-        yield f"{title}: {len(items)}"
-        yield from (f"  {item}" for item in items[:most])
-        if len(items) > most:
-            yield f"  and {len(items) - most} more"
-
-
-def _balance_lines(balance: pd.DataFrame) -> Iterator[str]:
-    """Presentations, and subjects after a slash."""
-    splits = [name for name in balance.columns[2:] if not name.endswith("_subjects")]
-    width = max((len(str(value)) for value in balance["value"]), default=0) + 12
-    yield f"{'presentations/subjects':<{max(width, 23)}}" + "".join(f"{split:>12}" for split in splits)
-    for row in balance.to_dict(orient="records"):
-        cells = "".join(f"{row[split]}/{row[f'{split}_subjects']}".rjust(12) for split in splits)
-        yield f"{row['kind']:<10}{row['value']}".ljust(max(width, 23)) + cells
-
-
-def _shortcut_lines(found: Audit) -> Iterator[str]:
-    if not found.shortcuts:
-        return
-    width = max(len(shortcut.title) for shortcut in found.shortcuts) + 2
-    yield f"{'what separates the classes':<{width + 10}}{'AUC':>6}  95 % interval   best on one species"
-    for shortcut in found.shortcuts:
-        area = shortcut.auc
-        best = f"{shortcut.worst_species} {shortcut.worst.value:.3f}" if shortcut.worst_species else ""
-        bounds = f"{area.low:.3f} to {area.high:.3f}" if not math.isnan(area.low) else "-"
-        line = f"{'!' if shortcut.marked else ' '} {shortcut.source:<8}{shortcut.title:<{width}}"
-        yield f"{line}{area.value:>6.3f}  {bounds:<16}{best:<28} {shortcut.direction}".rstrip()
-    for value in found.one_class[:10]:
-        named = f"{value.column} = {value.value or '(none)'}"
-        who = f"{value.count} of {value.total}, {value.subjects} subjects"
-        yield f"  {named} is always {value.label.replace('_', ' ')}: {who}"

@@ -1,98 +1,193 @@
-"""Results of the measuring commands, as text for the terminal."""
+"""The lines that each command prints about its result."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pandas as pd
 
-    from bonaface.evaluation.results import Evaluation
+    from bonaface.data.audit.findings import Audit
+    from bonaface.evaluation.results import Evaluation, Measures
     from bonaface.types import Threshold
     from bonaface.workflows.assess import Assessment
+    from bonaface.workflows.bundle import Calibrated
     from bonaface.workflows.compare import Compared
+    from bonaface.workflows.cross_validate import Folded
     from bonaface.workflows.demo import Demonstrated
+    from bonaface.workflows.embed import Embedded
     from bonaface.workflows.evaluate import Evaluated
+    from bonaface.workflows.explain import Explained
+    from bonaface.workflows.export import Exported
+    from bonaface.workflows.prepare import Cropped, Indexed
     from bonaface.workflows.report import Reported
     from bonaface.workflows.train import Run
 
 
-def evaluated(result: Evaluated) -> str:
-    """Return the error rates of an evaluation, and where scores and report are."""
-    return f"{assessed(result.assessment)}\nscores: {result.path / 'scores.csv'}\nreport: {result.report}"
+def evaluation_lines(evaluation: Evaluation, title: str) -> Iterator[str]:
+    """The published five lines at each threshold, then the error of each species."""
+    auc = f"  AUC: {evaluation.ranking.auc}"
+    for number, measures in enumerate(evaluation.at):
+        if number:
+            yield ""
+        yield f"{title}, {threshold(measures.point)}"
+        yield from _measures_lines(measures)
+        yield auc
+        yield from _failure_lines(measures)
+    if not evaluation.at:
+        yield f"{title}, no threshold"
+        yield auc
 
 
-def reported(result: Reported) -> str:
-    """Return the error rates of a score table, and where the report is."""
-    return "\n".join(
-        [_measured(result.evaluation, "presentations"), "", *_noted(result.notes), f"report: {result.path}"]
-    )
+def assessment_lines(assessment: Assessment) -> Iterator[str]:
+    """Each kind of input, and the notes."""
+    for number, (kind, evaluation) in enumerate(assessment.evaluations.items()):
+        if number:
+            yield ""
+        yield from evaluation_lines(evaluation, assessment.titles[kind])
+    if assessment.notes:
+        yield ""
+    yield from _notes(assessment.notes)
 
 
-def trained(run: Run) -> str:
-    """Return the error rates of a training's test split, and where bundle and report are."""
-    if run.stopped == "interrupted":
-        return f"interrupted; resume with the same command and --resume\nrun: {run.path}"
-    known = run.assessment.notes if run.assessment else ()
-    lines = [assessed(run.assessment)] if run.assessment else []
-    lines += _noted([note for note in run.notes if note not in known])
-    return "\n".join([*lines, f"bundle: {run.bundle}", f"report: {run.report}"])
+def report_lines(reported: Reported) -> Iterator[str]:
+    """The figures, each species, and where the report lies."""
+    yield from evaluation_lines(reported.evaluation, "presentations")
+    yield ""
+    yield from _notes(reported.notes)
+    yield f"report: {reported.path}"
 
 
-def demonstrated(result: Demonstrated) -> str:
-    """Return the demo's error rates, where everything is, and what to do next."""
-    if result.run.bundle is None:
-        return f"interrupted; the same command starts the demo again\ndemo: {result.path}"
-    bundle, manifest = result.path / "run" / "bundle", result.path / "manifest.csv"
-    return "\n".join(
-        [
-            trained(result.run),
-            f"pictures: {result.path / 'explain'}",
-            f"map: {result.path / 'embed' / 'embedding.png'}",
-            "",
-            "On your own videos, in folders such as live/PERSON/ and print/PERSON/:",
-            "  bonaface data index FOOTAGE -o manifest.csv",
-            "  bonaface data split manifest.csv",
-            "  bonaface train default data.manifest=manifest.csv -o run",
-            f"Or score more with this bundle: bonaface evaluate {bundle} {manifest} -o scores",
-        ]
-    )
+def evaluate_lines(evaluated: Evaluated) -> Iterator[str]:
+    """The figures, and where the report lies."""
+    yield from assessment_lines(evaluated.assessment)
+    yield f"scores: {evaluated.path / 'scores.csv'}"
+    yield f"report: {evaluated.report}"
 
 
-def assessed(assessment: Assessment) -> str:
-    """Return the error rates of each kind at each threshold, and the notes."""
-    blocks = [_measured(evaluation, assessment.titles[kind]) for kind, evaluation in assessment.evaluations.items()]
-    return "\n\n".join([*blocks, *(["\n".join(_noted(assessment.notes))] if assessment.notes else [])])
-
-
-def compared(result: Compared) -> str:
-    """Return each system's figures, then every difference with its interval and whether it is real."""
+def compare_lines(compared: Compared) -> Iterator[str]:
+    """Each system's figures, then every difference with its interval and whether it is real."""
     from bonaface.report.formatting import difference as points
     from bonaface.report.formatting import measure_name, number, percent, score
 
-    found = result.comparison
+    found = compared.comparison
+    yield f"{found.presentations} presentations of {found.persons} persons"
+    yield ""
     width = max(6, *(len(name) for name in found.evaluations))
-    lines = [f"{found.presentations} presentations of {found.persons} persons", ""]
-    lines.append(f"{'system':<{width}}  {'threshold':>12}  {'HTER':>8}  {'APCER max':>10}  {'BPCER':>8}  {'AUC':>7}")
+    yield f"{'system':<{width}}  {'threshold':>12}  {'HTER':>8}  {'APCER max':>10}  {'BPCER':>8}  {'AUC':>7}"
     for name, evaluation in found.evaluations.items():
         at = evaluation.at[0]
-        lines.append(
+        yield (
             f"{name:<{width}}  {score(at.point.threshold):>12}  {percent(at.hter.value):>8}  "
             f"{percent(at.apcer_max.value):>10}  {percent(at.bpcer.value):>8}  {number(evaluation.ranking.auc.value):>7}"
         )
-    lines += ["", "differences (second minus first), paired over persons, with 95 % interval:"]
+    yield ""
+    yield "differences (second minus first), paired over persons, with 95 % interval:"
     for item in found.differences:
         what = f"  {measure_name(item.measure):<21} {item.first} → {item.second}"
         if math.isnan(item.p):
-            lines.append(f"{what}: not known ({item.reason})")
+            yield f"{what}: not known ({item.reason})"
             continue
         unit = "" if item.measure == "auc" else " points"
         interval = f"{points(item.low, item.measure)} to {points(item.high, item.measure)}"
         verdict = f"real: {item.better} is better" if item.real else "may be chance"
-        lines.append(f"{what}: {points(item.value, item.measure)}{unit} ({interval}), p {item.p_holm:.3g}: {verdict}")
-    lines += _noted(result.notes)
-    return "\n".join([*lines, *([f"report: {result.path}"] if result.path else [])])
+        yield f"{what}: {points(item.value, item.measure)}{unit} ({interval}), p {item.p_holm:.3g}: {verdict}"
+    yield from _notes(compared.notes)
+    if compared.path:
+        yield f"report: {compared.path}"
+
+
+def run_lines(run: Run) -> Iterator[str]:
+    """The test figures, and where everything lies."""
+    if run.stopped == "interrupted":
+        yield "interrupted; resume with the same command and --resume"
+        yield f"run: {run.path}"
+        return
+    if run.assessment:
+        yield from assessment_lines(run.assessment)
+    yield from _notes(note for note in run.notes if not run.assessment or note not in run.assessment.notes)
+    yield f"bundle: {run.bundle}"
+    yield f"report: {run.report}"
+
+
+def demo_lines(done: Demonstrated) -> Iterator[str]:
+    """The figures with their warning, where everything lies, and what to do next."""
+    if done.run.bundle is None:
+        yield "interrupted; the same command starts the demo again"
+        yield f"demo: {done.path}"
+        return
+    yield from run_lines(done.run)
+    yield f"pictures: {done.path / 'explain'}"
+    yield f"map: {done.path / 'embed' / 'embedding.png'}"
+    yield ""
+    yield "On your own videos, in folders such as live/PERSON/ and print/PERSON/:"
+    yield "  bonaface data index FOOTAGE -o manifest.csv"
+    yield "  bonaface data split manifest.csv"
+    yield "  bonaface train default data.manifest=manifest.csv -o run"
+    bundle, manifest = done.path / "run" / "bundle", done.path / "manifest.csv"
+    yield f"Or score more with this bundle: bonaface evaluate {bundle} {manifest} -o scores"
+
+
+def folds_lines(folded: Folded) -> Iterator[str]:
+    """A line for each fold, then mean and standard deviation over the folds."""
+    from bonaface.workflows.cross_validate import MEASURES
+
+    names = {"apcer_max": "APCER max", "acer_max": "ACER max"}
+    head = "".join(f"{names.get(name, name.upper()):>17}" for name in MEASURES)
+    for kind in folded.table["kind"].unique():
+        part = folded.table[folded.table["kind"] == kind]
+        width = max(24, *(len(name) for name in part["fold"]))
+        yield f"{kind}, threshold from each fold's validation"
+        yield f"{'':<{width}}{head}"
+        for row in part.to_dict("records"):
+            yield f"{row['fold']:<{width}}" + "".join(f"{_measure(row[name], str(name)):>17}" for name in MEASURES)
+        if len(part) > 1:
+            mean, sd = part[list(MEASURES)].mean(), part[list(MEASURES)].std(ddof=1)
+            cells = (f"{_measure(mean[name], name)} ± {_measure(sd[name], name)}" for name in MEASURES)
+            yield f"{f'mean ± sd of {len(part)} folds':<{width}}" + "".join(f"{cell:>17}" for cell in cells)
+        yield ""
+    yield f"runs and folds.csv: {folded.path}"
+
+
+def export_lines(exported: Exported) -> Iterator[str]:
+    """What the bundle holds, how it was checked and where it lies."""
+    from bonaface.inference.model_card import describe
+
+    parity = exported.parity
+    yield from describe(exported.bundle.card)
+    yield (
+        f"compared with torch on {parity['crops']:.0f} crops: probabilities differ by at most "
+        f"{parity['max_probability_difference']:.2g}, logits by {parity['max_logit_difference']:.2g} "
+        f"of a range of {parity['logit_range']:.3g}"
+    )
+    yield f"bundle {exported.bundle.id}: {exported.path}"
+
+
+def explain_lines(explained: Explained) -> Iterator[str]:
+    """A line for each presentation, and where the pictures are."""
+    for verdict in explained.verdicts:
+        yield f"{verdict.source}: {verdict.outcome}, {verdict.describe()}"
+    yield f"pictures: {len(explained.pictures)} in {explained.path}"
+
+
+def embed_lines(embedded: Embedded) -> Iterator[str]:
+    """How many presentations are on the map, and where it is."""
+    yield f"{len(embedded.coordinates)} presentations on the map"
+    yield f"plot: {embedded.plot}"
+    yield f"coordinates: {embedded.table}"
+
+
+def calibrate_lines(calibrated: Calibrated) -> Iterator[str]:
+    """Each threshold, what chose it and its errors there."""
+    bundle = calibrated.bundle
+    for kind, point in bundle.card.operating_points.items():
+        on = point.chosen_on
+        errors = f", validation FAR {100 * on['far']:.2f} %, FRR {100 * on['frr']:.2f} %" if "far" in on else ""
+        yield f"{kind}: threshold {point.threshold:.4f} ({point.criterion}){errors}"
+        yield from (f"  note: {warning}" for warning in point.warnings)
+    yield f"bundle: {bundle.path}, {bundle.id}"
 
 
 def threshold(point: Threshold) -> str:
@@ -112,24 +207,133 @@ def threshold(point: Threshold) -> str:
     return f"threshold {shown}{logit} ({point.criterion})"
 
 
-def _measured(evaluation: Evaluation, title: str) -> str:
-    """The five lines of the published baseline at each threshold, then the errors of each species."""
+def _measures_lines(measures: Measures) -> Iterator[str]:
     from bonaface.evaluation.iso30107 import published_summary
 
-    blocks = []
-    auc = f"  AUC: {evaluation.ranking.auc}"
-    for measures in evaluation.at:
-        species = [f"  APCER {name}: {rate}" for name, rate in measures.apcer.items()]
-        more = [f"  BPCER: {measures.bpcer}", auc]
-        failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
-        if failed:
-            reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
-            counted = "counted as not accepted" if measures.policy == "reject" else "left out"
-            more.append(f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), {counted}")
-        head = f"{title}, {threshold(measures.point)}"
-        blocks.append("\n".join([head, published_summary(measures), *species, *more]))
-    return "\n\n".join(blocks) if blocks else f"{title}, no threshold\n{auc}"
+    yield from published_summary(measures).split("\n")
+    for name, rate in measures.apcer.items():
+        yield f"  APCER {name}: {rate}"
+    yield f"  BPCER: {measures.bpcer}"
 
 
-def _noted(notes: Sequence[str]) -> list[str]:
-    return [f"note: {note}" for note in notes]
+def _failure_lines(measures: Measures) -> Iterator[str]:
+    failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
+    if failed:
+        reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
+        counted = "counted as not accepted" if measures.policy == "reject" else "left out"
+        yield f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), {counted}"
+
+
+def _notes(notes: Iterable[str]) -> Iterator[str]:
+    return (f"note: {note}" for note in notes)
+
+
+def _measure(value: float, name: str) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.4f}" if name == "auc" else f"{100 * value:.2f}"
+
+
+def index_lines(indexed: Indexed) -> Iterator[str]:
+    """Yield what is in a manifest: counts, splits, notes, hints, unreadable files, and where it was written."""
+    from bonaface.workflows.prepare import count_persons, counts_line
+
+    manifest = indexed.manifest
+    yield counts_line(manifest)
+    for name in ("train", "val", "test"):
+        part = manifest.where(name).table
+        if len(part):
+            labels = part["label"].value_counts()
+            yield (
+                f"  {name:<5} {len(part)} presentations, {labels.get('bona_fide', 0)} bona fide and "
+                f"{labels.get('attack', 0)} attacks: {count_persons(part)}"
+            )
+    if not manifest.persons_known and not any("cannot be told" in note for note in manifest.notes):
+        yield "persons: whether one person is in two splits cannot be told for presentations of unknown persons"
+    left_out = manifest.about.get("left_out")
+    if isinstance(left_out, Mapping) and any(left_out.values()):
+        yield "left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
+    yield from (f"note: {note}" for note in manifest.notes)
+    yield from (f"hint: {hint}" for hint in indexed.hints)
+    if indexed.unreadable is not None:
+        yield f"unreadable: {len(indexed.unreadable)} of {len(manifest)}"
+        for path, reason in indexed.unreadable[["path", "reason"]].to_numpy(dtype=str).tolist():
+            yield f"  {path}: {reason}"
+    if indexed.path:
+        yield f"written: {indexed.path}"
+
+
+def crop_lines(cropped: Cropped) -> Iterator[str]:
+    """Yield how many frames are stored, and every presentation without one, with the reason."""
+    table, unusable = cropped.store.table, cropped.store.unusable
+    usable, total = int((table["status"] == "ok").sum()), len(cropped.manifest)
+    yield f"{usable} of {len(table)} frames of {total} presentations have a face, stored in {cropped.path}"
+    if len(unusable):
+        yield f"without a usable frame: {len(unusable)} of {total} presentations"
+        for path, status, reason in unusable[["path", "status", "reason"]].to_numpy(dtype=str).tolist():
+            yield f"  {path}: {status}" + (f" ({reason})" if reason else "")
+    yield from (f"note: {path}: {note}" for path, note in cropped.store.notes.items())
+
+
+def audit_lines(found: Audit) -> Iterator[str]:
+    """Everything that an audit found; of long lists the beginning."""
+    from bonaface.workflows.prepare import counts_line
+
+    yield counts_line(found.manifest)
+    yield f"verdict: {found.verdict}"
+    yield from (f"note: {note}" for note in found.notes)
+    persons = [f"{leak.subject} in {' and '.join(leak.splits)}" for leak in found.persons]
+    yield from _listed("subjects in more than one split", persons)
+    for title, pairs in (
+        ("the same content in two splits", found.of_level("leak")),
+        ("the same content under two names", found.of_level("warning")),
+        ("the same content twice, with no known difference in subject or label", found.of_level("remark")),
+    ):
+        shown = [f"{pair.paths[0]} = {pair.paths[1]}: {pair.how}" + f" ({pair.why})" * bool(pair.why) for pair in pairs]
+        yield from _listed(title, shown)
+    yield from _listed("unreadable", [f"{fact.path}: {fact.reason}" for fact in found.unreadable])
+    yield from _listed("incomplete", [f"{fact.path}: {fact.note}" for fact in found.damaged])
+    yield from _listed(f"without a face ({found.detector})", [fact.path for fact in found.faceless])
+    biases = [f"{bias.dataset or '(none)'}: {bias.what}, {bias.direction}" for bias in found.datasets]
+    yield from _listed("datasets that give the class away", biases)
+    yield ""
+    yield from _balance_lines(found.balance)
+    yield ""
+    yield from _shortcut_lines(found)
+    if found.folder is not None:
+        yield f"written: {found.folder / 'audit.html'}, {found.folder / 'audit.json'}"
+
+
+def _listed(title: str, items: Sequence[str], *, most: int = 10) -> Iterator[str]:
+    if items:
+        yield f"{title}: {len(items)}"
+        yield from (f"  {item}" for item in items[:most])
+        if len(items) > most:
+            yield f"  and {len(items) - most} more"
+
+
+def _balance_lines(balance: pd.DataFrame) -> Iterator[str]:
+    """Presentations, and subjects after a slash."""
+    splits = [name for name in balance.columns[2:] if not name.endswith("_subjects")]
+    width = max((len(str(value)) for value in balance["value"]), default=0) + 12
+    yield f"{'presentations/subjects':<{max(width, 23)}}" + "".join(f"{split:>12}" for split in splits)
+    for row in balance.to_dict(orient="records"):
+        cells = "".join(f"{row[split]}/{row[f'{split}_subjects']}".rjust(12) for split in splits)
+        yield f"{row['kind']:<10}{row['value']}".ljust(max(width, 23)) + cells
+
+
+def _shortcut_lines(found: Audit) -> Iterator[str]:
+    if not found.shortcuts:
+        return
+    width = max(len(shortcut.title) for shortcut in found.shortcuts) + 2
+    yield f"{'what separates the classes':<{width + 10}}{'AUC':>6}  95 % interval   best on one species"
+    for shortcut in found.shortcuts:
+        area = shortcut.auc
+        best = f"{shortcut.worst_species} {shortcut.worst.value:.3f}" if shortcut.worst_species else ""
+        bounds = f"{area.low:.3f} to {area.high:.3f}" if not math.isnan(area.low) else "-"
+        line = f"{'!' if shortcut.marked else ' '} {shortcut.source:<8}{shortcut.title:<{width}}"
+        yield f"{line}{area.value:>6.3f}  {bounds:<16}{best:<28} {shortcut.direction}".rstrip()
+    for value in found.one_class[:10]:
+        named = f"{value.column} = {value.value or '(none)'}"
+        who = f"{value.count} of {value.total}, {value.subjects} subjects"
+        yield f"  {named} is always {value.label.replace('_', ' ')}: {who}"

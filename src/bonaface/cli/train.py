@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli import summaries
 from bonaface.cli.options import NoFaces, Quiet, Root, Weights
 from bonaface.cli.output import echo_lines, show_progress
+from bonaface.cli.summaries import demo_lines, export_lines, folds_lines, run_lines
 from bonaface.errors import SettingsError, needs_extra
 
 app = typer.Typer()
@@ -39,7 +39,7 @@ def train_command(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
     if is_main:
-        echo_lines(summaries.trained(run))
+        echo_lines(run_lines(run))
     if run.stopped == "interrupted":
         raise typer.Exit(130)
 
@@ -88,7 +88,7 @@ def folds_command(
         result = bonaface.folds(
             recipe, *overrides, manifests=manifests, output=output, faces=not no_faces, progress=progress
         )
-    echo_lines(result.summary())
+    echo_lines(folds_lines(result))
 
 
 @app.command("demo")
@@ -106,7 +106,7 @@ def demo_command(
     """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
     with show_progress(quiet=quiet) as progress:
         result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
-    echo_lines(summaries.demonstrated(result))
+    echo_lines(demo_lines(result))
     if result.run.stopped == "interrupted":
         raise typer.Exit(130)
 
@@ -143,4 +143,4 @@ def export_command(
             root=root,
             progress=progress,
         )
-    echo_lines(exported.summary())
+    echo_lines(export_lines(exported))

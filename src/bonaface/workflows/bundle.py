@@ -114,16 +114,6 @@ class Calibrated:
 
     bundle: Bundle
 
-    def summary(self) -> str:
-        """Each threshold, what chose it and its errors there."""
-        lines = []
-        for kind, point in self.bundle.card.operating_points.items():
-            on = point.chosen_on
-            errors = f", validation FAR {100 * on['far']:.2f} %, FRR {100 * on['frr']:.2f} %" if "far" in on else ""
-            lines.append(f"{kind}: threshold {point.threshold:.4f} ({point.criterion}){errors}")
-            lines += [f"  note: {warning}" for warning in point.warnings]
-        return "\n".join([*lines, f"bundle: {self.bundle.path}, {self.bundle.id}"])
-
 
 def calibrate_bundle(
     bundle: str | Path | Bundle,

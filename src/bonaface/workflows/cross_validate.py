@@ -43,24 +43,6 @@ class Folded:
         grouped = self.table.groupby("kind", sort=False)[list(MEASURES)]
         return pd.concat({"mean": grouped.mean(), "sd": grouped.std(ddof=1), "folds": grouped.count()}, axis=1)
 
-    def summary(self) -> str:
-        """A line a fold, then mean ± standard deviation over the folds."""
-        names = {"apcer_max": "APCER max", "acer_max": "ACER max"}
-        head = "".join(f"{names.get(name, name.upper()):>17}" for name in MEASURES)
-        lines = []
-        for kind in self.table["kind"].unique():
-            part = self.table[self.table["kind"] == kind]
-            width = max(24, *(len(name) for name in part["fold"]))
-            lines += ["", f"{kind}, threshold from each fold's validation", f"{'':<{width}}{head}"]
-            for row in part.to_dict("records"):
-                lines.append(f"{row['fold']:<{width}}" + "".join(f"{_shown(row[name], name):>17}" for name in MEASURES))
-            if len(part) < 2:
-                continue
-            mean, sd = part[list(MEASURES)].mean(), part[list(MEASURES)].std(ddof=1)
-            cells = (f"{_shown(mean[name], name)} ± {_shown(sd[name], name)}" for name in MEASURES)
-            lines.append(f"{f'mean ± sd of {len(part)} folds':<{width}}" + "".join(f"{cell:>17}" for cell in cells))
-        return "\n".join([*lines[1:], "", f"runs and folds.csv: {self.path}"])
-
 
 def folds(
     recipe: str | Path,
@@ -229,12 +211,6 @@ def _figures(evaluation: Evaluation) -> dict[str, float]:
     at = evaluation.at[0]
     found = {name: float(getattr(at, name).value) for name in MEASURES if name != "auc"}
     return {**found, "auc": float(evaluation.ranking.auc.value), "threshold": at.point.threshold}
-
-
-def _shown(value: float, name: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.4f}" if name == "auc" else f"{100 * value:.2f}"
 
 
 def _plain(value: Any) -> float | None:

@@ -29,10 +29,6 @@ class Embedded:
     plot: Path
     table: Path
 
-    def summary(self) -> str:
-        """Return how many presentations are on the map, and where it is."""
-        return f"{len(self.coordinates)} presentations on the map\nplot: {self.plot}\ncoordinates: {self.table}"
-
 
 def embed(
     bundle: str | Path | Bundle,

@@ -43,11 +43,6 @@ class Explained:
         """Whether there is a picture, and every presentation could be judged."""
         return bool(self.pictures) and all(verdict.score is not None for verdict in self.verdicts)
 
-    def summary(self) -> str:
-        """Return a line for each presentation, and where the pictures are."""
-        lines = [f"{verdict.source}: {verdict.outcome}, {verdict.describe()}" for verdict in self.verdicts]
-        return "\n".join([*lines, f"pictures: {len(self.pictures)} in {self.path}"])
-
 
 def explain(
     bundle: str | Path | Bundle,

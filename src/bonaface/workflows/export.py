@@ -31,7 +31,6 @@ from bonaface.inference.bundle_schema import (
     OutputCard,
     VariantCard,
 )
-from bonaface.inference.model_card import describe
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import now, versions
 from bonaface.types import Box, Progress, probability
@@ -69,15 +68,6 @@ class Exported:
     path: Path
     bundle: Bundle
     parity: Mapping[str, float]
-
-    def summary(self) -> str:
-        """What the bundle holds, how it was checked and where it lies."""
-        checked = (
-            f"compared with torch on {self.parity['crops']:.0f} crops: probabilities differ by at most "
-            f"{self.parity['max_probability_difference']:.2g}, logits by {self.parity['max_logit_difference']:.2g} "
-            f"of a range of {self.parity['logit_range']:.3g}"
-        )
-        return "\n".join([*describe(self.bundle.card), checked, f"bundle {self.bundle.id}: {self.path}"])
 
 
 @dataclass(frozen=True)
