@@ -14,20 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bonaface.errors import SettingsError, did_you_mean, few
 from bonaface.types import FusionRule
 
-__all__ = [
-    "AugmentSettings",
-    "CropSettings",
-    "DataSettings",
-    "DetectorName",
-    "ModelSettings",
-    "Recipe",
-    "ScoringSettings",
-    "TrainingSettings",
-    "dump_recipe",
-    "load_recipe",
-    "shipped_recipes",
-]
-
 DetectorName = Literal["yunet", "haar", "boxes", "whole_frame"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

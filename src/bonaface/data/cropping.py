@@ -11,9 +11,6 @@ from PIL import Image
 
 from bonaface.types import Box
 
-__all__ = ["MINIMUM_FACE", "Square", "crop_face", "cut", "face_square", "resize", "resize_frame", "shrink"]
-
-
 MINIMUM_FACE = 20
 """A face whose longer side has fewer pixels than this is too small to be judged."""
 

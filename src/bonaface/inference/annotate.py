@@ -18,8 +18,6 @@ from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline
 from bonaface.types import CLASS_COLOURS, FrameScore, Label, Verdict
 
-__all__ = ["annotated", "write_annotated_image", "write_annotated_video"]
-
 _COLOURS = {label: ImageColor.getrgb(colour)[:3] for label, colour in CLASS_COLOURS.items()}
 _MARKS = {
     "bona_fide": (((0.2, 0.5), (0.42, 0.75), (0.8, 0.25)),),

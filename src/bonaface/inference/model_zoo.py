@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from bonaface.data.downloads import YUNET, Asset
 from bonaface.inference.bundle_schema import InputCard, OutputCard
 
-__all__ = ["OPEN_MODELS", "OpenModel"]
-
 _MINIFAS = "https://raw.githubusercontent.com/VietAnh954/face-antispoof-onnx/b5724af4f4cb336695e81653634e3f354b52f5c1"
 _MINIFAS_INPUT = InputCard(name="input", size=128, dtype="float32", layout="NCHW", divisor=255.0)
 _MINIFAS_OUTPUT = OutputCard(name="output", meaning="logits[0]", embedding=None)

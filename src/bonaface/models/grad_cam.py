@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from bonaface.errors import InputError
 from bonaface.models.network import LivenessNet
 
-__all__ = ["Outcome", "evidence", "grad_cam", "refuse_without_map"]
-
 Outcome = Literal["bona_fide", "attack"]
 
 _BATCH = 16

@@ -24,15 +24,6 @@ from bonaface.models.weights import (
     read_weights,
 )
 
-__all__ = [
-    "LivenessNet",
-    "build_network",
-    "load_network",
-    "network_bytes",
-    "network_from_bytes",
-    "save_network",
-]
-
 
 class Backbone(Protocol):
     """What is asked of a timm model, which must be a module as well."""

@@ -11,8 +11,6 @@ from sklearn.manifold import TSNE
 
 from bonaface.errors import InputError
 
-__all__ = ["FEWEST", "tsne"]
-
 FEWEST = 5
 """Points below which there are no neighbourhoods to show."""
 _COMPONENTS = 50

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
 from bonaface.errors import DownloadError, WeightsError, few
 
-__all__ = ["METADATA_KEY", "Weights", "fetch_weights", "load_into", "parse_weights", "read_weights"]
-
 HUB_FILE = "model.safetensors"
 PINNED: Mapping[str, tuple[str, str]] = {
     "timm/mobilenetv3_large_100.ra_in1k": (

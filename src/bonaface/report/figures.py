@@ -31,8 +31,6 @@ from bonaface.report.style import (
 )
 from bonaface.types import Threshold
 
-__all__ = ["det_figure", "error_figure", "histogram_figure", "roc_figure", "species_figure"]
-
 POINT_MARKS = ("o", "D", "s", "v")
 POINT_LINES = ("-", ":", "-.", "--")
 SYSTEM_LINES = ("-", "--", "-.", ":")

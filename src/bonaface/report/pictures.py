@@ -14,8 +14,6 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from bonaface.report.style import MUTED, TEXT, as_uri, plain
 
-__all__ = ["GALLERY_TITLES", "GalleryItem", "blend", "contact_sheet", "data_uri"]
-
 SIDE = 224
 GAP = 8
 QUALITY = 82

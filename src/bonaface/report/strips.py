@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from bonaface.report.pictures import GalleryItem
 from bonaface.report.style import plain, png_of
 
-__all__ = ["strip"]
-
 INCHES = 1.75
 
 

@@ -13,8 +13,6 @@ from bonaface.evaluation.intervals import EXACT, STUDENT
 from bonaface.evaluation.results import Evaluation, Figure, Measures, Rate
 from bonaface.report.formatting import interval, percent
 
-__all__ = ["NoAnswer", "axis_end", "group_rows", "methods", "no_answer", "species_rows", "whisker"]
-
 MOST_ROWS = 60
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _METHODS = {

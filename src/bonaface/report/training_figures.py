@@ -13,8 +13,6 @@ from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
 from bonaface.report.style import BONA_FIDE, MUTED, RULE, SERIES, TEXT, Drawing, draw, legend, plain, slug, tidy
 
-__all__ = ["embedding_figure", "training_figure"]
-
 MOST_COLOURS = 10
 MOST_MARKED_EPOCHS = 40
 MOST_VECTOR_POINTS = 1200

@@ -21,8 +21,6 @@ from bonaface.data.attack_simulation.attacks import simulate, simulate_camera
 from bonaface.data.cropping import crop_face, resize
 from bonaface.types import Box, Label
 
-__all__ = ["Picture", "TrainingCrop", "crop_turned"]
-
 Picture = NDArray[np.uint8]
 
 

@@ -24,8 +24,6 @@ from bonaface.io import fresh_folder, read_json, write_json, write_text
 from bonaface.types import Progress
 from bonaface.workflows.train import Run, train
 
-__all__ = ["Folded", "folds", "leave_one_dataset_out", "protocol_folds"]
-
 MEASURES = ("far", "frr", "hter", "apcer_max", "bpcer", "acer_max", "auc")
 VAL_SHARE = 0.2
 

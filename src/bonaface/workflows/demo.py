@@ -17,8 +17,6 @@ from bonaface.workflows.explain import explain
 from bonaface.workflows.prepare import index, split
 from bonaface.workflows.train import Run, train
 
-__all__ = ["Demonstrated", "demo"]
-
 MARK = "demo.json"
 WRITTEN = ("footage", "crops", "run", "explain", "embed", "manifest.csv", "manifest.meta.json")
 

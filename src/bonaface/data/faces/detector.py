@@ -18,8 +18,6 @@ from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
 from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, few
 from bonaface.types import Box
 
-__all__ = ["DETECTORS", "Boxes", "Detector", "Face", "GivenBox", "load_detector", "shared_detector"]
-
 LONG_SIDE = 640
 """Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
 FIRST_SIDE, LARGE = 320, 40

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from bonaface.errors import BundleError
 from bonaface.onnx_runtime import onnx_session
 
-__all__ = ["NotYuNet", "YuNetNetwork"]
-
 Floats = NDArray[np.float32]
 
 STRIDES = (8, 16, 32)
