@@ -96,7 +96,7 @@ def test_being_stopped_is_said_in_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as raised:
         main()
     assert raised.value.code == 130
-    assert capsys.readouterr().err.strip() == "bonaface: interrupted; what is done is kept"
+    assert capsys.readouterr().err.strip() == "bonaface: interrupted; finished work is kept"
 
 
 def test_every_public_name_can_be_used():

@@ -1,10 +1,10 @@
-"""Everything Bonaface raises on purpose, in one tree.
+"""The exceptions that Bonaface raises, in one tree.
 
     BonafaceError              its text is one line: what was found, what was expected, what to do
-    ├── InputError             something that was handed in cannot be used
+    ├── InputError             an input that cannot be used
     │   ├── MediaError         an image or a video that cannot be decoded
     │   ├── ManifestError      a manifest, or the folder or table it is made from
-    │   ├── LeakError          one person, or one file, on both sides of a split
+    │   ├── LeakError          one subject or one file in more than one split
     │   ├── SettingsError      a recipe, an override or an option
     │   ├── WeightsError       weights that do not fit, or cannot be trusted
     │   ├── BundleError        a model bundle that is damaged, unknown or unfit for the request
@@ -35,7 +35,7 @@ class BonafaceWarning(UserWarning):
 
 
 class InputError(BonafaceError):
-    """What was handed in cannot be used."""
+    """An input cannot be used."""
 
 
 class MediaError(InputError):
@@ -47,7 +47,7 @@ class ManifestError(InputError):
 
 
 class LeakError(InputError):
-    """A person or a file stands in more than one split."""
+    """A subject or a file occurs in more than one split."""
 
 
 class SettingsError(InputError):
@@ -59,7 +59,7 @@ class WeightsError(InputError):
 
 
 class BundleError(InputError):
-    """A bundle is damaged, of an unknown version, or unfit for what is asked of it."""
+    """A bundle is damaged, of an unknown version, or unfit for the request."""
 
 
 class ScoreTableError(InputError):
@@ -85,7 +85,7 @@ class MissingExtraError(BonafaceError, ImportError):
         self._extra, self._needed_for = extra, needed_for
 
     def __reduce__(self) -> tuple[partial[MissingExtraError], tuple[str]]:
-        """Travel from a worker process, which pickles errors."""
+        """Support pickling, so that the error can be sent from a worker process."""
         return partial(MissingExtraError, needed_for=self._needed_for), (self._extra,)
 
 
@@ -124,7 +124,7 @@ def needs_extra(needed_for: str, *, extra: str | None = None) -> Iterator[None]:
 
 
 def few(items: Iterable[object], *, limit: int = 5) -> str:
-    """Name the first few of many in one line.
+    """Return the first few of many items as one line.
 
     >>> few(range(8), limit=3)
     '0, 1, 2 and 5 more'
@@ -136,7 +136,7 @@ def few(items: Iterable[object], *, limit: int = 5) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to the nearest known word, with a leading space; empty where none is near.
+    """Return a hint to the nearest known word, with a leading space; empty if none is near.
 
     >>> did_you_mean("epoch", ["epochs", "seed"])
     " (did you mean 'epochs'?)"
@@ -147,11 +147,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def writing(path: object) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` (a full disk, no permission) into an OutputError."""
+    """Raise an OSError from writing `path` (a full disk, no permission) as an OutputError."""
     try:
         yield
     except OSError as error:
         what = error.filename or path
         raise OutputError(
-            f"cannot write {what}: {error.strerror or error}; free some space or name another folder"
+            f"cannot write {what}: {error.strerror or error}; free some space or choose a different folder"
         ) from None

@@ -1,8 +1,8 @@
-"""The one reader of tables and the one writer of files.
+"""Read tables and write files.
 
 A table is a manifest, a score table or a list of face boxes: CSV, TSV or text with a header line, or Parquet. Every cell
 is read as text, so that `007` and `NA` stay what they are. Files are written to a temporary name in the target's folder
-and moved: a reader never sees half of one.
+and then moved, so that a reader never sees an incomplete file.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def relative_paths(names: Iterable[str], root: Path) -> list[str]:
 
 
 def decimal_comma(text: str) -> bool:
-    """Whether a text is a number only if its comma is read as a decimal point.
+    """Return whether a text is a number only if its comma is read as a decimal point.
 
     >>> decimal_comma("0,53"), decimal_comma("-1,5e-3"), decimal_comma("0.53"), decimal_comma("a,b")
     (True, True, False, False)
@@ -162,7 +162,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all, and make its folder where there is none. Raises OutputError."""
+    """Write a file atomically, and make its folder if needed. Raises OutputError."""
     fresh: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,17 +183,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8 as a whole or not at all; bytes of a file name that are not UTF-8 are escaped."""
+    """Write text atomically in UTF-8; bytes of a file name that are not UTF-8 are escaped."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON as a whole or not at all; NaN and infinities, which JSON does not have, become null."""
+    """Write JSON atomically; NaN and infinity become null."""
     write_text(path, json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty where there is none."""
+    """Return the JSON object in a file; empty if the file is missing."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -277,7 +277,7 @@ def _temporary_folder(parent: Path) -> Path:
 
 
 def _is_temporary(path: Path) -> bool:
-    """Whether an interrupted process may have left a folder."""
+    """Return whether an interrupted process may have left a folder."""
     return path.name.startswith(_TEMPORARY)
 
 
@@ -306,7 +306,7 @@ def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
         columns[str(name)] = cells = as_text(None if gone else value for value, gone in values)
         bad = next((row for row, cell in enumerate(cells) if not _is_utf8(cell)), None)
         if bad is not None:
-            raise ManifestError(f"a character that UTF-8 has not in row {bad + 1} ({cells[bad]!r})")
+            raise ManifestError(f"invalid UTF-8 in row {bad + 1} ({cells[bad]!r})")
     return pd.DataFrame(columns, index=range(len(frame)), dtype="str")
 
 
@@ -423,9 +423,11 @@ def _separator(text: str, path: Path) -> str:
 
 def _decoded(raw: bytes, path: Path, error: type[InputError]) -> str:
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise error(f"{path} is a spreadsheet or an archive, whatever its name says: save the sheet as CSV UTF-8")
+        raise error(
+            f"{path} is a spreadsheet or an archive, but its suffix says otherwise: save the sheet as CSV UTF-8"
+        )
     if raw.startswith(b"PAR1"):
-        raise error(f"{path} is Parquet, whatever its name says: rename it to {path.stem}.parquet")
+        raise error(f"{path} holds Parquet, but its suffix says otherwise: rename it to {path.stem}.parquet")
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = raw.decode("utf-16" if wide else "utf-8-sig")

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: one place for their options and their errors."""
+"""Make ONNX Runtime sessions, with the options and errors that Bonaface uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bonaface.errors import BundleError
 def onnx_session(network: bytes | Path, *, name: object, threads: int | None = 1) -> Any:
     """Return an `onnxruntime.InferenceSession` on the CPU in f32; `threads=None` uses one thread per core.
 
-    `name` is how an error calls the network. Raises BundleError where ONNX Runtime cannot load it.
+    `name` is the name of the network in errors. Raises BundleError where ONNX Runtime cannot load it.
     """
     import onnxruntime as ort
 
@@ -30,7 +30,7 @@ def onnx_session(network: bytes | Path, *, name: object, threads: int | None = 1
 
 
 FATAL = 4
-"""Log level: ONNX Runtime raises every error, and would print it in colour on stderr as well."""
+"""Log level: ONNX Runtime raises every error, and would also print it on stderr."""
 
 
 def reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""The plain values that every layer shares: labels, statuses, boxes, scores and the verdict.
+"""Types that every layer uses: labels, statuses, boxes, scores and the verdict.
 
-One orientation everywhere: **a higher score is more bona fide, and `score >= threshold` accepts.**
+A higher score is more bona fide, and `score >= threshold` accepts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 
 class Label(StrEnum):
-    """What a presentation is."""
+    """Class of a presentation."""
 
     BONA_FIDE = "bona_fide"
     ATTACK = "attack"
 
 
 class Status(StrEnum):
-    """Why a sample has, or has not, a score."""
+    """Whether a sample has a score, and if not, why."""
 
     OK = "ok"
     NO_FACE = "no_face"
@@ -54,10 +54,10 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameScore:
-    """What one frame of a presentation gave.
+    """Result of one frame of a presentation.
 
     `logit` and `score` are None unless `status` is `ok`; `time` is in seconds from the start, None for an image; `faces`
-    counts the faces that are large enough to be judged, `box` is that of the one that was.
+    counts the faces that are large enough to be scored, and `box` is the face that was scored.
     """
 
     frame: int
@@ -94,11 +94,11 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one presentation: `bona_fide` or `attack`, or the status that says why there is neither.
+    """Result of one presentation: `bona_fide` or `attack`, or the status that says why there is neither.
 
-    `kind` says which operating point judged, `faces` the most faces in a frame that were large enough to be judged.
-    `reason` says what a caller should know of how the verdict came about: few frames with a face, several faces, damage.
-    `seconds` maps a stage (`decode`, `detect`, `crop`, `network`) to the time spent in it.
+    `kind` names the operating point that was applied; `faces` is the largest number of faces in a frame that were large
+    enough to be scored. `reason` says what a caller should know of the verdict: few frames with a face, several faces,
+    damage. `seconds` maps a stage (`decode`, `detect`, `crop`, `network`) to the time spent in it.
     """
 
     source: str
@@ -125,7 +125,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """True for `bona_fide` alone: what could not be judged is not accepted."""
+        """Whether the outcome is `bona_fide`; a presentation that could not be scored is not accepted."""
         return self.outcome is Label.BONA_FIDE
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,8 +181,8 @@ class Verdict:
         That is where one of them rounds to 0 or 1, or both are printed alike; empty elsewhere.
         """
         shown = {self.score_text(), f"{self.threshold:.4f}"}
-        told_apart = len(shown) == 2 and not shown & {"0.0000", "1.0000"}
-        if self.logit is None or self.logit_threshold is None or told_apart:
+        distinct = len(shown) == 2 and not shown & {"0.0000", "1.0000"}
+        if self.logit is None or self.logit_threshold is None or distinct:
             return ""
         margin = self.logit - self.logit_threshold
         where = f"{_compact(abs(margin))} {'above' if margin > 0 else 'below'}" if margin else "at"
@@ -190,7 +190,7 @@ class Verdict:
 
 
 def _compact(value: float) -> str:
-    """A logit with as many decimals as its size makes sense of: 12.03, 0.0417, 1.2e-05, 3.1e+07.
+    """Return a logit with a number of decimals that suits its size: 12.03, 0.0417, 1.2e-05, 3.1e+07.
 
     >>> [_compact(value) for value in (12.0341, -0.0417, 0.0000123, 31000000.0, 0.0)]
     ['12.0341', '-0.0417', '1.23e-05', '3.1e+07', '0.0000']
@@ -199,7 +199,7 @@ def _compact(value: float) -> str:
 
 
 class Progress(Protocol):
-    """Receives how far a long task is; the command line shows it as a bar or, without a terminal, as lines."""
+    """Callback for the progress of a long task; the command line shows it as a bar or, without a terminal, as lines."""
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """Report that `done` of `total` items of a stage are finished; `total` is 0 while it is unknown."""

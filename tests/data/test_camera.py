@@ -33,7 +33,7 @@ def test_a_file_named_by_a_number_is_a_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("there", "said"),
     [
-        ({}, "no camera 97 here: this machine shows no camera"),
+        ({}, "no camera 97 here: this machine has no camera"),
         ({0: "Integrated", 2: ""}, r"no camera 97 here; there are 0 \(Integrated\), 2: name one of these"),
         ({97: "Busy"}, "no camera 97 here: "),
     ],

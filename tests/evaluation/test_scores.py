@@ -55,7 +55,7 @@ def test_a_checked_table_has_every_column_in_its_type():
         ({"frame": [0, 0.5, 0, None]}, "frame is not a whole number from 0: row 2 (a.mp4)"),
         ({"frame": [0, "first", 0, None]}, "frame is not a whole number from 0: row 2 (a.mp4)"),
         ({"presentation": ["a.mp4", "a.mp4", "", "c.mp4"]}, "no presentation named: row 3 (unnamed)"),
-        ({"score": [0.5, 0.5, None, 0.5]}, "score is not the probability that its logit gives: row 1 (a.mp4), row 2"),
+        ({"score": [0.5, 0.5, None, 0.5]}, "score is not the probability of its logit: row 1 (a.mp4), row 2"),
         ({"label": ["bona_fide", "attack", "attack", "attack"]}, "two values of label: row 2 (a.mp4)"),
         ({"subject": ["1", "2", "1", "1"]}, "two values of subject: row 2 (a.mp4)"),
     ],

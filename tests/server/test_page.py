@@ -51,7 +51,7 @@ def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outc
         if compared:
             assert told["compared"] == compared
             assert (float(told["score"]) >= 0.4) == (camera == "live")
-            assert told["frame-count"] == "6 of 6 judged"
+            assert told["frame-count"] == "6 of 6 scored"
             assert page.run("document.querySelectorAll('#trace circle').length") == 6
         assert page.run("document.querySelectorAll('#rows tr').length") == 6
         assert "network" in page.text("#times")
@@ -123,7 +123,7 @@ def test_a_file_that_is_more_than_the_server_takes_is_not_sent(servers, tmp_path
             data.items.add(new File([new Uint8Array(600000)], "x", {type: "image/jpeg"}));
             document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));}"""
         )
-        page.until("document.querySelector('#outcome').textContent === 'Not judged'")
+        page.until("document.querySelector('#outcome').textContent === 'Not scored'")
         assert "0.5 MB" in page.text("#advice")
         assert not any("liveness" in str(event) for event in page.events)
 
@@ -141,13 +141,13 @@ def test_a_file_that_is_dropped_and_one_that_is_refused(server, tmp_path: Path, 
         drop(jpeg, "image/jpeg")
         page.until("document.querySelector('#outcome').textContent === 'Living face'")
         assert page.visible("#picture")
-        assert page.text("#frame-count") == "1 of 1 judged"
+        assert page.text("#frame-count") == "1 of 1 scored"
         assert page.text("#compared") == "≥ threshold 0.500"
         drop(mp4, "video/mp4")
-        page.until("document.querySelector('#frame-count').textContent === '6 of 6 judged'")
+        page.until("document.querySelector('#frame-count').textContent === '6 of 6 scored'")
         assert page.visible("#clip")
         drop(b"<svg/>", "image/svg+xml")
-        page.until("document.querySelector('#outcome').textContent === 'Not judged'")
+        page.until("document.querySelector('#outcome').textContent === 'Not scored'")
         assert "JPEG, PNG or WebP" in page.text("#advice")
         assert not page.visible("#details")
 

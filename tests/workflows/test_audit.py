@@ -165,7 +165,7 @@ def audit_of(place: Path, rows: list[tuple[str, str, str, str]]):
 
 @pytest.mark.parametrize("known", ["", "anna"])
 def test_unknown_subjects_cannot_be_told_apart(known, tmp_path: Path):
-    """Of flat names nobody knows whether one person is in two splits."""
+    """With flat names the subjects are unknown, so leaks between splits cannot be checked."""
     rows = [
         ("real/anna_01.jpg", "bona_fide", known, "train"),
         ("real/anna_02.jpg", "bona_fide", "", "test"),
@@ -174,7 +174,7 @@ def test_unknown_subjects_cannot_be_told_apart(known, tmp_path: Path):
     found = audit_of(tmp_path, rows)
     assert found.leaks == 0
     assert "no subject" not in found.verdict
-    assert "cannot be told" in found.verdict
+    assert "cannot be checked" in found.verdict
     assert f"{2 + (not known)} of 3" in found.verdict
     assert found.to_dict()["unknown_subjects"] == 2 + (not known)
 

@@ -1,4 +1,4 @@
-"""The command line: every command parses, calls one workflow, prints. Heavy imports wait until a command runs."""
+"""The command line: each command parses, calls one workflow and prints. Heavy imports wait until a command runs."""
 
 from bonaface.cli.app import app, main
 

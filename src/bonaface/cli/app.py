@@ -27,7 +27,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
 
 UsageError: Any = typer.BadParameter.__bases__[0]
-"""The base of the parser's errors, which Typer keeps in a private module: an unknown option, a missing argument."""
+"""Base of the parser's errors (an unknown option, a missing argument), which Typer keeps in a private module."""
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         with needs_extra("this command"):
             code = app(standalone_mode=False) or 0
         if code == 130:
-            print_error("interrupted; what is done is kept")
+            print_error("interrupted; finished work is kept")
     except UsageError as error:
         print_error(f"{error.format_message()} Try --help.")
         code = 2
@@ -46,10 +46,10 @@ def main() -> None:
         print_error(str(error))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted; what is done is kept")
+        print_error("interrupted; finished work is kept")
         code = 130
     except BrokenPipeError:
-        # The reader of the output has ended, as `| head` does: nothing more can be written, the flush at exit included.
+        # The reader of the output has ended, as with `| head`: even the flush at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as error:

@@ -19,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset."
 
 SamePerson = Annotated[
     bool,
-    typer.Option("--same-person", help="Names that differ only in case, blanks or number writing are one person."),
+    typer.Option("--same-person", help="Names that differ only in case, blanks or number format are one person."),
 ]
 Distinct = Annotated[
     bool, typer.Option("--distinct", help="Such names are different persons; the manifest records it.")
@@ -51,7 +51,7 @@ def index_command(
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="ours=theirs, for a column of layout `csv`.")] = None,
     table: Annotated[
-        Path | None, typer.Option(help="The table of layout `csv`, where the folder given is the footage's.")
+        Path | None, typer.Option(help="The table of layout `csv`, if the folder given is that of the footage.")
     ] = None,
     boxes: Annotated[
         bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
@@ -133,7 +133,7 @@ def crop_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Crop store to fill.")],
     detector: Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")] = "yunet",
     weights: Weights = None,
-    frames: Annotated[str, typer.Option(help="Frames a presentation, or `all`.")] = "10",
+    frames: Annotated[str, typer.Option(help="Frames per presentation, or `all`.")] = "10",
     scale: Annotated[float, typer.Option(help="Side of the stored square over the face box's longer side.")] = 2.7,
     side: Annotated[int, typer.Option(help="Maximum side of a stored crop, in pixels.")] = 384,
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
@@ -142,7 +142,7 @@ def crop_command(
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find the faces and store wide squares around them, for training at any narrower scale."""
+    """Detect the faces and store a wide square around each, for training at any narrower scale."""
     with show_progress(quiet=quiet) as progress:
         result = bonaface.crop(
             manifest,

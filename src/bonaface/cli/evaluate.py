@@ -1,4 +1,4 @@
-"""Commands that measure and show what a model does."""
+"""Commands that evaluate and explain a model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def evaluate_command(
     backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino, in f32.")] = None,
     detector: Annotated[
         str | None,
-        typer.Option(help="Another face detector than the bundle's, on purpose: whole_frame for ready crops."),
+        typer.Option(help="A face detector other than the bundle's, such as whole_frame for ready crops."),
     ] = None,
     weights: Weights = None,
     threads: Threads = None,
@@ -94,13 +94,13 @@ def report_command(
         str, typer.Option(metavar="CLASS", help="What a higher score means: bona_fide or attack.")
     ] = "bona_fide",
     criterion: Criterion = "eer",
-    threshold: Annotated[float | None, typer.Option(help="The threshold itself, on the scale of the scores.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="The threshold, on the scale of the scores.")] = None,
     fusion: Fusion = None,
     policy: Policy = "reject",
     by: Annotated[list[str] | None, typer.Option(help="Column to group the errors by; may be repeated.")] = None,
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Report the error rates in a score table, with intervals, from whichever system it comes."""
+    """Report the error rates of any system's score table, with confidence intervals."""
     result = bonaface.evaluate_scores(
         scores,
         output=output,
@@ -140,11 +140,11 @@ def compare_command(
     fusion: Fusion = None,
     policy: Policy = "reject",
     intersect: Annotated[
-        bool, typer.Option("--intersect", help="Compare what every system was given, instead of refusing.")
+        bool, typer.Option("--intersect", help="Compare only the presentations that all systems have.")
     ] = False,
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Compare systems on the same presentations, and tell real differences from chance."""
+    """Compare systems on the same presentations and test the differences for significance."""
     tables: dict[str, str | Path | Any] = {}
     for item in scores:
         name, equals, path = item.partition("=")
@@ -188,15 +188,15 @@ def explain_command(
         "explain"
     ),
     frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
-    count: Annotated[int, typer.Option(min=1, help="Pictures a row of a manifest's gallery.")] = 6,
+    count: Annotated[int, typer.Option(min=1, help="Pictures per row of a manifest's gallery.")] = 6,
     frames_as_video: FramesAsVideo = False,
     weights: Weights = None,
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Show which regions decided: Grad-CAM for both outcomes over the crop, with the score under it.
+    """Draw Grad-CAM heat maps for both outcomes over the crops, with the scores.
 
-    Exit code 3 if one presentation could not be judged.
+    Exit code 3 if any presentation could not be scored.
     """
     with show_progress(quiet=quiet) as progress:
         pictures = bonaface.explain(

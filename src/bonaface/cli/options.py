@@ -1,4 +1,4 @@
-"""Options that several commands share, and what is read out of their texts."""
+"""Options that several commands share, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Weights = Annotated[
     Path | None,
     typer.Option("--detector-weights", help="Weights of the face detector (default: the cached download)."),
 ]
-NoFaces = Annotated[bool, typer.Option("--no-faces", help="No picture of a person in the report.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
+NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on stderr.")]
 FramesAsVideo = Annotated[
     bool, typer.Option("--frames-as-video", help="The pictures of a folder are the frames of one presentation.")
 ]
@@ -41,7 +41,7 @@ def as_names(values: list[str] | None) -> list[str] | None:
 
 
 def as_share(values: list[str] | None) -> float | list[str] | None:
-    """0.2 is a share, and so are 0 and .2; 7 is the name of a person."""
+    """Return a share for 0.2, 0 or .2, else the names: 7 is the name of a person."""
     names = as_names(values)
     if names and len(names) == 1 and re.fullmatch(r"0|\d*\.\d+|\d+\.", names[0]):
         return float(names[0])

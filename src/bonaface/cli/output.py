@@ -1,4 +1,4 @@
-"""Everything that the command line writes to the terminal: text, errors and progress."""
+"""Write text, errors and progress to the terminal."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def printable(text: str) -> str:
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Write one line to stdout, or to stderr, with everything escaped that is not to be printed."""
+    """Write one line to stdout or stderr, with unprintable characters escaped."""
     stream = sys.stderr if err else sys.stdout
     if stream is not None:  # a program without console, such as pythonw, has none
         stream.write(f"{printable(text)}\n")
@@ -79,7 +79,7 @@ def print_warnings() -> None:
 
 
 def echo_left_out(sources: Sources) -> None:
-    """Write to stderr what was found and is no presentation, and the option for folders of numbered pictures."""
+    """Write to stderr which files were left out, and the option for folders of numbered pictures."""
     if sources.not_media:
         count, names = len(sources.not_media), format_names(sources.not_media)
         files = (

@@ -29,11 +29,11 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Images, videos, folders, globs, a manifest or a camera's number. Files are known by their content; hidden "
+            help="Images, videos, folders, globs, a manifest or a camera's number. Files are recognised by content; hidden "
             "ones in a folder are left out, linked folders are followed.",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, with every frame.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, with every frame.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for annotated copies: boxes, verdict, score trace.")
     ] = None,
@@ -41,12 +41,12 @@ def predict_command(
     faces: Annotated[
         str,
         typer.Option(
-            help="Of several faces judge the `largest`, as training, evaluation and `serve` do, `all` (the least bona fide "
-            "decides), or `refuse`. For onboarding, where the verdict has to be on the face that is compared, use refuse."
+            help="Of several faces score the `largest` (as training, evaluation and `serve` do), `all` (the least bona "
+            "fide decides), or `refuse`. Use refuse for onboarding, where the verdict must be on the face that is compared."
         ),
     ] = "largest",
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video; by default the bundle's.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Stop a camera after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop the camera after this many seconds.")] = None,
     detector: Annotated[str | None, typer.Option(help="A face detector other than the bundle's.")] = None,
     weights: Weights = None,
     variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
@@ -57,16 +57,16 @@ def predict_command(
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Judge: exit code 0 if all are bona fide, 1 if one is an attack, 3 if one could not be judged, 2 on an error.
+    """Score presentations: exit code 0 if all are bona fide, 1 if any is an attack, 3 if any has no score, 2 on an error.
 
-    What was found and could not be read (a damaged file, an unknown picture format, a folder that cannot be listed, a link
-    to nothing) is `unreadable`; files that are neither pictures nor videos are listed on stderr and change no exit code.
+    A damaged file, an unknown picture format, a folder that cannot be listed and a broken link are `unreadable`. Files
+    that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
     if faces not in ("largest", "all", "refuse"):
         raise SettingsError(f"--faces {faces}: expected largest, all or refuse")
     outcomes: Counter[str] = Counter()
     looked_at = 0
-    # On a terminal the verdicts themselves show how far it is; where they go elsewhere, a bar does.
+    # On a terminal the verdicts show the progress; if stdout is redirected, a bar does.
     unseen = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
     with show_progress(quiet=quiet or not unseen) as progress:
         verdicts = bonaface.predict(
@@ -104,7 +104,7 @@ def _line(verdict: Verdict) -> str:
 
 
 def _echo_counts(outcomes: Counter[str], frames: int, seconds: float) -> None:
-    """How many presentations had which outcome, and how fast."""
+    """Return the number of presentations by outcome, and the frames per second."""
     from bonaface.types import Label, Status
 
     known = [outcome.value for outcome in (*Label, *Status)]

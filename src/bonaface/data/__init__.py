@@ -1,1 +1,1 @@
-"""Videos, images, manifests, splits, faces and crops. Never torch."""
+"""Videos, images, manifests, splits, faces and crops. Does not import torch."""

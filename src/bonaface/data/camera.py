@@ -1,4 +1,4 @@
-"""Frames of a camera, read in a thread so that the newest are always at hand."""
+"""Read frames of a camera in a thread, so that the newest are always available."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Camera:
         """Return the RGB frames of about the last second, at least one. Raises MediaError where the camera gives none."""
         with self._full:
             if not self._full.wait_for(lambda: len(self._kept) == self._kept.maxlen, timeout=5) and not self._kept:
-                raise MediaError(f"camera {self._number} gives no pictures")
+                raise MediaError(f"camera {self._number} returns no frames")
             if self._ended.is_set():
                 raise MediaError(f"camera {self._number} has stopped")
             return tuple(picture for _, picture in self._kept)
@@ -94,7 +94,7 @@ class Camera:
 
 
 def _open(number: int) -> Any:
-    """A cv2.VideoCapture; OpenCV is imported here, since its import takes longer than judging a picture."""
+    """A cv2.VideoCapture; OpenCV is imported here, since its import takes longer than scoring a picture."""
     import cv2
 
     log = cv2.utils.logging
@@ -119,12 +119,12 @@ def _what_is_there(number: int) -> str:
     if number in there:
         device = f"/dev/video{number}"
         if sys.platform == "linux" and not os.access(device, os.R_OK | os.W_OK):
-            return f": {device} may not be opened by this user; join the group that owns it (often video)"
-        return ": it is in use, or gives no pictures; close what uses it"
+            return f": {device} cannot be opened by this user; join the group that owns it (often video)"
+        return ": it is in use, or returns no frames; close the program that uses it"
     if not there:
-        return ": this machine shows no camera at all; name a file, or make the camera known to the system"
+        return ": this machine has no camera; connect one, or name a file"
     listed = ", ".join(f"{each} ({name})" if name else str(each) for each, name in sorted(there.items()))
-    return f"; there are {listed}: name one of these, or a file"
+    return f"; found {listed}: name one of these, or a file"
 
 
 def _name(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The crop store: faces are found once and the wide square around each is stored, addressed by content.
+"""The crop store: the wide square around each face, stored once and addressed by content.
 
     STORE/entries/ab/abcdef.../entry.json    what was found in each chosen frame
     STORE/entries/ab/abcdef.../00030.jpg     the square of frame 30
@@ -42,7 +42,7 @@ from bonaface.errors import MediaError, OutputError, writing
 from bonaface.types import Box, Status
 
 VERSION = 3
-"""Goes up whenever the same file and settings would give other pixels: 3 for mirrored, HDR and non-square video."""
+"""Increased whenever the same file and settings would give other pixels: 3 for mirrored, HDR and non-square video."""
 
 _ABANDONED = 3600.0
 """Seconds after which a half-written entry belongs to a call that was killed: a file is cropped in far less."""
@@ -170,8 +170,8 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
 def _open_store(store: Path) -> None:
     """Make the folder, or accept one that is empty or a crop store, and remove what killed calls left in it."""
     if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
-        held = "is a folder that holds something else" if store.is_dir() else "is a file"
-        raise OutputError(f"{store} {held}; name a crop store, or a new folder to make one in")
+        held = "is a folder with other content" if store.is_dir() else "is a file"
+        raise OutputError(f"{store} {held}; expected a crop store, or a new folder")
     with writing(store):
         (store / "entries").mkdir(parents=True, exist_ok=True)
     for leftover in (store / "entries").glob("*/.part-*"):
@@ -355,12 +355,6 @@ def _read_entry(job: Job) -> dict[str, Any] | None:
 
 def _absent(job: Job) -> dict[str, Any]:
     """Return the entry of a presentation whose file cannot be read at all."""
-    reason = (
-        "a folder without pictures"
-        if job.file.is_dir()
-        else "it cannot be read"
-        if job.file.exists()
-        else "no such file"
-    )
+    reason = "a folder without pictures" if job.file.is_dir() else "unreadable" if job.file.exists() else "no such file"
     empty = {"time": None, "file": "", "box": None, "confidence": None}
     return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}

@@ -1,4 +1,4 @@
-"""The one crop function, for training and the runtime alike: a square around the face, without invented pixels."""
+"""Crop a square around the face, without padding; the same function for training and inference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from bonaface.types import Box
 
 MINIMUM_FACE = 20
-"""A face whose longer side has fewer pixels than this is too small to be judged."""
+"""A face whose longer side has fewer pixels than this has the status `too_small`."""
 
 
 class Square(NamedTuple):
@@ -52,7 +52,7 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture at a smaller size, by area; one at least four times as large is halved first, which is much the faster way.
+    """A picture at a smaller size, by area; one at least four times as large is halved first, which is faster.
 
     Halving leaves out the last row or column of an odd number.
     """

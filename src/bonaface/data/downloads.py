@@ -45,7 +45,7 @@ def cache_folder() -> Path:
         return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "bonaface"
     except RuntimeError:
         raise DownloadError(
-            "no folder for downloads: this user has no home folder; set BONAFACE_CACHE to a folder that can be written"
+            "no folder for downloads: this user has no home folder; set BONAFACE_CACHE to a writable folder"
         ) from None
 
 
@@ -94,7 +94,7 @@ def fetch(
     except OSError as error:
         raise DownloadError(
             f"{asset.name} cannot be kept in {target.parent}: {error.strerror or error}; "
-            "set BONAFACE_CACHE to a folder that can be written"
+            "set BONAFACE_CACHE to a writable folder"
         ) from None
     return target
 

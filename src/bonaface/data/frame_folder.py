@@ -55,7 +55,7 @@ def are_numbered_frames(names: Iterable[str]) -> bool:
 
 
 class FrameFolder:
-    """The pictures of a folder in natural order, opened for one pass; what `VideoReader` is for a video.
+    """The pictures of a folder in natural order, opened for one pass; with the interface of `VideoReader`.
 
     A picture that cannot be read is left out and named in `damage`. Raises MediaError where there is no picture.
     """
@@ -96,4 +96,4 @@ class FrameFolder:
             yield index, None, np.ascontiguousarray(picture[::-1]) if flip == "vertical" else picture
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""

@@ -1,4 +1,4 @@
-"""Frames of a presentation, whether it is an image or a video."""
+"""Open the frames of a presentation, an image or a video."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class Frames:
 
     @property
     def video(self) -> VideoInfo | None:
-        """What the container of a video says; None for pictures."""
+        """Metadata of a video's container; None for pictures."""
         return None if self._reader is None else self._reader.info
 
     @property
     def rate(self) -> float | None:
-        """Frames a second of a video that says so."""
+        """Frames per second, if the container has them."""
         return None if self._reader is None else self._reader.info.fps
 
     def __iter__(self) -> Iterator[Frame]:
@@ -163,7 +163,7 @@ def open_frames(
 
 
 def open_video(source: Path | bytes) -> Reader:
-    """Return what reads a video: a folder's pictures, an HDF5 file's colour stream, or a file that FFmpeg knows."""
+    """Return the reader of a video: a folder's pictures, an HDF5 file's colour stream, or a file that FFmpeg knows."""
     if isinstance(source, Path):
         if source.suffix.lower() in HDF5_SUFFIXES:
             return Hdf5Reader(source)
@@ -190,7 +190,7 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
             kind = media_type(file.read(HEAD)) or ""
     except IsADirectoryError:
         return "video"
-    except (OSError, ValueError):  # not there, or not to be read: its name has to do
+    except (OSError, ValueError):  # missing or unreadable: only its name is left
         kind = ""
     if kind.startswith("image/") and suffix != ".mjpeg":  # a stream of JPEGs starts as one JPEG does
         return "image"

@@ -1,4 +1,4 @@
-"""Who is who: words that name nobody, and names that may be one person written in two ways."""
+"""Subjects: words for an unknown one, and spellings that may name the same one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOBODY = frozenset(
     | {"None", "none", "NONE", "null", "Null", "NULL", "nil", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
     | {"unknown", "Unknown", "UNKNOWN", "undefined"}
 )
-"""What programs write for an absent value: pandas' own list, and the words of other languages.
+"""Words that programs write for an absent value: pandas' own list, and those of other languages.
 
 `Nan` and `Na` are given names and stay persons.
 """
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])0*(\d+)(?:[.,]0+)?(?![.,]?\d)")
 
 
 def composed(text: pd.Series) -> pd.Series:
-    """Return a column of strings in Unicode NFC, so that é is one character whoever wrote it."""
+    """Return a column of strings in Unicode NFC, so that é is always one character."""
     values = text.tolist()
     if all(map(str.isascii, values)):
         return text
@@ -61,7 +61,7 @@ def names_nobody(subjects: pd.Series, datasets: pd.Series) -> pd.Series:
 
 
 def name_key(name: str) -> str:
-    """Return a name without what may differ between two spellings of it: case, blanks, the writing of numbers.
+    """Return a name without what may differ between two spellings: case, blanks, number format.
 
     >>> name_key("Zoë  Ek") == name_key("zoe\u0308 ek"), name_key("P 007") == name_key("p7.0")
     (True, True)
@@ -111,7 +111,7 @@ def settle_names(manifest: Manifest, *, same_person: bool = False, distinct: boo
         return replace(manifest, about={**manifest.about, DISTINCT: declared})
     if not same_person:
         raise ManifestError(
-            f"names that differ only in case, blanks or the writing of a number: {few(_shown(groups, count))}; "
+            f"names that differ only in case, blanks or number format: {few(_shown(groups, count))}; "
             "add --same-person if each of these is one person, or --distinct if they are different persons"
         )
     chosen = {name: max(group, key=lambda each: (count[each], each)) for group in groups for name in group}

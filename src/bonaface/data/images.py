@@ -1,4 +1,4 @@
-"""Pictures from anywhere, decoded to upright RGB under limits; and the JPEG writer of the crop store."""
+"""Decode pictures to upright RGB under limits; write JPEGs for the crop store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bonaface.errors import MediaError
 IMAGE_SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
-        # HEIC needs an extra; the others are not decoded, and refused by name: better than passed over.
+        # HEIC needs an extra; the others are not decoded, and are refused by name.
         *(".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
     }
 )
@@ -111,7 +111,7 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
 
 
 class _Refused(Exception):
-    """Why a picture is not taken."""
+    """The reason why a picture is refused."""
 
 
 def _opened(source: Path | str | bytes, name: str) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""The manifest: a table with a row per presentation, validated when it is read or made."""
+"""The manifest: a table with one row per presentation, validated when it is read or made."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def make_manifest(
 
 
 def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> Manifest:
-    """Check and complete a table of strings; every manifest is made here."""
+    """Return a manifest from a table of strings, checked and completed."""
     found = [str(name) for name in table.columns]
     missing = [name for name in ("path", "label") if name not in found]
     if missing:
@@ -198,12 +198,12 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
         raise ManifestError(prefix + "; ".join(problems.found))
     nobody = names_nobody(table["subject"], table["dataset"]) & (table["subject"] != "")
     notes = _Problems(name_rows)
-    notes.add("a word for nobody as the subject, so the person is unknown,", nobody, values=table["subject"])
+    notes.add("a word for an absent value as the subject, so the person is unknown,", nobody, values=table["subject"])
     return Manifest(table=_completed(table, known & ~nobody, own), root=root, notes=tuple(notes.found))
 
 
 class _Problems:
-    """Collects what is wrong, each kind with the rows that have it."""
+    """Collect faults by kind, each with its rows."""
 
     def __init__(self, name_rows: RowNamer) -> None:
         self.found: list[str] = []

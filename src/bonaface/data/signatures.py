@@ -1,4 +1,4 @@
-"""What a file holds, by its first bytes: neither its name nor the headers of a request are believed."""
+"""Recognise the type of a file by its first bytes, not by its name or a request's headers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ HEAD = 512
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm", "video/matroska")
-"""With IMAGE_TYPES what an upload may be; of the user's own files more is read."""
+"""Together with IMAGE_TYPES the types of uploads; more types are read from the user's own files."""
 
 _STARTS = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -63,7 +63,7 @@ def media_type(head: bytes) -> str | None:
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "image/bmp"
     if head.startswith(b"\x1aE\xdf\xa3"):
-        # The document type stands within the first element, which is a few dozen bytes long.
+        # The document type is in the first element, which is a few dozen bytes long.
         return "video/webm" if b"webm" in head[:128] else "video/matroska" if b"matroska" in head[:128] else None
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")

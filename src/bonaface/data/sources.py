@@ -1,4 +1,4 @@
-"""What is to be judged or indexed: one walk of folders, and the presentations that an input stands for."""
+"""Find presentations: walk folders, and resolve files, globs, manifests and values in memory."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 @dataclass(frozen=True)
 class Source:
-    """One presentation: the name it goes by, and a file, a folder of its frames, or what is in memory.
+    """One presentation: its name, and a file, a folder of frames, or a value in memory.
 
     `flip` undoes a stored flip ("vertical"), `first` bounds the frames of a video, from its start on, that are taken from.
-    `problem` says why it cannot be read where that is known already.
+    `problem` says why it cannot be read, if that is known already.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Source:
 
     @cached_property
     def kind(self) -> Literal["image", "video"]:
-        """Which operating point judges it: that for one image, or that for a video, a burst or a folder of frames."""
+        """The operating point that applies: `image` for one image, `video` for a video, a burst or a folder of frames."""
         if isinstance(self.path, tuple):
             return "image" if len(self.path) == 1 else "video"
         return "image" if kind_of(self.path) == "image" else "video"
@@ -66,10 +66,10 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What lies below `root`: files as sorted posix paths relative to it, whatever they hold.
+    """The content of a folder: files as sorted posix paths relative to `root`.
 
-    `problems` are folders that cannot be listed, links that lead nowhere, and what is neither file nor folder.
-    `left_out` counts, by kind, what is not looked at on purpose: hidden files, links to folders listed already.
+    `problems` are folders that cannot be listed, broken links, and entries that are neither file nor folder. `left_out`
+    counts, by kind, what is skipped on purpose: hidden files, links to folders listed already.
     """
 
     root: Path
@@ -81,7 +81,7 @@ class Found:
 def walk(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Found:
     """List a folder and those below it without opening a file; each folder once, by its own name before that of a link.
 
-    Hidden files and what systems leave behind are counted alone. Links to folders are followed, except to folders that
+    Hidden files and those that systems leave behind are only counted. Links to folders are followed, except to folders that
     hold the link. `progress` gets the files found so far and 0, since the total is not known.
     """
     found = Found(root, [])
@@ -123,7 +123,7 @@ def _enter(
         is_folder = is_file = False
         reason = error.strerror or str(error)
     else:
-        reason = "a link to what is not there" if entry.is_symlink() else "neither a file nor a folder"
+        reason = "a broken link" if entry.is_symlink() else "neither a file nor a folder"
     if hidden:
         found.left_out["hidden folders" if is_folder else "hidden files"] += 1
     elif is_folder:
@@ -169,7 +169,7 @@ def numbered_folders(files: Iterable[str]) -> list[str]:
 
 @dataclass
 class Sources:
-    """What inputs stand for: the presentations, and what was found and is none.
+    """The presentations of inputs, and the files that are not presentations.
 
     `not_media` are files that are neither picture nor video, `left_out` counts what `walk` leaves out, `numbered` are
     folders whose pictures look like the frames of one video each.
@@ -193,7 +193,7 @@ def expand(
 
     `root` is the folder that a manifest's paths are relative to. With `frames_as_video` the pictures of a folder are the
     frames of one presentation. `colour` is the channel order of arrays. Raises InputError for what does not exist or
-    holds nothing to judge.
+    holds no presentation.
     """
     if colour not in ("RGB", "BGR"):
         raise InputError(f"colour {colour!r}: expected RGB or BGR")
@@ -224,7 +224,7 @@ def _expand_path(
     elif path.exists():
         found.items.append(Source(str(path), path))
     elif path.is_symlink():
-        found.items.append(Source(str(path), path, problem="a link to what is not there"))
+        found.items.append(Source(str(path), path, problem="a broken link"))
     elif glob.has_magic(str(path)):
         _expand_glob(path, found, frames_as_video=frames_as_video)
     else:
@@ -255,7 +255,7 @@ def _expand_folder(folder: Path, found: Sources, *, frames_as_video: bool) -> li
 
 
 def _one(file: Path, others: list[str]) -> list[Source]:
-    """A file that was found, not named, as a source; added to `others` where it is neither picture nor video."""
+    """Return a file of a folder as a source; add it to `others` if it is neither picture nor video."""
     try:
         if is_media(file):
             return [Source(str(file), file)]
@@ -274,7 +274,7 @@ def _expand_glob(pattern: Path, found: Sources, *, frames_as_video: bool) -> Non
         elif file.exists():
             inner.items += _one(file, inner.not_media)
         else:
-            inner.items.append(Source(name, file, problem="a link to what is not there"))
+            inner.items.append(Source(name, file, problem="a broken link"))
     inner.items += _closed_folders(pattern)
     if not inner.items:
         raise InputError(f"{pattern} matches no image or video{_and_others(inner.not_media)}")
@@ -306,7 +306,7 @@ def _and_others(others: list[str]) -> str:
 
 
 def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
-    """The presentations of a manifest; read without pandas, whose import takes longer than judging a picture."""
+    """The presentations of a manifest; read without pandas, whose import takes longer than scoring a picture."""
     table = read_table(path, error=InputError)
     if "path" not in table.columns or not len(table):
         raise InputError(
@@ -338,7 +338,7 @@ def _root_of(about: Path) -> Path:
 
 
 def _in_memory(item: Any, number: int, colour: Colour) -> Source:
-    """What was handed over in memory, as a source; `number` is its place among the inputs."""
+    """Return a value in memory as a source; `number` is its place among the inputs."""
     if isinstance(item, list | tuple):
         if not item:
             raise InputError("an empty list: expected the pictures of one presentation, in order")
@@ -352,7 +352,7 @@ def _in_memory(item: Any, number: int, colour: Colour) -> Source:
 
 
 def _picture(item: Any, colour: Colour, where: str = "") -> NDArray[np.uint8]:
-    """A picture as RGB `(h, w, 3)`."""
+    """Return a picture as RGB `(h, w, 3)`."""
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or 0 in item.shape:
             raise InputError(
@@ -371,11 +371,11 @@ def _picture(item: Any, colour: Colour, where: str = "") -> NDArray[np.uint8]:
         raise InputError(f"a frame in {where}: {error}" if where else str(error)) from None
     if where and isinstance(item, str | Path | int):
         raise InputError(
-            f"{item!r} in {where}: a list holds the pictures of one presentation (arrays, Pillow images, bytes); to judge "
-            "several files hand them over one by one: predict(bundle, *files)"
+            f"{item!r} in {where}: a list holds the pictures of one presentation (arrays, Pillow images, bytes); to score "
+            "several files pass them one by one: predict(bundle, *files)"
         )
     expected = "a path, a camera's number, an array, a Pillow image, bytes, a binary file, or a list of pictures"
-    raise InputError(f"{type(item).__name__} {where and f'in {where} '}cannot be judged; expected {expected}")
+    raise InputError(f"{type(item).__name__} {where and f'in {where} '}cannot be scored; expected {expected}")
 
 
 def _content(file: Any) -> bytes:

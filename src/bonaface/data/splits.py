@@ -16,7 +16,7 @@ from bonaface.data.manifest import SPLITS, Manifest
 from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
 from bonaface.types import Label
 
-PERSONS_UNKNOWN = "persons are unknown: whether one person is in two splits cannot be told"
+PERSONS_UNKNOWN = "persons are unknown: whether one person is in two splits cannot be checked"
 SPLIT_NOTE = "split: "
 """How a note begins that describes the present split; a new split drops it."""
 

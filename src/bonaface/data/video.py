@@ -26,7 +26,7 @@ MAX_PIXELS = 64_000_000
 _CONTAINERS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,dv,rm,h264,hevc,m4v,mjpeg,gif,jpeg_pipe,png_pipe"
 )
-# Formats in which an upload is accepted: FFmpeg would otherwise guess among hundreds.
+# Formats in which an upload is accepted; otherwise FFmpeg would choose among hundreds.
 _DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska", "video/matroska": "matroska"}
 # Containers whose packets have exact timestamps and key frame flags.
 _SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
@@ -36,7 +36,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a container says of its video; `frames` counts its packets, which truncation makes fewer than `declared`.
+    """Metadata of a video's container; `frames` counts its packets, which truncation makes fewer than `declared`.
 
     `held_seconds` is the time between the first and the last packet, `seconds` the declared duration if that is longer.
     """
@@ -255,7 +255,7 @@ _WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 
 def _light(frame: Any) -> str:
-    """Return the name of light that a BT.709 screen does not show as it is: HDR or wide primaries (H.273 numbers)."""
+    """Return the name of a colour space that a BT.709 screen does not show as it is: HDR or wide primaries (H.273 numbers)."""
     return _HDR.get(int(frame.color_trc or 0)) or _WIDE.get(int(frame.color_primaries or 0), "")
 
 

@@ -1,1 +1,1 @@
-"""From score tables to rates, intervals and reports. Never torch."""
+"""From score tables to rates and intervals. Does not import torch."""

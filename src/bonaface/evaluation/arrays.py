@@ -1,4 +1,4 @@
-"""Presentations as arrays: a score table is read once and only sliced after that."""
+"""Presentations as arrays, read once from a score table and then sliced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRUE = {"true", "1", "yes"}
 class ScoreArrays:
     """Presentations, one array element each.
 
-    `value` is what is decided on: the logit where the table has logits, else the score; NaN without a score.
+    `value` is the decision value: the logit where the table has logits, else the score; NaN without a score.
     `species` indexes `species_names` and is -1 for bona fide. `subject` counts from 0 in the order of the subjects'
     names, so the order of the rows has no influence. A presentation of an unknown subject is a subject of its own.
     """

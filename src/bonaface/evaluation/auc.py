@@ -27,7 +27,7 @@ from bonaface.evaluation.results import Figure
 
 
 class Area(NamedTuple):
-    """The area and each subject's influence on it."""
+    """The area, and each subject's influence on it."""
 
     value: float
     influence: Floats

@@ -1,4 +1,4 @@
-"""The rules of a score table, checked once where it is read."""
+"""Check the rules of a score table when it is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCORE_COLUMNS = ("presentation", "frame", "logit", "score", "status", "system")
 UNSPECIFIED = "unspecified"
 """The species of an attack that names none."""
 
-# A score that somebody rounded to float32 or to six places still belongs to its logit.
+# A score rounded to float32 or to six places still matches its logit.
 _SCORE_TOLERANCE = 1e-6
 
 Bools = NDArray[np.bool_]
@@ -90,7 +90,7 @@ def check_scores(
     if has_logits:
         both = ok & np.isfinite(logit) & np.isfinite(score)
         apart = both & (np.abs(score - probability(np.where(both, logit, 0.0))) > _SCORE_TOLERANCE)
-        fault("score is not the probability that its logit gives", apart)
+        fault("score is not the probability of its logit", apart)
 
     code, _ = pd.factorize(names)
     key = pd.DataFrame({"code": code, "frame": np.where(np.isnan(frame), -1, frame)})
@@ -128,7 +128,7 @@ def check_scores(
 
 
 def text_column(table: pd.DataFrame, column: str, *, default: str = "") -> NDArray[Any]:
-    """A column as plain strings, what is absent being empty; all `default` where there is no such column."""
+    """Return a column as plain strings, empty where absent; all `default` if there is no such column."""
     if column not in table.columns:
         return np.full(len(table), str(default), dtype=object)
     # By distinct value: equal texts share one object, and a million rows cost little.
@@ -157,7 +157,7 @@ def _need_columns(table: pd.DataFrame, name: str) -> None:
 
 
 def _numbers(table: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], Bools]:
-    """A column in float64 (NaN where empty), and where it holds something that is no number."""
+    """Return a column in float64 (NaN where empty), and where it holds a text that is not a number."""
     rows = len(table)
     bad = np.zeros(rows, dtype=bool)
     if column not in table.columns:

@@ -1,4 +1,4 @@
-"""Whether one system is really better than another on the same presentations."""
+"""Test whether one system is better than another on the same presentations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bonaface.types import Threshold
 Mismatch = Literal["refuse", "intersect"]
 MEASURES = ("hter", "apcer_max", "auc")
 
-# Facts of a presentation, not of a system: the first table's hold for all.
+# Properties of a presentation, not of a system: taken from the first table.
 _FACTS = ("label", "species", "subject", "subject_known", "dataset")
 
 
@@ -74,7 +74,7 @@ def compare(
 ) -> Comparison:
     """Compare systems on the same presentations (see `scores.presentations`), each at its own operating point.
 
-    Every pair is compared in every measure. A difference is judged by Student's t with the linearised variance of the
+    Every pair is compared in every measure. A difference is tested by Student's t with the linearised variance of the
     paired difference over subjects. Raises ScoreTableError where the systems were given different presentations (unless
     they are to be intersected) or disagree about a label.
     """
@@ -203,7 +203,7 @@ def _difference(measure: str, pair: tuple[str, str], figures: Mapping[str, dict[
     if not found.freedom:
         return Difference(measure, *pair, value, nan, nan, nan, nan, False, "", ONE_PERSON)
     if not found.error:
-        reason = "alike in every presentation that counts" if value == 0 else "no spread between persons"
+        reason = "equal in every presentation that counts" if value == 0 else "no spread between persons"
         p = 1.0 if value == 0 else nan
         return Difference(measure, *pair, value, value, value, p, nan, False, "", reason)
     low, high = max(value - found.reach, -1.0), min(value + found.reach, 1.0)

@@ -43,7 +43,7 @@ STUDENT = "student t over subjects"
 
 
 class Interval(NamedTuple):
-    """Lower and upper bound and the method that gave them; NaN with a reason where there is none."""
+    """Lower and upper bound and the method that gave them; NaN with a reason if undefined."""
 
     low: float
     high: float

@@ -2,9 +2,9 @@
 
 APCER is the share of one attack species that is accepted, BPCER the share of bona fide presentations that is rejected,
 both among presentations that got a score; APNRR and BPNRR are the shares that got none. Rates over all attacks together
-are called FAR, FRR and HTER. They count what got no score as rejected (`policy="reject"`) or leave it out (`"exclude"`).
-The share of impostor attacks that a whole system with a face matcher accepts (IAPAR) cannot be measured without the
-matcher.
+are called FAR, FRR and HTER. They count presentations without a score as rejected (`policy="reject"`) or leave it out
+(`"exclude"`). The share of impostor attacks that a whole system with a face matcher accepts (IAPAR) cannot be measured
+without the matcher.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from bonaface.evaluation.thresholds import NEEDS_LOGITS, accepts, rounded_apart
 from bonaface.types import Threshold
 
 PERSONS_UNKNOWN = (
-    "persons are not known for all presentations: each such presentation counts as a person of its own, "
-    "and the intervals are narrower than they should be"
+    "persons are not known for all presentations: each such presentation counts as one person, "
+    "so the intervals are too narrow"
 )
 
 ONE_PERSON = "all presentations are of one person: no rate has an interval, since one person says nothing about others"

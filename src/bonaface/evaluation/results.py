@@ -1,4 +1,4 @@
-"""What an evaluation holds: frozen results, safe to print, to compare and, through `json_safe`, to write as JSON."""
+"""Results of an evaluation: frozen dataclasses, which `json_safe` turns into JSON."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Rate:
 class Figure:
     """A measure that is no single count (a mean of rates, an area, a loss), with its 95 % interval.
 
-    `value` is a share between 0 and 1, or a loss in nats. NaN with a `reason` where undefined. `note` is what a reader
-    must know of it, such as a threshold that was chosen on the same scores.
+    `value` is a share between 0 and 1, or a loss in nats. NaN with a `reason` where undefined. `note` is a caveat, such
+    as a threshold that was chosen on the same scores.
     """
 
     value: float
@@ -116,7 +116,7 @@ class AtRate:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What needs no threshold fixed beforehand, over scored presentations; bona fide is the positive class.
+    """Measures without a threshold fixed beforehand, over scored presentations; bona fide is the positive class.
 
     `at` holds `bpcer10`, `bpcer20`, `bpcer100`, `apcer_at_bpcer_1`, `apcer_at_bpcer_5`, `tpr_at_fpr_1e-2`,
     `tpr_at_fpr_5e-3`, `tpr_at_fpr_1e-3`. `eer` and all of `at` choose their threshold on the scores that they measure:
@@ -131,7 +131,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a set of presentations consists of; a failed one has no score, `failures` counts them by status."""
+    """Counts of a set of presentations; a failed one has no score, `failures` counts them by status."""
 
     presentations: int
     bona_fide: int

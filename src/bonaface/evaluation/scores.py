@@ -1,6 +1,6 @@
-"""The score table, which any system can write and from which everything is measured.
+"""The score table of any system, from which all measures are computed.
 
-One row a frame, and one fused row a presentation (its `frame` is empty). A higher score is more bona fide. A
+One row per frame, and one fused row per presentation (its `frame` is empty). A higher score is more bona fide. A
 sample that got no score is a row with a status; a table that breaks a rule is refused with its rows named
 (row 1 is the first below the header).
 """

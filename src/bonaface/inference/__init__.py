@@ -1,1 +1,1 @@
-"""Bundles and everything that scores through them. Never torch."""
+"""Bundles, and scoring through them. Does not import torch."""

@@ -1,4 +1,4 @@
-"""Open models that others published: where each is, what it must be, and how it has to be fed."""
+"""Published open models: address, sha256, and preprocessing of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MINIFAS_OUTPUT = OutputCard(name="output", meaning="logits[0]", embedding=None)
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A published file and what it is; `input`, `output` and `crop_scale` are None for what is no liveness network."""
+    """A published file; `input`, `output` and `crop_scale` are None if it is not a liveness network."""
 
     asset: Asset
     title: str

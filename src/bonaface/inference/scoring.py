@@ -23,9 +23,9 @@ _OWN = ("presentation", "frame", "logit", "score", "status", "system")
 
 @dataclass(frozen=True)
 class Scored:
-    """A score table, and what it has no column for.
+    """A score table, with embeddings and notes.
 
-    `embeddings` `(n, d)` are of each presentation's first judged frame, in the order of `embedded`, the presentations'
+    `embeddings` `(n, d)` are of each presentation's first scored frame, in the order of `embedded`, the presentations'
     names; `notes` maps a presentation to what its decoder reported.
     """
 
@@ -63,7 +63,7 @@ def score_manifest(
     backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Score every presentation of a manifest, through the pipeline that predicts and serves.
+    """Score every presentation of a manifest, with the pipeline of `predict` and `serve`.
 
     `frames` a video and their `fusion` are by default those of the bundle's operating point for a video. A presentation
     that gave no score is a row with a status. `detector` replaces the bundle's own. Raises InputError where not one file

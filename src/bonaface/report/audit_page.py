@@ -26,7 +26,7 @@ _PICTURED = 30
 
 
 class _Group(NamedTuple):
-    """How the pairs of one level are introduced: what they are, what they do, what to do about them."""
+    """Title, effect and remedy of the pairs of one level."""
 
     level: Level
     title: str
@@ -38,7 +38,7 @@ _GROUPS = (
     _Group(
         "leak",
         "The same content in two splits",
-        "A model sees these in training before it is measured on them.",
+        "The model is trained on content that it is later measured on, so error rates are too low.",
         "Remove one presentation of each pair, or put both into one split. Two subjects in one picture: correct the subject "
         "first, then split again.",
     ),
@@ -51,7 +51,7 @@ _GROUPS = (
     _Group(
         "remark",
         "The same content twice",
-        "The same label and no known difference between the subjects: it counts more than once.",
+        "The same label and no known difference between the subjects: it is counted more than once.",
         "Remove the repetition. If the subjects are unknown, remove it before you split, because a split may part the two.",
     ),
 )

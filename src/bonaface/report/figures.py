@@ -1,4 +1,4 @@
-"""What the scores look like: ROC, DET, histogram, errors along the threshold, and scores by species."""
+"""Figures of scores: ROC, DET, histogram, errors along the threshold, and scores by species."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
 
 
 def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) -> Drawing | None:
-    """The scores of bona fide and of each species, those nearest to acceptance on top; None where nothing was scored."""
+    """The scores of bona fide and of each species, those nearest to acceptance on top; None if nothing was scored."""
     if not arrays.ok.any():
         return None
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]

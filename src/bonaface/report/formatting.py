@@ -1,4 +1,4 @@
-"""How the report says things: percentages, counts, intervals, thresholds."""
+"""Format percentages, counts, intervals and thresholds for the report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def score(value: float) -> str:
 
 
 def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
-    """The bounds of an interval, without the unit; empty where there is none.
+    """Return the bounds of an interval, without the unit; empty if undefined.
 
     >>> interval(Rate(24, 449, 20, 0.035, 0.078))
     '3.50 to 7.80'
@@ -73,7 +73,7 @@ _MEASURES = {"hter": "HTER", "apcer_max": "APCER, worst species", "auc": "AUC"}
 
 
 def measure_name(measure: str) -> str:
-    """What a compared measure is called."""
+    """Return the name of a compared measure."""
     return _MEASURES.get(measure, measure)
 
 
@@ -90,14 +90,14 @@ def difference(value: float, measure: str) -> str:
 
 
 def reason_of(measure: Rate | Figure) -> str:
-    """Why a measure, or its interval, is undefined; empty where all is there."""
+    """Return why a measure, or its interval, is undefined; empty if both are defined."""
     if not measure.defined:
         return f"undefined: {measure.reason}" if measure.reason else "undefined"
     return f"no interval: {measure.reason}" if measure.reason and math.isnan(measure.low) else ""
 
 
 def criterion_words(criterion: str) -> str:
-    """A criterion as a person says it, however it was typed.
+    """Return a criterion in words, however it was typed.
 
     >>> [criterion_words(criterion) for criterion in ("eer", "bpcer20", "APCER <= 0.01", "fixed=0.5")]
     ['EER', 'BPCER20', 'APCER ≤ 1 %', 'fixed at 0.5']
@@ -137,10 +137,10 @@ def column_title(point: Threshold) -> str:
 def chosen_words(point: Threshold) -> str:
     """One sentence on where a threshold came from."""
     if point.criterion.startswith("fixed="):
-        return "Fixed beforehand, whatever the data."
+        return "Fixed beforehand, independent of the data."
     facts = point.chosen_on
     if not facts:
-        return "Brought along by the caller; what chose it is not known."
+        return "Given by the caller; how it was chosen is not known."
     parts = [
         f"{int(facts[key]):,} {noun}"
         for key, noun in (

@@ -36,18 +36,17 @@ from bonaface.report.training_figures import embedding_figure, training_figure
 
 POINTS = 600
 MOST_GROUPS = 60
-"""A column of more values than this is not a grouping but a name."""
+"""A column with more values than this is not used for grouping."""
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report shows; what is absent has no section.
+    """The content of a report; absent parts have no section.
 
-    `evaluations` and `presentations` have the same keys: the ways in which presentations were judged, such as
-    `one image`. `validation` has some of these keys: the presentations that chose the thresholds.
-    `groups` maps a column to its values' measures. `facts` and `provenance` are printed as they are, above and below.
-    `notes` are what a reader must know before any figure. `differences` are those of the systems, where the ways are
-    systems.
+    `evaluations` and `presentations` have the same keys: the ways in which presentations were scored, such as `one
+    image`. `validation` has some of these keys: the presentations that chose the thresholds. `groups` maps a column to
+    its values' measures. `facts` and `provenance` are printed as they are, above and below. `notes` are caveats,
+    printed first. `differences` are those of the systems, where the ways are systems.
     """
 
     title: str
@@ -67,7 +66,7 @@ class ReportInput:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The curves of one way of judging."""
+    """The curves of one kind of scoring."""
 
     roc: RocCurve | None
     errors: ErrorCurves
@@ -145,7 +144,7 @@ def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, fac
         interval=formatting.interval,
         reason_of=formatting.reason_of,
         capital=formatting.capital,
-        # Systems that are compared are called as their owners call them; kinds of judging are words of ours.
+        # Names of compared systems are kept as given; names of kinds are capitalised.
         heading=str if data.differences else formatting.capital,
         sentence=partial(formatting.sentence, names=tuple(data.evaluations) if data.differences else ()),
         soft=formatting.soft,

@@ -1,4 +1,4 @@
-"""Pictures of presentations: heat maps blended over crops, JPEGs inside the page, contact sheets beside it."""
+"""Pictures of presentations: heat maps blended over crops, JPEGs inside the page, and contact sheets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GALLERY_TITLES = {
     "certain_attack": ("Most certain: attacks", "Attacks with the lowest scores."),
     "failed": ("No answer", "Presentations without a score."),
 }
-"""Heading and one sentence of each group of the gallery; a group of another name stands under that name."""
+"""Heading and one sentence of each group of the gallery; any other group has its name as the heading."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class GalleryItem:
 
     @property
     def decision(self) -> bool | None:
-        """Whether it was accepted; None where there is no score to decide by."""
+        """Whether it was accepted; None without a score."""
         if self.accepted is not None:
             return self.accepted
         if self.score is None or self.threshold is None:
@@ -63,7 +63,7 @@ class GalleryItem:
         return None if self.decision is None else self.decision == (self.label == "bona_fide")
 
     def pictures(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """What there is to see, each with its caption."""
+        """The pictures to show, each with its caption."""
         found = [("the crop", self.crop)] if self.crop is not None else []
         for caption, heat in (("speaks for bona fide", self.bona_fide), ("speaks for attack", self.attack)):
             if heat is not None:

@@ -16,7 +16,7 @@ INCHES = 1.75
 def strip(items: Sequence[GalleryItem], *, title: str, subtitle: str = "") -> bytes:
     """A PNG with a column per frame of one presentation: crop, what speaks for bona fide, what speaks for attack.
 
-    `note` of an item is what stands under its column beside the score, such as its time.
+    `note` of an item is printed under its column next to the score, such as its time.
     """
     rows = max(len(item.pictures()) for item in items)
 

@@ -161,7 +161,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def plain(text: object, *, longest: int = _LONGEST) -> str:
-    """A name as a figure can carry it: no control characters, no leading underscore (which would hide it), not too long.
+    """Return a name that a figure can show: no control characters, no leading underscore (which would hide it), not too long.
 
     >>> plain("_a" + chr(0) + "b")
     ' _a b'
@@ -176,7 +176,7 @@ def plain(text: object, *, longest: int = _LONGEST) -> str:
 
 
 def slug(text: str) -> str:
-    """A name as a file name.
+    """Return a name as a file name.
 
     >>> slug("Most wrong: attacks")
     'most_wrong__attacks'

@@ -1,4 +1,4 @@
-"""The rows of the report's tables, and the small interval drawing that stands in them."""
+"""The rows of the report's tables, and the interval drawings in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """What one class loses by presentations without a score, and its error under both ways of counting them."""
+    """Presentations of one class without a score, and the class's error under both ways of counting them."""
 
     title: str
     total: int
@@ -53,7 +53,7 @@ def group_rows(groups: Mapping[str, Measures]) -> tuple[list[tuple[str, Measures
 
 
 def no_answer(measures: Measures) -> list[NoAnswer]:
-    """For each class that is there: presentations without a score, and the error with them refused and left out."""
+    """For each class that occurs: presentations without a score, and the error with them refused and left out."""
     counts = measures.counts
     accepted = sum(rate.errors for rate in measures.apcer.values())
     judged = sum(rate.total for rate in measures.apcer.values())

@@ -1,4 +1,4 @@
-"""What training did, epoch by epoch, and how the network's embedding lies."""
+"""Figures of the training history, and of the embedding."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
             else:
                 line(axes, "lr", color=MUTED, marker="", drawstyle="steps-mid")
                 axes.set_yscale("log")
-                # The log scale's own labels are formulas, and text on our drawings is never taken for one.
+                # The log scale's own labels are formulas, and text in our figures is never parsed as one.
                 axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=True))
                 axes.yaxis.set_minor_formatter(LogFormatter())
                 tidy(axes, y="learning rate")

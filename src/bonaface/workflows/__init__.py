@@ -1,1 +1,1 @@
-"""The jobs that cross rooms, one module each."""
+"""Jobs that combine data, training, inference and reports, one module each."""

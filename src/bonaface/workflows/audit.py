@@ -85,7 +85,7 @@ def _folder(output: str | Path) -> Path:
 
 
 def _shortcuts(table: pd.DataFrame, properties: pd.DataFrame, progress: Progress | None) -> list[Shortcut]:
-    """Every column and property that takes two values, the one that separates the classes best first."""
+    """Return every column and property that takes two values, the one that separates the classes best first."""
     found = []
     asked = list(traits(table, properties))
     for done, trait in enumerate(asked, start=1):
@@ -101,7 +101,7 @@ def _shortcuts(table: pd.DataFrame, properties: pd.DataFrame, progress: Progress
 
 
 def _shortcut(trait: Trait, arrays: ScoreArrays, area: Figure) -> Shortcut:
-    """The trait with its AUC over all attacks, and over those of the species that it separates best."""
+    """Return the trait with its AUC over all attacks, and over those of the species that it separates best."""
     species: dict[str, float] = {}
     for number, name in enumerate(arrays.species_names):
         part = arrays.take(arrays.bona_fide | (arrays.species == number))
@@ -130,7 +130,7 @@ def _scored(table: pd.DataFrame, trait: Trait) -> pd.DataFrame:
 
 
 def _balance(table: pd.DataFrame) -> pd.DataFrame:
-    """Presentations and subjects by class, category and species, in all and by split."""
+    """Count presentations and subjects by class, category and species, in total and by split."""
     splits = [split for split in SPLITS if (table["split"] == split).any()]
     if splits and (table["split"] == "").any():
         splits.append("")
@@ -146,7 +146,7 @@ def _balance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _notes(manifest: Manifest, files: Sequence[FileFacts], crowded: int) -> list[str]:
-    """What a reader must know, and what is out of balance."""
+    """Return the notes of the audit: limits of the findings, and imbalances."""
     table = manifest.table
     notes = [note for note in manifest.notes if not note.startswith(SPLIT_NOTE)]
     splits = [split for split in SPLITS if (table["split"] == split).any()]
@@ -177,7 +177,7 @@ def _notes(manifest: Manifest, files: Sequence[FileFacts], crowded: int) -> list
 
 
 def _one_class_subjects(table: pd.DataFrame) -> list[str]:
-    """A note for each class that is the only one of some subjects, if others have both: their face predicts the class."""
+    """Yield a note for each class that is the only one of some subjects, if others have both: their face predicts the class."""
     classes = table[table["subject_known"]].groupby("subject")["label"].agg(["nunique", "first"])
     notes = []
     for label, word in _CLASSES.items():

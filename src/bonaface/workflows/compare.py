@@ -1,4 +1,4 @@
-"""Systems side by side on the same presentations: which differences are real."""
+"""Compare systems on the same presentations and test the differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bonaface.workflows.score_tables import ScoreReader, ScoreSource, inverted
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of systems, and where its page lies (None where nothing was written)."""
+    """A comparison of systems, and the path of its page (None if nothing was written)."""
 
     comparison: Comparison
     path: Path | None
@@ -48,7 +48,7 @@ def compare(
     policy: Policy = "reject",
     allow_missing: bool = False,
 ) -> Compared:
-    """Compare systems by their score tables, each at a threshold of its own that was chosen on validation.
+    """Compare systems by their score tables, each at its own threshold chosen on validation.
 
     `scores`, `validation`, `thresholds` and, where it differs, `higher_is` are by the systems' names. Without validation
     or threshold a table's own rows of split val choose, else the fixed 0.5 where scores are probabilities. `mapping` says

@@ -44,7 +44,7 @@ def embed(
 ) -> Embedded:
     """Write a t-SNE map of a manifest's presentations, coloured by one of its columns, and the coordinates as CSV.
 
-    What can be known to be wrong is raised before the first presentation is scored; where it fails, nothing is left.
+    Wrong arguments are raised before the first presentation is scored; a failed call leaves nothing behind.
     """
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)

@@ -17,9 +17,9 @@ from bonaface.types import Progress, Verdict
 
 
 class Predictions:
-    """The verdicts on some sources, to be iterated once; `sources` says what these were found to be.
+    """Iterator over the verdicts on sources; `sources` lists the presentations that were found.
 
-    Closed early, it leaves nothing running.
+    Closing it early stops all decoding.
     """
 
     def __init__(self, sources: Sources, verdicts: Iterator[Verdict]) -> None:
@@ -33,12 +33,12 @@ class Predictions:
         return next(self._verdicts)
 
     def close(self) -> None:
-        """Stop; what is being decoded is left."""
+        """Stop, and abandon what is being decoded."""
         self._verdicts.close()  # type: ignore[attr-defined]
 
 
 class Predictor:
-    """A bundle that is loaded once and judges as often as wanted, from any number of threads.
+    """A bundle that is loaded once and scores any number of times, from any number of threads.
 
     Raises what `load_bundle` and `Pipeline` raise.
     """
@@ -89,7 +89,7 @@ class Predictor:
     ) -> Predictions:
         """Return the verdicts on sources; see `bonaface.predict`."""
         if not sources:
-            raise InputError("nothing to judge: name images, videos, folders, a glob, a manifest or a camera's number")
+            raise InputError("nothing to score: name images, videos, folders, a glob, a manifest or a camera's number")
         if frames is not None and frames < 1:
             raise InputError(f"frames is {frames}; expected 1 or more")
         cameras = [number for source in sources if (number := camera_number(source)) is not None]
@@ -116,7 +116,7 @@ class Predictor:
             if folder is not None:
                 self._save(source, verdict, folder)
             if progress:
-                progress("judged", done, len(files))
+                progress("scored", done, len(files))
             yield verdict
         for camera in cameras:
             yield from self._watch(camera, frames=frames, seconds=seconds, folder=folder)
@@ -124,7 +124,7 @@ class Predictor:
     def _watch(
         self, number: int, *, frames: int | None, seconds: float | None, folder: Path | None
     ) -> Iterator[Verdict]:
-        """A verdict about every second on the newest frames of a camera; of each, one annotated frame is kept."""
+        """Yield a verdict about every second on the newest frames of a camera, and save one annotated frame of each."""
         point = self.bundle.operating_point("video")
         name = f"camera {number}"
         with Camera(number, frames or point.frames) as stream:
@@ -140,7 +140,7 @@ class Predictor:
                 time.sleep(max(0.0, BURST_SECONDS - (time.monotonic() - started)))
 
     def _save(self, source: Source, verdict: Verdict, folder: Path) -> None:
-        """The annotated copy of one presentation; none of one that cannot be read."""
+        """Save the annotated copy of one presentation, unless it cannot be read."""
         target = _free(folder / f"{Path(source.name).stem}{'.jpg' if source.kind == 'image' else '.mp4'}")
         try:
             if source.problem:
@@ -172,18 +172,19 @@ def predict(
 ) -> Predictions:
     """Return an iterator of verdicts, one a presentation, in the order given and cameras last, at the bundle's thresholds.
 
-    An image is judged at the operating point for one image, a video at that for a video, over `frames` evenly spaced
+    An image is scored at the operating point for one image, a video at that for a video, over `frames` evenly spaced
     frames (by default the bundle's). Where some of these have no face, others between them are searched; with less than
-    half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a list
-    of pictures always is. Of several faces the largest is judged, unless `faces` says `all` (the least bona fide decides)
-    or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. What was found and cannot be read has the
-    outcome `unreadable`; what is neither picture nor video is listed in the iterator's `sources`.
+    half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a
+    list of pictures always is. Of several faces the largest is scored, unless `faces` says `all` (the least bona fide
+    decides) or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. A file that cannot be read has
+    the outcome `unreadable`; a file that is neither picture nor video is listed in the iterator's `sources`.
 
     `colour` is the channel order of arrays. A camera gives a verdict about every second until `seconds` have passed, or
-    for ever. `variant` is one of the bundle's, at its own thresholds. `save` is a folder for annotated pictures and videos.
+    forever. `variant` is one of the bundle's, at its own thresholds. `save` is a folder for annotated pictures and
+    videos.
 
-    What is wrong with the arguments is raised at once: InputError where there is nothing to judge, and what
-    `load_bundle` and `Pipeline` raise.
+    Wrong arguments are raised at once: InputError if there is nothing to score, and what `load_bundle` and `Pipeline`
+    raise.
     """
     predictor = Predictor(
         bundle,
@@ -227,7 +228,7 @@ def _folder(save: str | Path | None) -> Path | None:
 
 
 def _free(target: Path) -> Path:
-    """The path, with a number where something lies there: neither a source nor an earlier copy is ever overwritten."""
+    """Return the path, numbered if it exists, so that neither a source nor an earlier copy is overwritten."""
     numbers = itertools.count(2)
     free = target
     while free.exists():

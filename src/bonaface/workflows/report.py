@@ -1,4 +1,4 @@
-"""A report on scores alone, of any system."""
+"""Report the error rates of any system from its score table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAME = "presentations"
 
 @dataclass(frozen=True)
 class Reported:
-    """The error rates of a score table, and where the page lies."""
+    """The error rates of a score table, and the path of the page."""
 
     evaluation: Evaluation
     path: Path

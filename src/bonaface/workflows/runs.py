@@ -1,4 +1,4 @@
-"""The run folder of a training: one process at a time, reopened only by what it was begun with."""
+"""The run folder of a training: locked for one process, and reopened only with the same settings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def update_run(path: Path, **values: Any) -> None:
 
 
 def _may_begin(path: Path, held: Mapping[str, Any]) -> bool:
-    """Return whether all that lies here is a run that was never trained: nothing in it can be lost."""
+    """Return whether the folder holds only a run that was never trained, so that nothing is lost."""
     if held:
         return held.get("status") != "complete" and not (path / "checkpoints" / "last.ckpt").exists()
     return path.is_dir() and all(item.name == LOCK or item.name.startswith(".run.json.") for item in path.iterdir())
@@ -67,7 +67,7 @@ def _may_begin(path: Path, held: Mapping[str, Any]) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder; the system releases it when the process ends, however it ends."""
+    """Lock the folder; the system releases the lock when the process ends."""
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         file = (path / LOCK).open("w")
@@ -82,7 +82,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of killed runs: while we hold the folder, no live process owns any."""
+    """Remove temporary files of killed runs; while the folder is locked, no live process owns any."""
     with writing(path):
         for folder in (path, *(path / name for name in ("checkpoints", "logs", "scores", "report"))):
             for item in folder.glob(".*"):

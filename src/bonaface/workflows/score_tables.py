@@ -1,4 +1,4 @@
-"""Score tables of any system, made ready for measuring: labels, orientation, splits, and thresholds."""
+"""Prepare score tables of any system: labels, orientation, splits and thresholds."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Measurable:
 
 
 class ScoreReader:
-    """Reads score tables with one manifest and one meaning of their words.
+    """Reader of score tables with one manifest and one mapping of labels.
 
     `mapping` gives labels a meaning (`bona_fide`, `attack`, a species, `ignore`); `higher_is` is what a higher score
     means; `fusion` fuses the scores of frames again; `allow_missing` counts presentations of the manifest without a score
@@ -189,8 +189,8 @@ class ScoreReader:
             where = zip(table.places(unknown.tolist()), texts[unknown], strict=True)
             word = texts[unknown[0]]
             raise error(
-                f"{table.name}: a label that is not understood in {few([f'{line} ({text!r})' for line, text in where])}; "
-                f"understood are {UNDERSTOOD}; or say what it means: --map {word}=bona_fide, --map {word}=attack or "
+                f"{table.name}: a label that is not recognised in {few([f'{line} ({text!r})' for line, text in where])}; "
+                f"recognised are {UNDERSTOOD}; or map it: --map {word}=bona_fide, --map {word}=attack or "
                 f"--map {word}=attack:SPECIES"
             )
         kept = np.array([kinds[text] != IGNORE for text in texts])
@@ -216,7 +216,7 @@ def inverted(area: Figure, what: str = "") -> list[str]:
 
 
 def _apart(rows: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
-    """Refuse presentations that are on both sides, and return a note on subjects that are."""
+    """Raise if a presentation is in validation and in what is measured; return a note on such subjects."""
     keys = ["presentation", "label", "species", "subject", "dataset", "split", "status", "logit", "score"]
     named = rows["presentation"].isin(validation["presentation"])
     both = rows.loc[named, keys].merge(validation[keys], on=keys)["presentation"]

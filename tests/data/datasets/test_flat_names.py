@@ -69,6 +69,6 @@ def test_split_does_not_count_unknown_persons(tmp_path: Path) -> None:
     files = [f"{place}/{name}_{take}.mp4" for place, name, take in product(CLASSES, NAMES, (1, 2))]
     flat = index_dataset(write_files(tmp_path / "f", files)).manifest
     done = split_manifest(flat)
-    assert "cannot be told" in PERSONS_UNKNOWN
+    assert "cannot be checked" in PERSONS_UNKNOWN
     assert PERSONS_UNKNOWN in done.notes
     assert count_persons(done.where("train").table) == "18 presentations of unknown persons"

@@ -301,7 +301,7 @@ def test_the_client_specific_release_has_rose_youtus_persons(tmp_path: Path) -> 
         ["", "rose_youtu/2", "test", "1", "HS", "silent", "12"],
         ["paper_mask_cropped", "rose_youtu/3", "test", "2", "IP", "talking", "0"],
     ]
-    assert any("the same clients stand in both" in note for note in manifest.notes)
+    assert any("the same clients are in both" in note for note in manifest.notes)
 
 
 def test_the_lists_of_the_client_specific_release(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_nuaa_lists_with_backslashes(tmp_path: Path) -> None:
     assert "\\" in (tmp_path / "raw/client_train_raw.txt").read_text()
     manifest = index(tmp_path, "nuaa")
     assert counts(manifest) == {"train": (16, 16), "test": (8, 8)}
-    assert any("by its lists; the same persons stand in train and test" in note for note in manifest.notes)
+    assert any("by its lists; the same persons are in train and test" in note for note in manifest.notes)
     assert len(find_leaks(manifest)) == 2
     (tmp_path / "raw/client_train_raw.txt").write_text("0001\\0001_00_04_01_0.jpg\n")
     assert counts(index(tmp_path, "nuaa")) == {"train": (1, 16), "test": (8, 8)}
@@ -477,7 +477,7 @@ def test_a_celeba_list_overrules_the_folder(tmp_path: Path) -> None:
     path.write_text(json.dumps(marks))
     manifest = index(tmp_path, "celeba_spoof")
     assert manifest.table.set_index("path").loc[entries[0].path, "species"] == "phone"
-    assert any("1 images lie in a folder that says otherwise" in note for note in manifest.notes)
+    assert any("1 images lie in a folder that contradicts the lists" in note for note in manifest.notes)
 
 
 @pytest.mark.parametrize(

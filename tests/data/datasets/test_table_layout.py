@@ -125,7 +125,7 @@ def test_absent_files_are_named_or_gone_on_without(tmp_path: Path) -> None:
     [
         ("path,label\na.mp4,live\nb.mp4,holiday\n", ["line 3 ('holiday')", "holiday=bona_fide", "live, real"]),
         ("path,label\na.mp4,\n", ["line 2 ('')"]),
-        ("path,label,split\na.mp4,live,tarin\n", ["a split that is not understood in line 2 ('tarin')"]),
+        ("path,label,split\na.mp4,live,tarin\n", ["a split that is not recognised in line 2 ('tarin')"]),
         ("path,label\na.mp4,live\na.mp4,print\n", ["more than once in line 2 ('a.mp4'), line 3 ('a.mp4')"]),
         ("path,label\ngone/a.mp4,live\n", ["1 of its 1 files are not in"]),
         ("path,label\n/etc/hostname,live\n", ["/etc/hostname"]),

@@ -71,12 +71,12 @@ def test_the_same_boxes_where_the_file_leaves_its_size_free(tmp_path: Path):
 
 
 def test_other_networks_are_refused(tmp_path: Path):
-    with pytest.raises(NotYuNet, match="outputs are others"):
+    with pytest.raises(NotYuNet, match="outputs differ"):
         YuNetNetwork(write_network(tmp_path / "a.onnx", without="obj_16"), confidence=0.6)
-    with pytest.raises(NotYuNet, match="one size alone"):
+    with pytest.raises(NotYuNet, match="one size only"):
         YuNetNetwork(write_network(tmp_path / "b.onnx", side=320), confidence=0.6)
     with pytest.raises(
-        WeightsError, match=r"b.onnx is not a YuNet file \(it takes pictures of one size alone\); expected"
+        WeightsError, match=r"b.onnx is not a YuNet file \(it takes pictures of one size only\); expected"
     ):
         YuNet(tmp_path / "b.onnx")
 

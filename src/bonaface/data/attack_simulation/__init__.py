@@ -1,1 +1,1 @@
-"""Presentation attacks made from pictures: light, ink, paper, displays and the camera that sees them."""
+"""Simulate presentation attacks on pictures: lighting, prints, displays and the camera."""

@@ -1,4 +1,4 @@
-"""Simulate print and replay attacks on any picture of a face, to train against attacks that nobody collected.
+"""Simulate print and replay attacks on any picture of a face, to train against attacks that the data lacks.
 
 How often each effect is drawn, and how strongly, is a choice and not a fit to any dataset: each effect occurs in 20 to 90 %
 of the pictures, so that none is needed to recognise an attack and none is rare. Bona fide crops pass the same cameras

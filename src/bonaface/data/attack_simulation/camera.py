@@ -1,4 +1,4 @@
-"""Simulate the camera that sees a presentation: lens, colour-filter mosaic, noise, tone, codec.
+"""Simulate the camera that captures a presentation: lens, colour-filter mosaic, noise, tone, codec.
 
 Light is float32 and linear, 1.0 is the white of the picture it came from. Pictures are uint8 RGB with a square-root tone
 curve. It is close to sRGB and cheap, and photon noise, whose variance grows with the light, has one size everywhere on it.
@@ -31,7 +31,7 @@ def to_picture(light: Light) -> Picture:
 
 
 def softened(image: NDArray[Any], sigma: float) -> NDArray[Any]:
-    """Gaussian blur of `sigma` pixels; under a fifth of a pixel there is nothing to do."""
+    """Gaussian blur of `sigma` pixels; below a fifth of a pixel the input is returned."""
     if sigma < 0.2:
         return image
     side = 2 * max(1, math.ceil(2.5 * sigma)) + 1

@@ -1,4 +1,4 @@
-"""Bend what carries the face, and show its edge: a white paper margin or a black bezel, as wide crops do."""
+"""Bend the carrier of the face and show its edge: a white paper margin or a black bezel, as in wide crops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulate ink on paper: what a printer makes of a picture, and what the paper adds."""
+"""Simulate a printed picture: the inks, the halftone screen and the paper."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Printer:
 
 
 def ink_on_paper(picture: Picture, printer: Printer, rng: np.random.Generator) -> Light:
-    """The light that the printed picture gives back under an even white lamp."""
+    """Return the light that the printed picture reflects under an even white lamp."""
     height, width = picture.shape[:2]
     # Printers work on tone as it looks, not on light; cover 0 is bare paper, 1 is full ink.
     tone = softened(picture, printer.softness)
@@ -100,7 +100,7 @@ def ink_on_paper(picture: Picture, printer: Printer, rng: np.random.Generator) -
 
 
 def _screened(cover: NDArray[np.float32], printer: Printer) -> NDArray[np.float32]:
-    """Ink in dots: the first harmonic of a clustered-dot screen, sampled where the camera's pixels are.
+    """Return the ink coverage in dots: the first harmonic of a clustered-dot screen, sampled at the camera's pixels.
 
     A dot screen has most contrast in the middle tones and none on bare paper or full ink. A pitch finer than two pixels
     aliases, as it does in a camera.

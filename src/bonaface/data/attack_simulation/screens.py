@@ -49,7 +49,7 @@ class Screen:
         """Draw a phone, tablet or monitor at any distance; `strength` 0..1 is how much of it shows.
 
         The pitch of 0.9 to 3.6 camera pixels is what a camera can alias or resolve; a finer grid is not seen. A black pixel
-        leaks up to 8 % of white: with the light of a room on it, not in the dark. The other ranges are chosen.
+        leaks up to 8 % of white: in ambient light, not in the dark. The other ranges are chosen.
         """
         if rng.random() < 0.5:  # near a beat with the pixels or with the colour-filter mosaic, where moiré is coarse
             pitch = float(rng.choice((1.0, 1.5, 2.0, 2.67))) * math.exp(rng.normal(0, 0.025))

@@ -1,1 +1,1 @@
-"""What is wrong with a manifest before anybody trains: leaks, copies, unreadable files, shortcuts."""
+"""Find faults of a manifest before training: leaks, copies, unreadable files, shortcuts."""

@@ -160,7 +160,7 @@ def _candidates(
 
 
 def _verified(candidates: Sequence[_Candidate], presentations: Sequence[Sequence[View]]) -> Copy | None:
-    """The copy, if one of the candidates of a pair is one; two videos must agree in all of their views."""
+    """Return the copy if one of a pair's candidates is one; two videos must agree in all of their views."""
     for tried in candidates:
         parts, wholes = presentations[tried.part[0]], presentations[tried.whole[0]]
         if len(parts) > 1 and len(wholes) > 1:
@@ -190,7 +190,7 @@ def _verified(candidates: Sequence[_Candidate], presentations: Sequence[Sequence
 
 
 def _align(part: Grey, whole: Grey, tried: _Candidate) -> tuple[float, Crop] | None:
-    """How far the fine detail of two aligned views correlates, and what the whole shows beyond the part; None below SAME.
+    """Return the correlation of the fine detail of two aligned views, and the crop that makes `part`; None below SAME.
 
     The part is brought to the scale of the whole, and to a quarter of it first: there a crop that is wrong by 5 % is in reach.
     """
@@ -234,7 +234,7 @@ _CROPS: tuple[Crop, ...] = tuple((left, top, right, bottom) for top, bottom in _
 
 
 def _hashes(grey: Grey, cuts: _Pairs) -> Floats:
-    """The mean grey levels of 8 x 8 cells after every pair of cuts at top and bottom with every pair at left and right.
+    """Return the mean grey levels of 8 x 8 cells after every pair of cuts at top and bottom with every pair at left and right.
 
     `(cuts^2, 64)`, in the order of `_CROPS`, each centred and scaled to length one; zeros where the picture is flat.
     """
@@ -247,7 +247,7 @@ def _hashes(grey: Grey, cuts: _Pairs) -> Floats:
 
 @lru_cache(maxsize=256)
 def _cell_weights(length: int, cuts: _Pairs) -> Floats:
-    """What each pixel of a side gives to each cell, for each pair of cuts at its ends: `(cuts * cells, length)`."""
+    """Return the weight of each pixel of a side in each cell, for each pair of cuts at its ends: `(cuts * cells, length)`."""
     low, high = np.array(cuts, dtype=np.float64).T
     edges = (low[:, None] + np.linspace(0, 1, CELLS + 1) * (1 - low - high)[:, None]) * length
     pixel = np.arange(length)
@@ -257,7 +257,7 @@ def _cell_weights(length: int, cuts: _Pairs) -> Floats:
 
 
 def _mirror(hashes: Floats) -> Floats:
-    """The hashes of the mirrored pictures."""
+    """Return the hashes of the mirrored pictures."""
     return hashes.reshape(-1, CELLS, CELLS)[:, :, ::-1].reshape(len(hashes), -1)
 
 
@@ -267,17 +267,17 @@ def _resized(grey: Grey, width: float, height: float) -> Floats:
 
 
 def _detail(grey: Floats) -> Floats:
-    """What is finer than a few pixels: it moves with a head, and keeps still when brightness or contrast change."""
+    """Return the detail finer than a few pixels: it moves with a head and does not depend on brightness or contrast."""
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 2.0), dtype=np.float32)
 
 
 def _unclipped(grey: Floats) -> NDArray[np.bool_]:
-    """Where a picture is not white, as brightening leaves it: detail is lost there, and the edge of white is not detail."""
+    """Return where a picture is not saturated white: detail is lost there, and the border of such an area is not detail."""
     return np.asarray(cv2.dilate(grey, np.ones((5, 5), np.uint8)) < 250)
 
 
 def _correlation(one: Floats, other: Floats) -> float:
-    """Pearson's correlation of two pictures; NaN where one is flat."""
+    """Return Pearson's correlation of two pictures; NaN if one is flat."""
     one, other = one - one.mean(), other - other.mean()
     length = math.sqrt(float((one * one).sum()) * float((other * other).sum()))
     return float((one * other).sum()) / length if length else math.nan

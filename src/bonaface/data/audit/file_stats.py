@@ -60,7 +60,7 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What was found in one file; `reason` says why it could not be read, `note` what part of it is missing.
+    """Properties of one file; `reason` says why it could not be read, `note` what part of it is missing.
 
     `brightness` and `contrast` are mean and standard deviation of the grey levels (0 to 255), `saturation` is that of HSV,
     `sharpness` the log of the Laplacian's variance, `motion` the mean grey difference between two views, each a mean over

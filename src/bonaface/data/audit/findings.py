@@ -1,4 +1,4 @@
-"""The result of an audit: everything that was found, before anything is printed or drawn."""
+"""The result of an audit, as data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTABLE, GLARING = 0.6, 0.7
 
 @dataclass(frozen=True)
 class Area:
-    """An AUC with its 95 % interval over subjects; NaN where there is none, then `reason` says why."""
+    """An AUC with its 95 % interval over subjects; NaN if undefined, and then `reason` says why."""
 
     value: float
     low: float = math.nan
@@ -31,7 +31,7 @@ class Area:
 
     @property
     def marked(self) -> bool:
-        """Whether this is worth a look: GLARING, or NOTABLE with chance excluded."""
+        """Whether this is marked: at least GLARING, or at least NOTABLE with chance excluded."""
         return self.value >= GLARING or (self.value >= NOTABLE and self.low > 0.5)
 
     def to_dict(self) -> dict[str, float | str | None]:
@@ -92,7 +92,7 @@ class Audit:
 
     @property
     def leaks(self) -> int:
-        """The number of subjects and of pairs of presentations in two splits, to be mended before training."""
+        """The number of subjects and of pairs of presentations in two splits, to be corrected before training."""
         return len(self.persons) + len(self.of_level("leak"))
 
     def of_level(self, level: Level) -> list[Shared]:
@@ -131,7 +131,7 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        """Whether anything leaks, in one or two sentences."""
+        """Return in one or two sentences whether anything leaks."""
         pairs = len(self.of_level("leak"))
         if self.leaks:
             parts = [_count(len(self.persons), "subject")] if self.persons else []
@@ -146,7 +146,7 @@ class Audit:
             return "no subject, file or picture was found in two splits"
         if self.unknown:
             found += (
-                "; whether a person occurs in two splits cannot be told, because the subject of "
+                "; whether a person occurs in two splits cannot be checked, because the subject of "
                 f"{self.unknown:,} of {len(self.manifest):,} presentations is unknown"
             )
         return found

@@ -1,4 +1,4 @@
-"""Find pairs of presentations with one content, by file hash and by picture, and say how bad each pair is."""
+"""Find pairs of presentations with the same content, by file hash and by picture, and grade each pair."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Shared:
 
     @property
     def how(self) -> str:
-        """In words: the same file, or the same picture, mirrored or cropped."""
+        """Describe the likeness: the same file, or the same picture, mirrored or cropped."""
         if self.kind == "same_file":
             return "the same file"
         cut = round(100 * max(self.crop))
@@ -51,7 +51,7 @@ class Shared:
 
     @property
     def why(self) -> str:
-        """In words: what makes the pair a leak or a warning; empty for a remark."""
+        """Describe what makes the pair a leak or a warning; empty for a remark."""
         parts = []
         if self.level == "leak":
             parts.append(f"{self.splits[0]} and {self.splits[1]}")

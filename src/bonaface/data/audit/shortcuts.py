@@ -1,4 +1,4 @@
-"""Find columns and file properties that tell attacks from bona fide presentations without a face.
+"""Find columns and file properties that separate attacks from bona fide presentations without a face.
 
 A model learns whatever separates the classes. Each column or property becomes a score, as a model might use it: a number by
 its order, or by its eighths if they separate better; a name by the share of attacks among other subjects' presentations
@@ -62,7 +62,7 @@ class OneClassValue:
 
 @dataclass(frozen=True)
 class DatasetBias:
-    """A dataset that gives the class away: it has one class only, or its classes differ in how the files were made.
+    """A dataset that reveals the class: it has one class only, or its classes differ in how the files were made.
 
     `what` is `class` or one of CAPTURE, `direction` says how the classes differ, `auc` how well that separates them.
     """
@@ -133,7 +133,7 @@ def one_class_values(table: pd.DataFrame, *, fewest: int = 10, subjects: int = 2
 
 
 def dataset_biases(table: pd.DataFrame, properties: pd.DataFrame, *, least: float) -> list[DatasetBias]:
-    """Return what gives the class away within each dataset: one class only, or a CAPTURE property with an AUC of `least`.
+    """Return what reveals the class within each dataset: one class only, or a CAPTURE property with an AUC of `least`.
 
     A dataset with one class only is reported if there is another dataset: then the dataset itself predicts the class.
     """
@@ -208,8 +208,8 @@ def _folds(attack: Bools, subject: NDArray[np.intp]) -> NDArray[np.intp]:
 def _out_of_fold(values: pd.Series, attack: Bools, folds: NDArray[np.intp]) -> Floats:
     """How rarely a value is an attack among the subjects of other folds, as a rank within the row's own fold.
 
-    Without the rank, the folds' own shares of attacks would order the folds, and against the label: what says nothing would
-    score below a half, and many such values above it once turned round.
+    Without the rank, the folds' own shares of attacks would order the folds, and against the label: an uninformative
+    column would have an AUC below 0.5.
     """
     score = np.full(len(values), 0.5)
     codes = pd.factorize(values)[0]

@@ -1,1 +1,1 @@
-"""One small adapter per dataset: a folder on disk to rows of a manifest."""
+"""Adapters of datasets: each turns a folder on disk into rows of a manifest."""

@@ -1,4 +1,4 @@
-"""What a dataset's adapter is made of: the names it reads, and the rows it makes of them."""
+"""The base of the dataset adapters: from file names to rows of a manifest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
 
 @dataclass
 class Request:
-    """What was asked of a layout, what lies on the disk, and what the layout found.
+    """A request to index a dataset: options, files on disk, and what the layout found.
 
     The user gives the first block. `Layout.check` fills in the layout's defaults, so that an adapter finds `boxes`
     and `allow_missing` decided, and `protocol`, `fold` and `split` among those of the layout (or `""`, 0 and `""`).
-    `files` are all names below `root`, lists among them. `hints` are for the person who indexes; `notes` go into the
+    `files` are all names below `root`, lists among them. `hints` are printed for the user; `notes` go into the
     manifest and every report made from it.
     """
 
@@ -47,7 +47,7 @@ class Request:
     box_table: pd.DataFrame | None = None
 
     def find(self, ending: str) -> str | None:
-        """Return the first file whose path ends so, in whole segments and any case; None if there is none."""
+        """Return the first file whose path ends so, in whole segments and any case; None if no path does."""
         wanted = ending.lower()
         for name in self.files:
             lower = name.lower()

@@ -67,9 +67,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     )
     differing = int(((rows["label"] == "bona_fide") != (names["kind"] == "live")).sum())
     if differing:
-        request.notes.append(
-            f"{differing} images lie in a folder that says otherwise than the lists, which are followed"
-        )
+        request.notes.append(f"{differing} images lie in a folder that contradicts the lists; the lists are used")
     if request.boxes:
         request.box_table = _boxes(rows["path"].tolist(), request)
     return rows.drop(columns=["set", "kind", "image"])
@@ -100,13 +98,13 @@ def _list(protocol: str, split: str, request: Request) -> dict[str, tuple[str, s
 
 
 def _boxes(paths: list[str], request: Request) -> pd.DataFrame:
-    """The face in each image from the `_BB.txt` beside it, clipped to its frame; too small ones go."""
+    """The face in each image from its `_BB.txt`, clipped to its frame; faces that are too small are dropped."""
     there = {name for name in request.files if name.endswith("_BB.txt")}
     names = [path.rpartition(".")[0] + "_BB.txt" for path in paths]
     boxed = [(path, name) for path, name in zip(paths, names, strict=True) if name in there]
     parts = [boxed[start : start + _PART] for start in range(0, len(boxed), _PART)]
     boxes: list[tuple[str, float, float, float, float]] = []
-    # Threads wait for the disk together; on names that it has at hand one would do.
+    # Threads overlap the waits for the disk.
     with ThreadPoolExecutor(8) as pool:
         for done, found in enumerate(pool.map(partial(_boxes_of, str(request.root)), parts), start=1):
             boxes += found

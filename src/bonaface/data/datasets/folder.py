@@ -41,14 +41,14 @@ def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     if (rows["subject"] == "").all() and (found := subject_pattern(rows)):
         pattern, subjects = found
         request.hints.append(
-            f"persons are unknown; if the names say who it is, index with --pattern '{pattern}', which finds "
+            f"persons are unknown; if the names hold the subject, index with --pattern '{pattern}', which finds "
             f"{len(subjects)} persons ({few(subjects, limit=3)})"
         )
     return rows
 
 
 def _clip_folders(files: Sequence[str], words: Words) -> list[str]:
-    """Return the folders whose pictures seem to be the numbered frames of one video; a class folder is none."""
+    """Return the folders whose pictures seem to be the numbered frames of one video; class folders excluded."""
     return [
         folder
         for folder in numbered_folders(files)
@@ -117,8 +117,8 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     example = count.most_common(1)[0][0] if count else ""
     hint = f"say what a folder means (--map {example}=bona_fide, {example}=attack:NAME or {example}={IGNORE}) or "
     raise ManifestError(
-        f"{request.root}: no folder name says what is live and what is not in {few(shown)}; understood are "
-        f"{UNDERSTOOD}; {hint if example else ''}say how the names are built (--pattern "
+        f"{request.root}: no folder name is a class in {few(shown)}; recognised are  "
+        f"{UNDERSTOOD}; {hint if example else ''}describe the names with --pattern ( "
         "'{subject}/{label}/*')"
     )
 
@@ -172,7 +172,7 @@ def _place(folder: str, words: Words, shared: int) -> dict[str, str]:
     if len(collections) > 1 or len(splits) > 1:
         raise ManifestError(
             f"{folder}: above the class folder {parts[first]} are {' and '.join(above)}; which one is the person or "
-            "the split cannot be told: say how the names are built (--pattern)"
+            "the split is ambiguous: describe the names with --pattern"
         )
     return {
         **place,

@@ -1,4 +1,4 @@
-"""The words for classes, species and splits in folder names, tables and `--map`."""
+"""Recognise classes, species and splits in folder names, tables and `--map`."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _meaning(name: str, meant: str) -> Kind | str | None:
     known = None if colon else kind_of_word(meant)
     if known is None:
         raise SettingsError(
-            f"--map {name}={meant}: {meant!r} is not understood{_nearest(word)}; expected bona_fide, attack, "
+            f"--map {name}={meant}: {meant!r} is not recognised{_nearest(word)}; expected bona_fide, attack, "
             f"attack:NAME for an attack of species NAME, a known species such as print, replay or mask, {IGNORE} "
             f"or {NOTHING}"
         )

@@ -29,7 +29,7 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         split = rows["session"].map({"01": "train", "02": "train", "03": "test"})
         rows = take(rows.assign(split=split.fillna("")), split.notna(), request, "sessions other than 01 to 03")
     source = "its lists" if listed else "session, since its lists are not in the copy"
-    request.notes.append(f"split: by {source}; the same persons stand in train and test")
+    request.notes.append(f"split: by {source}; the same persons are in train and test")
     return rows.assign(glasses=rows["glasses"].map({"00": "without", "01": "with"}).fillna("")).drop(
         columns=["kind", "version"]
     )

@@ -18,7 +18,7 @@ _SUBJECT_ENDINGS = (
     *("{subject}_*", "{subject}-*", "{subject} *", "{subject}.*.*", "{subject}_#.*", "{subject}-#.*", "{subject}#.*"),
     *("*_{subject}.*", "*-{subject}.*", "{subject}.*", "{subject}"),
 )
-"""Where a file name may say who the subject is; of equally likely ones the first is suggested."""
+"""Patterns that are tried for the subject; of equally likely ones the first is suggested."""
 _AT_THE_END = ("{subject}#.*", "*_{subject}.*", "*-{subject}.*", "{subject}.*", "{subject}")
 """Those where a running number would be taken for the subject."""
 _ENOUGH_NAMES = 5000
@@ -48,8 +48,8 @@ def pattern_rows(names: pd.DataFrame, words: Words, request: Request) -> pd.Data
     unknown = sorted(name for name, kind in kinds.items() if kind is None)
     if unknown:
         raise ManifestError(
-            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the class; understood are {UNDERSTOOD}; "
-            f"or say what it means (--map {unknown[0]}=bona_fide or {unknown[0]}=attack:NAME)"
+            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the class; recognised are {UNDERSTOOD}; "
+            f"or map it (--map {unknown[0]}=bona_fide or {unknown[0]}=attack:NAME)"
         )
     words.refuse_unused(sorted(kinds))
     wanted = said.map(lambda name: kinds[name] != IGNORE).astype(bool)
@@ -78,7 +78,7 @@ def _with_splits(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     unknown = sorted(name for name, split in splits.items() if split is None)
     if unknown:
         raise ManifestError(
-            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the split; understood are train, val, dev, "
+            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the split; recognised are train, val, dev, "
             "devel, test and the like"
         )
     return rows.assign(split=rows["split"].map(splits))
@@ -109,7 +109,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             parts.append(_WILDCARDS.get(piece) or re.escape(piece))
     if "label" not in fields and "species" not in fields:
         hint = "".join(did_you_mean(name, ["label", "species"]) for name in fields[:1])
-        raise SettingsError(f"--pattern '{pattern}' has neither {{label}} nor {{species}}{hint}: which files are live?")
+        raise SettingsError(f"--pattern '{pattern}' has neither {{label}} nor {{species}}{hint}; add one of them")
     return re.compile("".join(parts), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""All layouts, and the step from a folder on a disk to a manifest."""
+"""All layouts, and the indexing of a folder into a manifest."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def index_layout(layout: str, request: Request) -> Manifest:
 
     Without a protocol every presentation is in, in the dataset's own split if it has one. Images and videos whose
     names do not fit the layout are left out, counted in `about` and noted; what cannot be read is noted by name.
-    `request.hints` gets what the user could do better. Raises SettingsError for an option that the layout does not
+    `request.hints` receives suggestions for the user. Raises SettingsError for an option that the layout does not
     have, ManifestError for a folder that holds something else.
     """
     chosen = find_layout(layout)

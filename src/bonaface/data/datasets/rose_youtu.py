@@ -33,8 +33,8 @@ _KINDS = {
     "Mu": ("paper_mask_upper", "paper_mask"),
     "Ml": ("paper_mask_lower", "paper_mask"),
 }
-# Two splits circulate. In the distributed folders `train/5` holds the person whose files say 9: whoever reads
-# the folder numbers as the numbers in the names gets the first, whoever goes by the folders the second.
+# Two splits circulate. In the distributed folders `train/5` holds the person whose files say 9: reading
+# the folder numbers as the numbers in the names gives the first split, going by the folders the second.
 # Neither has an official development set; the persons 11 and 12 of each reading are taken for it, as
 # published results do.
 _SPLITS = {
@@ -77,7 +77,7 @@ def _client_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         rows = only_named(rows, key, _listed_frames(lists, request), request)
     else:
         rows = rows.assign(split=side.map(_CLIENT_SPLITS))
-    request.notes.append("split: adaptation trains, test tests; the same clients stand in both, as this release has it")
+    request.notes.append("split: adaptation trains, test tests; the same clients are in both, as in this release")
     # The persons are those of ROSE-Youtu, under whichever layout they come.
     return rows.assign(dataset=ROSE_YOUTU.name).drop(columns=["code", "side"])
 

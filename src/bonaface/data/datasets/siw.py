@@ -74,7 +74,7 @@ def _by_rules(rows: pd.DataFrame, kind: pd.Series, medium: pd.Series, request: R
 
 
 def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
-    """The face of each frame from the `.face` file beside a video: a row x1 y1 x2 y2 each, zeros for none."""
+    """The face of each frame from a video's `.face` file: a row x1 y1 x2 y2 each, zeros for none."""
     there = set(request.files)
     tables = []
     for done, path in enumerate(paths):

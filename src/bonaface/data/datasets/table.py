@@ -20,7 +20,7 @@ def table_rows(request: Request) -> tuple[pd.DataFrame, list[str], Path]:
     """Return rows from a table, how to name each row to its author (`line 7`), and the table's path.
 
     `columns` maps a manifest's column to the table's, as `{"subject": "person_id"}`; columns of the same name
-    need no mapping, `""` leaves one out, and what is not mapped is carried under its own name. Class and
+    need no mapping, `""` leaves one out, and columns without a mapping are kept under their own name. Class and
     split words are understood as folder names are. Sets `request.root` to the folder of the footage.
     """
     path, request.root = _find_table(request.root, request.table)
@@ -35,7 +35,7 @@ def table_rows(request: Request) -> tuple[pd.DataFrame, list[str], Path]:
     if "split" in rows:
         rows = rows.assign(split=_split_words(table, rows["split"]))
     if "subject" not in rows:
-        request.hints.append("persons are unknown: name the column that says who it is with --column subject=NAME")
+        request.hints.append("persons are unknown: name the column of the subjects with --column subject=NAME")
     kept = np.flatnonzero(~ignored & _present(table, rows["path"], request))
     return rows.iloc[kept].reset_index(drop=True), table.places(kept.tolist()), path
 
@@ -88,9 +88,9 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
         where = zip(table.places(positions.tolist()), rows["label"].iloc[positions], strict=True)
         example = rows["label"].iloc[positions[0]] or "VALUE"
         raise ManifestError(
-            f"{table.name}: a label that is not understood in "
+            f"{table.name}: a label that is not recognised in "
             f"{few([f'{line} ({value!r})' for line, value in where])}; "
-            f"understood are {UNDERSTOOD}; or say what it means (--map {example}=bona_fide or "
+            f"recognised are {UNDERSTOOD}; or map it (--map {example}=bona_fide or "
             f"--map {example}=attack:NAME)"
         )
     words.refuse_unused(sorted(kinds))
@@ -111,7 +111,7 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
     if len(unknown):
         where = zip(table.places(unknown.tolist()), split.iloc[unknown], strict=True)
         raise ManifestError(
-            f"{table.name}: a split that is not understood in "
+            f"{table.name}: a split that is not recognised in "
             f"{few([f'{line} ({value!r})' for line, value in where])}; "
             "expected train, val (dev, devel) or test"
         )

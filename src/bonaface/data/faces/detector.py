@@ -1,4 +1,4 @@
-"""Face detectors behind one door: YuNet, Haar, the dataset's own boxes, and the whole frame."""
+"""Face detectors with one interface: YuNet, Haar, the dataset's own boxes, and the whole frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bonaface.types import Box
 LONG_SIDE = 640
 """Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
 FIRST_SIDE, LARGE = 320, 40
-"""YuNet looks at this long side first, a quarter of the work, and is content with a face of so many pixels there."""
+"""YuNet first searches at this long side, for a quarter of the cost, and stops if a face has this many pixels there."""
 
 
 class GivenBox(NamedTuple):
@@ -51,7 +51,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """Finds faces. `identity` names detector, version and weights: other values, other crops."""
+    """A face detector. `identity` names detector, version and weights; crops depend on all three."""
 
     name: str
     identity: str
@@ -82,7 +82,7 @@ class YuNet:
             ) from None
 
     def detect(self, image: NDArray[np.uint8], *, path: str = "", frame: int = 0) -> list[Face]:
-        """See Detector. Of several faces, those that are small beside a large one may be missed."""
+        """See Detector. A face that is much smaller than the largest may be missed."""
         small = _shrunk(image, LONG_SIDE)
         first = _shrunk(small, FIRST_SIDE)
         found = self._network.faces(first)
@@ -92,7 +92,7 @@ class YuNet:
 
 
 class Haar:
-    """The frontal face cascade inside OpenCV: nothing to fetch, upright frontal faces only."""
+    """The frontal face cascade inside OpenCV: no download, upright frontal faces only."""
 
     name = "haar"
     FILE = "haarcascade_frontalface_default.xml"
@@ -169,7 +169,7 @@ DETECTORS: Mapping[str, Callable[[Path | None, Boxes | None], Detector]] = {
 
 
 def load_detector(name: str, *, weights: Path | None = None, boxes: Boxes | None = None) -> Detector:
-    """The detector of that name; keep it, since making one costs more than using it.
+    """The detector of that name; keep it, since loading one costs more than using it.
 
     `boxes` is for the detector `boxes`, by (presentation, frame). Raises SettingsError, InputError, WeightsError, and
     DownloadError where weights have to be fetched and cannot be.

@@ -24,14 +24,14 @@ _FREE = b"\n\x03\x12\x01h\n\x03\x12\x01w"
 
 
 class NotYuNet(Exception):
-    """A file that does not hold this network; the text says why."""
+    """The file does not hold this network; the message says why."""
 
 
 class YuNetNetwork:
     """Pictures in, boxes with scores out.
 
     Wu et al. 2023, "YuNet: a tiny millisecond-level face detector"; what is done before and after the network is as in
-    OpenCV. One thread: whoever has many pictures looks at several of them at once. Raises NotYuNet.
+    OpenCV. Runs on one thread: for many pictures, use several instances. Raises NotYuNet.
     """
 
     def __init__(self, path: Path, *, confidence: float) -> None:
@@ -47,9 +47,9 @@ class YuNetNetwork:
         self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox")]
         missing = set(self._outputs) - {output.name for output in self._session.get_outputs()}
         if len(inputs) != 1 or missing:
-            raise NotYuNet("its inputs or outputs are others")
+            raise NotYuNet("its inputs or outputs differ")
         if any(isinstance(side, int) for side in inputs[0].shape[2:]):
-            raise NotYuNet("it takes pictures of one size alone")
+            raise NotYuNet("it takes pictures of one size only")
         self._input = inputs[0].name
 
     def faces(self, image: NDArray[np.uint8]) -> list[tuple[Floats, float]]:

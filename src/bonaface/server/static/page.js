@@ -17,11 +17,11 @@ const MARKS = {
   busy: "M12 4a8 8 0 1 1-8 8",
 };
 const CAMERA_FAULTS = {
-  NotAllowedError: "The camera was refused. Allow it in the browser's settings for this page, or choose a file.",
+  NotAllowedError: "The browser denied the camera. Allow it in the browser's settings for this page, or choose a file.",
   NotFoundError: "No camera was found. Choose a file instead.",
   NotReadableError: "The camera is in use by another program.",
 };
-// The API's own sentences are for those who write programs; these are for who holds the phone.
+// The API's messages are for developers; these are for the person in front of the camera.
 const REFUSALS = {
   unauthorized: () => "This server asks for its key. Enter it below the picture, then try again.",
   too_large: (limits) => `That is more than the ${+(limits.bytes / 1e6).toFixed(1)} MB that this server takes.`,
@@ -31,7 +31,7 @@ const REFUSALS = {
   unsupported_format: () => "Choose JPEG, PNG or WebP images, or one MP4, WebM or MOV video.",
   unreadable: () => "The file is damaged, or holds no picture. Choose another.",
   empty: () => "The file is empty. Choose another.",
-  busy: () => "Many are asking at once. Wait a moment, then try again.",
+  busy: () => "The server is busy. Wait a moment, then try again.",
   too_slow: () => "The connection is too slow. Try again.",
   timeout: () => "It took too long. Try again.",
 };
@@ -40,7 +40,7 @@ let model = null;
 let stream = null;
 let shown = null;
 
-async function tellModel() {
+async function showModel() {
   const answer = await fetch("v1/model", { headers: keyHeader() }).catch(() => null);
   if (answer?.status === 401) by("key-row").hidden = false;
   if (!answer?.ok) return;
@@ -92,7 +92,7 @@ async function startCamera() {
     by("camera").srcObject = stream;
     await by("camera").play();
     show("camera");
-    say("none", "Ready", "Press Check: a second of pictures is taken and judged.");
+    say("none", "Ready", "Press Check: a second of pictures is taken and scored.");
     by("details").hidden = true;
     by("check").focus();
   } catch (error) {
@@ -148,7 +148,7 @@ async function check() {
     say("busy", "Looking", "A second of pictures is taken.");
     const files = await burst();
     by("hint").textContent = "";
-    await judge(files);
+    await submit(files);
   });
 }
 
@@ -161,7 +161,7 @@ async function useFiles(files) {
   by("clip").src = moving ? shown : "";
   by("picture").src = moving ? "" : shown;
   show(moving ? "clip" : "picture");
-  await working(() => judge(files));
+  await working(() => submit(files));
 }
 
 async function working(task) {
@@ -171,7 +171,7 @@ async function working(task) {
   try {
     await task();
   } catch {
-    say("unsure", "Not judged", "The picture could not be taken. Try again.");
+    say("unsure", "Not scored", "The picture could not be taken. Try again.");
   } finally {
     by("stage").classList.remove("busy");
     by("ring").querySelector(".progress").style.strokeDasharray = "0 100";
@@ -180,11 +180,11 @@ async function working(task) {
   }
 }
 
-async function judge(files) {
+async function submit(files) {
   by("details").hidden = true;
   const bytes = [...files].reduce((sum, file) => sum + file.size, 0);
   if (bytes > (model?.limits.bytes ?? Infinity)) {
-    say("unsure", "Not judged", REFUSALS.too_large(model.limits));
+    say("unsure", "Not scored", REFUSALS.too_large(model.limits));
     return;
   }
   say("busy", "Judging", files.length > 1 ? `${files.length} pictures were sent.` : "The file was sent.");
@@ -192,9 +192,9 @@ async function judge(files) {
   for (const file of files) form.append("file", file, "file");
   try {
     const [answer, begun] = await ask(form);
-    const told = await answer.json();
-    if (answer.ok) tellVerdict(told, (performance.now() - begun) / 1000);
-    else tellRefusal(told.error);
+    const result = await answer.json();
+    if (answer.ok) showVerdict(result, (performance.now() - begun) / 1000);
+    else showRefusal(result.error);
   } catch {
     say("unsure", "No answer", "The server cannot be reached. Try again in a moment.");
   }
@@ -211,70 +211,70 @@ async function ask(form) {
   }
 }
 
-function tellRefusal(error) {
+function showRefusal(error) {
   if (error.code === "unauthorized") {
     by("key-row").hidden = false;
     by("key").focus();
   }
   const words = model || error.code === "unauthorized" ? REFUSALS[error.code] : null;
   const advice = words ? words(model?.limits) : error.message;
-  say("unsure", error.code === "busy" ? "Busy" : "Not judged",
+  say("unsure", error.code === "busy" ? "Busy" : "Not scored",
     error.code === "internal" ? `${advice} Request ${error.request_id}.` : advice);
 }
 
-function tellVerdict(told, roundTrip) {
-  const [tone, outcome, advice] = SAID[told.verdict];
-  const judged = told.score !== null;
-  by("scores").hidden = !judged;
-  if (judged) {
+function showVerdict(result, roundTrip) {
+  const [tone, outcome, advice] = SAID[result.verdict];
+  const scored = result.score !== null;
+  by("scores").hidden = !scored;
+  if (scored) {
     const gauge = by("gauge");
-    gauge.dataset.accepted = told.accepted;
-    gauge.querySelector(".fill").style.width = `${100 * told.score}%`;
-    gauge.querySelector(".limit").style.left = `${100 * told.threshold}%`;
-    gauge.setAttribute("aria-label", `Score ${figure(told.score)}, threshold ${figure(told.threshold)}, on a scale from 0 to 1`);
-    by("score").textContent = figure(told.score);
-    by("compared").textContent = `${told.accepted ? "≥" : "<"} threshold ${figure(told.threshold)}`;
+    gauge.dataset.accepted = result.accepted;
+    gauge.querySelector(".fill").style.width = `${100 * result.score}%`;
+    gauge.querySelector(".limit").style.left = `${100 * result.threshold}%`;
+    gauge.setAttribute("aria-label", `Score ${figure(result.score)}, threshold ${figure(result.threshold)}, on a scale from 0 to 1`);
+    by("score").textContent = figure(result.score);
+    by("compared").textContent = `${result.accepted ? "≥" : "<"} threshold ${figure(result.threshold)}`;
   }
-  by("frame-count").textContent = `${told.frames.filter((frame) => frame.status === "ok").length} of ${told.frames.length} judged`;
-  drawTrace(told);
-  by("rows").replaceChildren(...told.frames.map((frame) => {
+  by("frame-count").textContent = `${result.frames.filter((frame) => frame.status === "ok").length} of ${result.frames.length} scored`;
+  drawTrace(result);
+  by("rows").replaceChildren(...result.frames.map((frame) => {
     const row = element("tr");
     row.append(element("td", frame.frame), element("td", frame.time === null ? "–" : `${frame.time.toFixed(2)} s`),
       element("td", frame.score === null ? "–" : figure(frame.score)), element("td", frame.status.replace("_", " ")));
     return row;
   }));
-  const stages = { ...told.seconds, transfer: Math.max(roundTrip - told.seconds.total, 0) };
+  const stages = { ...result.seconds, transfer: Math.max(roundTrip - result.seconds.total, 0) };
   by("times").replaceChildren(...Object.entries(stages).filter(([stage]) => stage !== "total").map(([stage, seconds]) => {
     const pair = element("div");
     pair.append(element("dt", stage), element("dd", milliseconds(seconds)));
     return pair;
   }));
   by("total").textContent = `${milliseconds(roundTrip)} in all`;
-  by("note").textContent = told.reason;
-  by("request").textContent = told.request_id;
-  by("bundle").textContent = told.bundle;
+  by("note").textContent = result.reason;
+  by("request").textContent = result.request_id;
+  by("bundle").textContent = result.bundle;
   by("details").hidden = false;
   by("before").hidden = true;
-  say(tone, outcome, advice, judged ? `Score ${figure(told.score)}, threshold ${figure(told.threshold)}.` : "");
+  say(tone, outcome, advice, scored ? `Score ${figure(result.score)}, threshold ${figure(result.threshold)}.` : "");
   by("verdict").scrollIntoView({ block: "nearest" });
 }
 
-function drawTrace(told) {
+function drawTrace(result) {
   const left = 26, right = 314, top = 8, bottom = 92;
-  const across = (index) => told.frames.length < 2 ? (left + right) / 2 : left + 8 + (index * (right - left - 16)) / (told.frames.length - 1);
+  const across = (index) => result.frames.length < 2 ? (left + right) / 2 : left + 8 + (index * (right - left - 16)) / (result.frames.length - 1);
   const up = (score) => bottom - score * (bottom - top);
   const parts = [0, 0.5, 1].flatMap((score) => [
     element("svg:line", "", { class: "grid", x1: left, x2: right, y1: up(score), y2: up(score) }),
     element("svg:text", score, { x: left - 5, y: up(score) + 3.5, "text-anchor": "end" })]);
-  const points = told.frames.map((frame, index) => [across(index), frame]).filter(([, frame]) => frame.score !== null);
+  const points = result.frames.map((frame, index) => [across(index), frame]).filter(([, frame]) => frame.score !== null);
   parts.push(element("svg:polyline", "", { class: "line", points: points.map(([x, frame]) => `${x},${up(frame.score)}`).join(" ") }));
-  parts.push(element("svg:line", "", { class: "limit", x1: left, x2: right, y1: up(told.threshold), y2: up(told.threshold) }));
-  told.frames.forEach((frame, index) => {
+  parts.push(element("svg:line", "", { class: "limit", x1: left, x2: right, y1: up(result.threshold), y2: up(result.threshold) }));
+  result.frames.forEach((frame, index) => {
     const x = across(index);
     if (frame.score === null) parts.push(element("svg:path", "", { class: "gone", d: `M${x - 3} ${bottom - 3}l6 -6m0 6l-6 -6` }));
-    else parts.push(element("svg:circle", "", { class: frame.score >= told.threshold ? "yes" : "no", cx: x, cy: up(frame.score), r: 4 }));
+    else parts.push(element("svg:circle", "", { class: frame.score >= result.threshold ? "yes" : "no", cx: x, cy: up(frame.score), r: 4 }));
   });
-  const last = told.frames[told.frames.length - 1];
+  const last = result.frames[result.frames.length - 1];
   parts.push(element("svg:text", "first frame", { x: left, y: 106 }));
   parts.push(element("svg:text", last.time === null ? "last frame" : `${last.time.toFixed(2)} s`, { x: right, y: 106, "text-anchor": "end" }));
   by("trace").replaceChildren(...parts);
@@ -286,7 +286,7 @@ const milliseconds = (seconds) => `${(1000 * seconds).toFixed(seconds < 0.01 ? 1
 by("start").addEventListener("click", startCamera);
 by("stop").addEventListener("click", stopCamera);
 by("check").addEventListener("click", check);
-by("key").addEventListener("change", tellModel);
+by("key").addEventListener("change", showModel);
 by("file").addEventListener("change", async (event) => {
   const files = [...event.target.files];
   event.target.value = "";
@@ -305,4 +305,4 @@ document.addEventListener("drop", async (event) => {
   if (!by("stage").classList.contains("busy")) await useFiles([...event.dataTransfer.files]);
 });
 addEventListener("pagehide", stopTracks);
-tellModel();
+showModel();
