@@ -38,6 +38,6 @@ def test_a_refused_write_is_one_line_that_names_the_file(tmp_path: Path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_extra_is_told_from_a_worker_process_too():
+def test_missing_extra_is_reported_from_worker():
     error = MissingExtraError("hdf5", needed_for="reading it")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -45,7 +45,7 @@ def test_logit_undoes_probability(score):
     assert float(probability(logit(score))) == pytest.approx(score, rel=1e-9)
 
 
-def test_what_could_not_be_judged_is_not_accepted():
+def test_unscored_presentation_is_not_accepted():
     outcomes = {outcome: Verdict("x", outcome, None, 0.5).accepted for outcome in (*Label, *Status)}
     assert [outcome for outcome, accepted in outcomes.items() if accepted] == [Label.BONA_FIDE]
 

@@ -56,7 +56,7 @@ def test_the_box_lies_in_the_stored_square(manifest, tmp_path: Path):
     assert 0 <= row["y"] < row["y"] + row["h"] <= side + 1
 
 
-def test_a_second_call_makes_nothing_anew_and_other_settings_do(manifest, tmp_path: Path):
+def test_second_call_reuses_entries_unless_settings_change(manifest, tmp_path: Path):
     first = fill_store(manifest, tmp_path / "store", SETTINGS, workers=1)
     entries = sorted((tmp_path / "store" / "entries").glob("*/*"))
     times = [entry.stat().st_mtime_ns for entry in entries]
@@ -122,7 +122,7 @@ def test_the_hash_of_a_changed_file_is_remembered_too(manifest, monkeypatch, tmp
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"frames": [', b"\xff\0"], ids=["empty", "cut", "noise"])
-def test_what_lost_power_damaged_is_made_anew(manifest, damage: bytes, tmp_path: Path):
+def test_damaged_entry_is_made_again(manifest, damage: bytes, tmp_path: Path):
     first = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).table
     for entry in (tmp_path / "store" / "entries").glob("*/*/entry.json"):
         entry.write_bytes(damage)

@@ -69,7 +69,7 @@ def test_a_bad_row_is_named(changes, words):
     assert "\n" not in message
 
 
-def test_all_faults_are_told_at_once_and_many_rows_are_counted():
+def test_all_faults_are_reported_at_once():
     rows = pd.DataFrame({"presentation": [f"{i}" for i in range(9)], "score": ["x"] * 9, "label": ["live"] * 9})
     with pytest.raises(ScoreTableError, match=r"row 4 \(3: 'live'\) and 5 more; score is not a number"):
         check_scores(rows)
@@ -226,7 +226,7 @@ def test_the_digest_knows_scores_but_not_the_order_of_rows():
     assert digest(one.iloc[1:]) != digest(one)
 
 
-def test_a_column_that_stands_twice_in_a_file_is_refused(tmp_path):
+def test_repeated_column_is_refused(tmp_path):
     (tmp_path / "s.csv").write_text("presentation,label,score,score\na.mp4,attack,0.1,0.9\n")
     with pytest.raises(ScoreTableError, match="has the column 'score' more than once"):
         read_scores(tmp_path / "s.csv")

@@ -98,7 +98,7 @@ def test_answer_is_what_python_and_the_command_line_give(server, pipeline, mp4, 
         assert {**given, "seconds": None} == told
 
 
-def test_the_model_is_told_without_its_provenance(server, bundle):
+def test_model_info_leaves_out_provenance(server, bundle):
     told = httpx.get(f"{server.url}/v1/model")
     assert told.json()["bundle"] == load_bundle(bundle).id
     assert told.json()["operating_points"]["video"]["threshold"] == 0.4
@@ -318,7 +318,7 @@ def test_an_address_that_is_not_there(server):
         assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
-def test_the_key_locks_everything_that_scores_or_tells(servers, tmp_path: Path, jpeg):
+def test_api_key_protects_v1_and_metrics(servers, tmp_path: Path, jpeg):
     file = tmp_path / "key"
     file.write_text("correct horse battery\n")
     server = servers("--key-file", str(file))

@@ -121,7 +121,7 @@ def kinds(frames) -> dict[str, bytes]:
     }
 
 
-def test_unusual_but_sound_images_are_judged_as_the_pipeline_judges_them(server, pipeline, frames):
+def test_unusual_images_score_as_in_pipeline(server, pipeline, frames):
     upright = post(server, encoded(frames[0])).json()["score"]
     for name, content in kinds(frames).items():
         answer = post(server, content).json()

@@ -152,7 +152,7 @@ def test_a_file_that_is_dropped_and_one_that_is_refused(server, tmp_path: Path, 
         assert not page.visible("#details")
 
 
-def test_the_keyboard_alone_and_what_a_screen_reader_is_told(server, cameras, tmp_path: Path):
+def test_page_works_with_keyboard_and_screen_reader(server, cameras, tmp_path: Path):
     with browsing(tmp_path, camera=cameras["live"]) as page:
         page.open(server.url)
         page.until("document.querySelector('#model').textContent")

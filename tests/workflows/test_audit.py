@@ -164,7 +164,7 @@ def audit_of(place: Path, rows: list[tuple[str, str, str, str]]):
 
 
 @pytest.mark.parametrize("known", ["", "anna"])
-def test_unknown_subjects_cannot_be_told_apart(known, tmp_path: Path):
+def test_unknown_subjects_cannot_be_checked(known, tmp_path: Path):
     """With flat names the subjects are unknown, so leaks between splits cannot be checked."""
     rows = [
         ("real/anna_01.jpg", "bona_fide", known, "train"),
@@ -271,7 +271,7 @@ def test_line_breaks_in_names_do_not_forge_output(tmp_path: Path):
     ]
 
 
-def test_the_command_tells_leaks_by_its_exit_code(leaky: Path):
+def test_audit_exit_code_reports_leaks(leaky: Path):
     options = ["--detector", "whole_frame", "--workers", "1"]
     found = CliRunner().invoke(app, ["data", "audit", str(leaky), *options])
     assert found.exit_code == 1

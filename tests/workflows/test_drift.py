@@ -106,7 +106,7 @@ def test_a_part_of_the_log(kept: Path):
         bonaface.log(kept, since="yesterday")
 
 
-def test_an_address_that_leads_nowhere_is_told_without_its_password(tmp_path: Path):
+def test_unreachable_address_hides_its_password(tmp_path: Path):
     with pytest.raises(SettingsError, match="no decision log at"):
         bonaface.log(tmp_path / "none.db")
     with pytest.raises(SettingsError) as told:

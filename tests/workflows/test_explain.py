@@ -59,9 +59,7 @@ def test_explain_takes_globs_and_folders_of_frames(bundle: Path, photos: Path, t
 @pytest.mark.parametrize(
     ("names", "code"), [(["0.png"], 0), (["tiny.png"], 3), (["0.png", "tiny.png"], 3), (["broken.png"], 3)]
 )
-def test_explain_says_by_its_exit_code_what_was_not_judged(
-    bundle: Path, photos: Path, tmp_path: Path, names: list[str], code: int
-):
+def test_explain_exit_code_reports_unscored(bundle: Path, photos: Path, tmp_path: Path, names: list[str], code: int):
     Image.new("RGB", (12, 12)).save(photos / "tiny.png")
     (photos / "broken.png").write_bytes(b"")
     files = [str(photos / name) for name in names]

@@ -154,7 +154,7 @@ def test_nothing_in_a_folder_is_passed_over(reddish: Path, mixed: Path, pattern:
     assert len(verdicts) == 11
 
 
-def test_what_was_not_judged_decides_the_exit_code(reddish: Path, tmp_path: Path):
+def test_unscored_presentation_decides_exit_code(reddish: Path, tmp_path: Path):
     picture(tmp_path / "red.png")
     (tmp_path / "notes.txt").write_text("no picture")
     done = CliRunner().invoke(app, ["predict", str(reddish), str(tmp_path)])
@@ -245,7 +245,7 @@ RGB = np.full((40, 60, 3), RED, np.uint8)
     ],
     ids=["array", "BGR", "Pillow", "RGBA", "file", "bytes", "list", "BGR list", "junk"],
 )
-def test_what_is_in_memory_is_judged(reddish: Path, given: Any, options: dict[str, Any], outcome: str, kind: str):
+def test_values_in_memory_are_scored(reddish: Path, given: Any, options: dict[str, Any], outcome: str, kind: str):
     (verdict,) = bonaface.predict(reddish, given, **options)
     assert (verdict.outcome, verdict.kind) == (outcome, kind)
 
@@ -266,7 +266,7 @@ def test_what_is_in_memory_is_judged(reddish: Path, given: Any, options: dict[st
     ],
     ids=["float", "grey", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
 )
-def test_what_cannot_be_judged_is_refused_in_one_line(reddish: Path, given: Any, said: str):
+def test_unscorable_value_is_refused(reddish: Path, given: Any, said: str):
     with pytest.raises(InputError, match=said) as caught:
         bonaface.predict(reddish, given)
     assert "\n" not in str(caught.value)
@@ -285,7 +285,7 @@ def test_detector_weights_may_be_a_string(reddish: Path, tmp_path: Path):
         bonaface.predict(reddish, RGB, detector="haar", detector_weights=str(tmp_path / "none.xml"))
 
 
-def test_one_predictor_judges_again_and_again(reddish: Path, shelf: Path):
+def test_predictor_scores_repeatedly(reddish: Path, shelf: Path):
     with Predictor(reddish, threads=2) as predictor:
         first = [verdict.outcome for verdict in predictor.predict([shelf])]
         again = [verdict.outcome for verdict in predictor.predict([shelf, RGB])]
@@ -363,7 +363,7 @@ def test_closed_early_it_leaves_no_thread_and_does_not_finish_the_video(reddish:
     assert set(threading.enumerate()) == before
 
 
-def test_a_manifest_says_of_how_many_frames_a_video_is_judged(reddish: Path, tmp_path: Path):
+def test_manifest_first_frames_bound_a_video(reddish: Path, tmp_path: Path):
     video(tmp_path / "clip.mp4", frames=8)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path,label,first_frames\nclip.mp4,bona_fide,3\n")

@@ -253,9 +253,7 @@ def test_labels_in_a_manifest_are_understood(tmp_path: Path):
         ({}, {"2": "attack"}, "--map 2="),
     ],
 )
-def test_unknown_labels_are_asked_back(
-    tmp_path: Path, words: dict[str, str], mapping: dict[str, str] | None, said: str
-):
+def test_unknown_labels_get_a_hint(tmp_path: Path, words: dict[str, str], mapping: dict[str, str] | None, said: str):
     with pytest.raises(InputError, match=said):
         bonaface.evaluate_scores(foreign(tmp_path, "test", words=words), mapping=mapping, output=tmp_path / "r")
     assert not (tmp_path / "r").exists()
@@ -308,7 +306,7 @@ def test_a_test_with_one_person_says_that_it_has_no_interval(tmp_path: Path):
     assert "note: all presentations are of one person: no rate has an interval" in "\n".join(report_lines(result))
 
 
-def test_saturated_thresholds_are_told_apart(tmp_path: Path):
+def test_saturated_thresholds_are_distinguished(tmp_path: Path):
     table = drawn(5, failed=0, digits=6)
     logit = 14 + table["logit"]
     table = table.assign(logit=logit, score=1 / (1 + np.exp(-logit)))

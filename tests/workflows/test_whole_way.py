@@ -25,7 +25,7 @@ def test_a_run_folder_holds_everything(run):
     assert told["versions"]["bonaface"] == bonaface.__version__
 
 
-def test_nobody_stands_in_two_splits(run):
+def test_no_subject_is_in_two_splits(run):
     table = bonaface.read_manifest(run.path / "manifest.csv").table
     assert (table.groupby("subject")["split"].nunique() == 1).all()
     assert set(table["split"]) == {"train", "val", "test"}
@@ -181,7 +181,7 @@ def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Pa
     assert len(table) == len(bonaface.read_manifest(run.path / "manifest.csv"))
 
 
-def test_several_faces_are_judged_by_the_policy(run, footage: Path):
+def test_several_faces_follow_the_policy(run, footage: Path):
     (frame,) = [frame.image for frame in open_frames(next(footage.glob("live/*/*.mp4")), count=1)]
     pair = np.concatenate([frame[:, 90:550], frame[::1, 90:550]], axis=1)
     single = next(bonaface.predict(run.bundle, frame))
@@ -212,7 +212,7 @@ def test_annotated_copies_are_pictures_and_videos(run, footage: Path, tmp_path: 
     ("source", "said"),
     [("none.jpg", "no file or folder"), ("*.tiff", "no image or video"), (np.zeros((4, 4)), "not a picture")],
 )
-def test_what_cannot_be_judged_is_said_at_once(run, source, said: str, tmp_path: Path):
+def test_unscorable_source_is_refused_at_once(run, source, said: str, tmp_path: Path):
     with pytest.raises(InputError, match=said):
         bonaface.predict(run.bundle, source if isinstance(source, np.ndarray) else tmp_path / source)
 
@@ -242,7 +242,7 @@ def test_a_run_that_failed_before_its_first_epoch_may_be_tried_again(run, tmp_pa
         bonaface.train("demo", *SMALL, crops, "model.weights=other.safetensors", manifest=manifest, output=out)
 
 
-def test_thresholds_can_be_chosen_anew_on_validation(run, footage: Path, tmp_path: Path):
+def test_thresholds_can_be_calibrated_again(run, footage: Path, tmp_path: Path):
     done = bonaface.calibrate_bundle(
         run.bundle, run.path / "scores" / "val.csv", criterion="bpcer<=0.5", output=tmp_path / "other"
     )

@@ -33,7 +33,7 @@ def areas(frame, properties=None):
     return found
 
 
-def test_a_number_that_tells_is_found_in_either_direction():
+def test_informative_number_is_found_in_either_direction():
     frame = table()
     attack = (frame["label"] == "attack").to_numpy()
     rng = np.random.default_rng(1)
@@ -44,7 +44,7 @@ def test_a_number_that_tells_is_found_in_either_direction():
     assert found["noise"] < 0.6
 
 
-def test_a_number_that_tells_by_its_range_is_found():
+def test_number_informative_by_range_is_found():
     frame = table()
     attack = (frame["label"] == "attack").to_numpy()
     rng = np.random.default_rng(1)
@@ -60,7 +60,7 @@ def test_a_column_of_many_values_that_says_nothing_does_not_win(values):
     assert areas(frame)["noise"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_column_that_tells_everything_is_certain():
+def test_fully_informative_column_is_certain():
     frame = table(camera=lambda rng, attack: np.where(attack, "phone", "laptop"))
     assert areas(frame)["camera"] == 1.0
 

@@ -69,7 +69,7 @@ def test_files_right_in_a_class_folder_have_unknown_persons(tmp_path: Path) -> N
     assert indexed(tmp_path / "again", ["train/live/a.mp4"]).notes == (PERSONS_UNKNOWN,)
 
 
-def test_a_collection_stands_for_its_persons_and_it_is_said(tmp_path: Path) -> None:
+def test_collection_folder_is_one_subject_with_note(tmp_path: Path) -> None:
     manifest = indexed(tmp_path, ["G/live/0.jpg", "G/replay/0.jpg", "H/live/0.jpg", "H/replay/p1/0.jpg"])
     assert manifest.persons_known
     assert manifest.table["subject"].tolist() == ["mine/G", "mine/G", "mine/H", "mine/p1"]
@@ -115,7 +115,7 @@ def test_clutter_and_other_files_are_counted(tmp_path: Path) -> None:
         ([f"Train_files/{phone}_1_01_1.avi" for phone in range(1, 7)], ["it looks like the layout oulu_npu"]),
     ],
 )
-def test_what_cannot_be_told_is_refused(tmp_path: Path, names: list[str], expected: list[str]) -> None:
+def test_ambiguous_folders_are_refused(tmp_path: Path, names: list[str], expected: list[str]) -> None:
     with pytest.raises(ManifestError) as caught:
         indexed(tmp_path, names)
     for part in expected:

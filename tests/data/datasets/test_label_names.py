@@ -162,7 +162,7 @@ def test_a_mapping_comes_before_the_words(meaning: str, expected: Kind | str | N
         (" ", "expected bona_fide"),
     ],
 )
-def test_a_meaning_that_is_not_understood_is_asked_back(meaning: str, hint: str) -> None:
+def test_unknown_meaning_gets_a_hint(meaning: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=f"--map real_2024={meaning}: .*{hint}"):
         Words({"real_2024": meaning})
 

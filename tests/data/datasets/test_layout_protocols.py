@@ -219,7 +219,7 @@ def test_siw_protocol_1_takes_no_later_frame_for_training_and_any_for_the_test(t
     assert frames[None] == {"Train": [0, 30, 60, 0, 30, 60], "Test": [0, 30, 60]}
 
 
-def test_casia_numbers_its_sets_anew(whole: Mapping[str, Path]) -> None:
+def test_casia_sets_have_separate_subjects(whole: Mapping[str, Path]) -> None:
     assert index(whole["casia_fasd"], "casia_fasd").table["subject"].nunique() == 50
 
 
