@@ -68,7 +68,7 @@ def write_images(root: Path, files: int) -> int:
 
 
 def write_boxes(root: Path) -> None:
-    """A small file beside each image, as CelebA-Spoof has it."""
+    """Write a small file next to each image, as in CelebA-Spoof."""
     for image in root.rglob("*.jpg"):
         image.with_name(f"{image.stem}_BB.txt").write_bytes(b"56 28 112 140 0.9876543\n")
 

@@ -1,10 +1,10 @@
-"""What a verdict costs: the network alone on every engine, a photo to verdict, a video, and the usual way beside them.
+"""Time per verdict: the network on every engine, a photo, a video, and the common approach for comparison.
 
 python benchmarks/latency.py [--bundle MODEL.bonaface] [--peer PEER.bonaface] [--weights YUNET.onnx] [--seconds 3]
 
-All in one run, on drawn persons. Without a bundle a MobileNetV3-Large with random weights stands in: weights change no
-timing. The floor is the time that the network's multiplications and additions take at the rate of a large matrix product
-on as many threads.
+All in one run, on drawn persons. Without a bundle a MobileNetV3-Large with random weights is used; weights do not
+affect the timing. The floor is the time that the network's multiplications and additions take at the rate of a large
+matrix product on as many threads.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=None, help="by default random weights")
-    parser.add_argument("--peer", type=Path, default=None, help="another system's bundle, timed beside it")
+    parser.add_argument("--peer", type=Path, default=None, help="bundle of a different system, timed in the same run")
     parser.add_argument("--weights", type=Path, default=None, help="YuNet's file; by default Haar finds the faces")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each thing is timed")
     asked = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Do all ways to a verdict give the same one? Torch, every engine in f32, a batch or one by one, and the server.
+"""Compare the scores of Torch, every engine in f32, single crops and batches, and the server.
 
 python benchmarks/parity.py [--bundle MODEL.bonaface] [--weights YUNET.onnx] [--pictures FOLDER] [--frames 1000]
 
-The scores of the bundle's pipeline (ONNX Runtime, many at a time) are the measure; the other ways get the same JPEG files.
-Without pictures persons are drawn, half of them behind a print or a screen. Without a bundle a network with random weights
-stands in whose logits are scaled to a spread of 2 around 0: where scores are saturated, all ways agree on 0 and 1 alone.
+The scores of the bundle's pipeline (ONNX Runtime, many at a time) are the measure; the other ways get the same JPEG
+files. Without pictures persons are drawn, half of them behind a print or a screen. Without a bundle a network with
+random weights is used, its logits scaled to a spread of 2 around 0, because saturated scores would hide differences.
 """
 
 from __future__ import annotations
@@ -127,9 +127,9 @@ def by_server(bundle: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Sco
             for jpeg in jpegs:
                 connection.request("POST", "/v1/liveness", jpeg, {"Content-Type": "image/jpeg"})
                 answer = connection.getresponse()
-                told = json.loads(answer.read())
-                assert answer.status == 200, told
-                found.append(np.nan if told["score"] is None else logit(told["score"]))
+                written = json.loads(answer.read())
+                assert answer.status == 200, written
+                found.append(np.nan if written["score"] is None else logit(written["score"]))
             connection.close()
         finally:
             server.terminate()

@@ -1,12 +1,11 @@
-"""What the server does under load: closed-loop clients, then an open-loop generator at up to four times its capacity.
+"""Measure the server under load: closed-loop clients, then an open-loop generator at up to four times its capacity.
 
 python benchmarks/serving.py [--bundle BUNDLE] [--seconds 120 | --quick] [--places 32]
 
-Server and generator are pinned to a core each. All phases, and the pipeline in a loop that they are held against, are walked
-through several times, a part of each at a time: where the machine is faster at one hour than at another, that is so for all
-of them. The last column says what the server costs: verdicts a second of its own processor time. Without a bundle, one with
-a MobileNetV3-Large of random weights is made (which needs the `train` extra): speed does not depend on what a network has
-learnt.
+Server and generator are pinned to a core each. All phases, and the pipeline in a loop that they are compared with, are
+run several times, interleaved, so that changes in the machine's speed affect all of them alike. The last column is the
+server's cost: verdicts per second of its processor time. Without a bundle, one with a MobileNetV3-Large of random
+weights is made (which needs the `train` extra): speed does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -172,7 +171,7 @@ class Phase:
 
 
 async def closed(client: Client, clients: int, seconds: float) -> Phase:
-    """Clients that ask again once they are answered, and wait as long as they are told to where they are turned away."""
+    """Closed-loop clients: send the next request after each response, and wait for Retry-After after a 429."""
     phase = Phase()
     begun = time.perf_counter()
     until = begun + seconds
@@ -303,7 +302,7 @@ from bonaface.inference.pipeline import Pipeline
 weights = {str(weights) if weights else None!r}
 pipeline = Pipeline(load_bundle({str(bundle)!r}), threads=1, detector_weights=Path(weights) if weights else None)
 content = Path({str(picture)!r}).read_bytes()
-verdicts = pipeline.judge((Source(str(n), content) for n in itertools.count()), kind="image")
+verdicts = pipeline.verdicts((Source(str(n), content) for n in itertools.count()), kind="image")
 for _ in range(40): next(verdicts)
 done, begun = 0, time.perf_counter()
 while time.perf_counter() < begun + {seconds}: next(verdicts); done += 1

@@ -18,7 +18,7 @@ SIZE = (320, 240)
 
 
 def main() -> None:
-    """Write demo.jpg beside this file."""
+    """Write demo.jpg next to this file."""
     live, attacks = [], []
     for person, species in zip(PERSONS, SPECIES, strict=True):
         drawn = Person.random(person)

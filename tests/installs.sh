@@ -18,7 +18,7 @@ fresh() { # NAME EXTRAS: an environment with exactly this install; `bonaface` is
   echo "== $1: $(du -sm "$1" | cut -f1) MB"
 }
 
-judged() { # a verdict, whichever it is: exit code 0 or 1
+scored() { # a verdict, whichever it is: exit code 0 or 1
   "$@" || [ $? = 1 ]
 }
 
@@ -39,8 +39,8 @@ fresh base ''
 "$bonaface" --help
 "$work/base/bin/python" -m bonaface --version
 "$bonaface" bundle show demo/run/bundle
-judged "$bonaface" predict demo/run/bundle "$clip"
-judged "$bonaface" predict demo/run/bundle "$clip" --json --save annotated
+scored "$bonaface" predict demo/run/bundle "$clip"
+scored "$bonaface" predict demo/run/bundle "$clip" --json --save annotated
 if "$bonaface" evaluate demo/run/bundle manifest.csv -o again 2>error; then exit 1; fi
 grep -F 'pip install ".[eval]"' error
 "$bonaface" serve demo/run/bundle --port 0 >address &

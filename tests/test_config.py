@@ -27,7 +27,7 @@ def test_the_baseline_is_the_published_one():
     assert recipe.model.name == "mobilenetv3_large_100"
     assert (recipe.model.input_size, recipe.model.weights) == (224, "imagenet")
     assert recipe.crop.detector == "whole_frame"
-    # Resize 256 and CenterCrop 224; what they give is held against torchvision in tests/model/test_transforms.py.
+    # Resize 256 and CenterCrop 224; the result is compared with torchvision in tests/model/test_transforms.py.
     assert (recipe.crop.resize, recipe.model.crop_scale) == (256, 224 / 256)
     assert recipe.crop.frames == "all"
     training = recipe.training

@@ -91,8 +91,8 @@ def test_a_verdict_cannot_be_changed_but_copied():
 
 def test_a_verdict_as_json_says_all_of_it():
     frames = (FrameScore(3, Status.OK, 1.0, Box(1.234, 2, 3, 4), 0.5, 0.9, 2), FrameScore(7, Status.NO_FACE))
-    told = verdict(1.0, 0.0, frames=frames, faces=2, kind="video", reason="why", bundle="b", seconds={"crop": 1e-9})
-    values = json.loads(json.dumps(told.to_dict(), allow_nan=False))
+    written = verdict(1.0, 0.0, frames=frames, faces=2, kind="video", reason="why", bundle="b", seconds={"crop": 1e-9})
+    values = json.loads(json.dumps(written.to_dict(), allow_nan=False))
     assert (values["verdict"], values["accepted"], values["kind"], values["faces"]) == ("bona_fide", True, "video", 2)
     assert (values["logit"], values["logit_threshold"], values["reason"]) == (1.0, 0.0, "why")
     assert values["frames"][0]["box"] == [1.23, 2, 3, 4]

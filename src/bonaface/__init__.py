@@ -1,11 +1,11 @@
-"""Bonaface tells a living face from a presentation attack, and says how well it does.
+"""Face liveness: train, evaluate and run presentation attack detectors.
 
     manifest = bonaface.index("footage", layout="folder", output="manifest.csv")
     bonaface.split("manifest.csv")
     run = bonaface.train("default", "data.manifest=manifest.csv", output="run")
     print(run.report)
 
-Every command of the command line is a function here. What a name needs is imported when it is first used.
+Every command of the command line is a function here. Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# ONNX Runtime reports to its maker unless this is set before it is loaded; what is judged here is nobody else's matter.
+# Disable ONNX Runtime's telemetry; must be set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {

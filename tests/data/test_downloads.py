@@ -18,7 +18,7 @@ CONTENT = b"weights of a network " * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Shelf(http.server.BaseHTTPRequestHandler):
+class FileHandler(http.server.BaseHTTPRequestHandler):
     """Gives the file whole, cut short, changed, not at all, or never ending."""
 
     served: int = 0
@@ -47,12 +47,12 @@ class Shelf(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Shelf.served = 0
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as shelf:
-        thread = threading.Thread(target=shelf.serve_forever)
+    FileHandler.served = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FileHandler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{shelf.server_address[1]}"
-        shelf.shutdown()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
         thread.join()
 
 
@@ -66,9 +66,9 @@ def test_a_file_is_fetched_once_and_kept(server: str, tmp_path: Path, path: str)
     first = fetch(asset(server + path), cache=tmp_path / "new" / "cache", progress=lambda *step: steps.append(step))
     assert first.read_bytes() == CONTENT
     assert steps[-1] == (len(CONTENT), len(CONTENT))
-    served = Shelf.served
+    served = FileHandler.served
     assert fetch(asset(server + path), cache=tmp_path / "new" / "cache") == first
-    assert Shelf.served == served
+    assert FileHandler.served == served
     assert [item.name for item in first.parent.iterdir()] == ["network.onnx"]
 
 

@@ -1,4 +1,4 @@
-"""From frames to presentations, held against the plain function that the runtime uses."""
+"""From frames to presentations, compared with the function that the pipeline uses."""
 
 from __future__ import annotations
 

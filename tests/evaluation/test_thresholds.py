@@ -1,5 +1,4 @@
-"""Operating points: counted by hand, held against a search over everything, and refused where they mean
-nothing."""
+"""Operating points: counted by hand, compared with an exhaustive search, refused if undefined."""
 
 from __future__ import annotations
 

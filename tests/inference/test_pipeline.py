@@ -150,7 +150,7 @@ def test_several_faces_are_counted_in_the_verdict(
     assert (verdict.faces, verdict.score is not None) == (2, scored)
     assert verdict.reason == f"2 faces in 2 of 4 frames, {said}"
     with Pipeline(bright, threads=1, faces=faces) as pipeline:
-        (one,) = pipeline.judge([Source("two", (np.full((64, 64, 3), 230, np.uint8),))])
+        (one,) = pipeline.verdicts([Source("two", (np.full((64, 64, 3), 230, np.uint8),))])
     assert one.reason == f"2 faces, {said}"
     assert one.to_dict()["faces"] == 2
 
@@ -173,8 +173,8 @@ def test_a_pipeline_keeps_its_threads_until_it_is_closed(tiny: Bundle):
 def test_one_pipeline_serves_several_threads(tiny: Bundle, thousand: np.ndarray):
     sources = [Source(str(number), (crop,)) for number, crop in enumerate(thousand[:24])]
     with Pipeline(tiny, threads=2) as pipeline:
-        alone = [verdict.logit for verdict in pipeline.judge(sources)]
+        alone = [verdict.logit for verdict in pipeline.verdicts(sources)]
         with ThreadPoolExecutor(4) as callers:
-            together = list(callers.map(lambda _: [verdict.logit for verdict in pipeline.judge(sources)], range(4)))
+            together = list(callers.map(lambda _: [verdict.logit for verdict in pipeline.verdicts(sources)], range(4)))
     for logits in together:
         assert logits == pytest.approx(alone, abs=1e-5)

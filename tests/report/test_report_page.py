@@ -96,11 +96,11 @@ def test_text_in_figures_is_legible_on_a_phone(tmp_path: Path):
 
 def test_figures_and_json_lie_beside_it(tmp_path: Path):
     write_page(example(), tmp_path)
-    told = json.loads((tmp_path / "report.json").read_text())
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in told["figures"])
-    at = told["evaluations"]["one image"]["at"][0]
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in written["figures"])
+    at = written["evaluations"]["one image"]["at"][0]
     assert 0 <= at["far"]["low"] <= at["far"]["value"] <= at["far"]["high"] <= 1
-    assert any("det" in name for name in told["figures"])
+    assert any("det" in name for name in written["figures"])
 
 
 def test_without_faces_no_picture_of_anybody_is_left(tmp_path: Path):

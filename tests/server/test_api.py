@@ -46,7 +46,7 @@ def test_the_same_verdict_and_score_as_the_pipeline_on_the_same_file(server, pip
         content = encoded(frames[number], form)
         file = tmp_path / f"{number}.{form.lower()}"
         file.write_bytes(content)
-        (expected,) = pipeline.judge([Source("x", file)], kind="image")
+        (expected,) = pipeline.verdicts([Source("x", file)], kind="image")
         given = post(server, content).json()
         assert given["verdict"] == expected.outcome
         assert given["score"] == pytest.approx(expected.score, abs=1e-4)
@@ -56,7 +56,7 @@ def test_the_same_verdict_and_score_as_the_pipeline_on_the_same_file(server, pip
 def test_the_same_verdict_for_a_video_and_for_its_frames(server, pipeline, mp4, frames, tmp_path: Path):
     file = tmp_path / "live.mp4"
     file.write_bytes(mp4)
-    (expected,) = pipeline.judge([Source("x", file)], kind="video")
+    (expected,) = pipeline.verdicts([Source("x", file)], kind="video")
     video = post(server, mp4).json()
     burst = post(server, *(encoded(frame) for frame in frames)).json()
     assert video["score"] == pytest.approx(expected.score, abs=1e-4)
@@ -89,20 +89,20 @@ def test_several_faces_are_scored_as_on_the_command_line(server, servers, frames
 def test_answer_is_what_python_and_the_command_line_give(server, pipeline, mp4, frames):
     late = broken.video([frame * 0 for frame in frames[:6]] + frames[:6])
     for content in (encoded(frames[0]), mp4, late):
-        (expected,) = pipeline.judge([Source("x", content)])
-        told = {**expected.to_dict(), "seconds": None}
-        del told["source"]
+        (expected,) = pipeline.verdicts([Source("x", content)])
+        written = {**expected.to_dict(), "seconds": None}
+        del written["source"]
         given = post(server, content).json()
         assert given.pop("request_id")
         assert {"total", "decode", "network"} < set(given["seconds"])
-        assert {**given, "seconds": None} == told
+        assert {**given, "seconds": None} == written
 
 
 def test_model_info_leaves_out_provenance(server, bundle):
-    told = httpx.get(f"{server.url}/v1/model")
-    assert told.json()["bundle"] == load_bundle(bundle).id
-    assert told.json()["operating_points"]["video"]["threshold"] == 0.4
-    assert "somebody" not in told.text
+    written = httpx.get(f"{server.url}/v1/model")
+    assert written.json()["bundle"] == load_bundle(bundle).id
+    assert written.json()["operating_points"]["video"]["threshold"] == 0.4
+    assert "somebody" not in written.text
 
 
 def test_health_and_metrics(server, jpeg):
@@ -218,8 +218,8 @@ def test_valid_request_id_is_echoed(server, jpeg, given, echoed):
     for content in (jpeg, b"no picture"):
         headers = {"Content-Type": "image/jpeg", "X-Request-ID": given}
         answer = httpx.post(server.url + URL, content=content, headers=headers)
-        told = answer.json()
-        found = told["request_id"] if answer.status_code == 200 else told["error"]["request_id"]
+        written = answer.json()
+        found = written["request_id"] if answer.status_code == 200 else written["error"]["request_id"]
         assert found == answer.headers["x-request-id"]
         assert (found == given) == echoed
 

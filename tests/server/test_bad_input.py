@@ -64,7 +64,7 @@ def test_a_truncated_video(server, frames, mp4, share):
     assert code(post(server, mp4[: int(len(mp4) * share)])) == (422, "unreadable")
     webm = broken.video(frames, "webm", codec="libvpx")
     answer = post(server, webm[: int(len(webm) * share)])
-    # A WebM can be read up to where it breaks off; what there is of it is judged, or it is refused.
+    # A WebM can be read up to where it breaks off; its frames are scored, or it is refused.
     assert answer.status_code == 200 or code(answer) == (422, "unreadable")
 
 
@@ -125,7 +125,7 @@ def test_unusual_images_score_as_in_pipeline(server, pipeline, frames):
     upright = post(server, encoded(frames[0])).json()["score"]
     for name, content in kinds(frames).items():
         answer = post(server, content).json()
-        (expected,) = pipeline.judge([Source(name, content)], kind="image")
+        (expected,) = pipeline.verdicts([Source(name, content)], kind="image")
         assert answer["verdict"] == "bona_fide" == expected.outcome, name
         assert answer["score"] == pytest.approx(expected.score, abs=1e-4), name
         assert answer["score"] == pytest.approx(upright, abs=0.1), name
@@ -162,7 +162,7 @@ def test_a_video_with_sound_alone(server, suffix, codec):
 def test_every_kind_of_video(server, pipeline, frames, suffix, codec):
     content = broken.video(frames, suffix, codec=codec)
     answer = post(server, content).json()
-    (expected,) = pipeline.judge([Source("x", content)])
+    (expected,) = pipeline.verdicts([Source("x", content)])
     assert answer["verdict"] == "bona_fide"
     assert answer["score"] == pytest.approx(expected.score, abs=1e-4)
 
@@ -175,7 +175,7 @@ def test_a_rotated_video(server, frames, mp4):
 
 
 def test_headers_that_lie(server, mp4, frames):
-    # FFmpeg goes by the samples, not by this field: what is there is judged.
+    # FFmpeg goes by the samples, not by this field: the frames are scored.
     assert post(server, broken.with_duration(mp4, 3600)).json()["verdict"] == "bona_fide"
     long = broken.video([frame[::4, ::4] for frame in frames], fps=2, seconds=60)
     assert code(post(server, broken.with_duration(long, 1))) == (422, "too_long")

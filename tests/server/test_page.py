@@ -45,13 +45,13 @@ def verdict(page: Page) -> dict[str, str]:
 def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outcome, compared):
     with browsing(tmp_path, camera=cameras[camera]) as page:
         start(page, server.url)
-        told = verdict(page)
-        assert told["outcome"] == outcome
+        written = verdict(page)
+        assert written["outcome"] == outcome
         assert page.visible("#scores") == bool(compared)
         if compared:
-            assert told["compared"] == compared
-            assert (float(told["score"]) >= 0.4) == (camera == "live")
-            assert told["frame-count"] == "6 of 6 scored"
+            assert written["compared"] == compared
+            assert (float(written["score"]) >= 0.4) == (camera == "live")
+            assert written["frame-count"] == "6 of 6 scored"
             assert page.run("document.querySelectorAll('#trace circle').length") == 6
         assert page.run("document.querySelectorAll('#rows tr').length") == 6
         assert "network" in page.text("#times")

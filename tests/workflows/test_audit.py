@@ -39,14 +39,14 @@ def planted(place: Path) -> Path:
     """The same with four leaks, a doubtful pair within train, a broken file and a person in two splits."""
     table = pd.read_csv(folder_of(place), dtype=str, keep_default_na=False)
     first = scene(0)
-    write(place / "leak/anew.jpg", coded(first), 50)
+    write(place / "leak/reencoded.jpg", coded(first), 50)
     write(place / "leak/mirrored.jpg", cropped(first, 0.1, 0, 0, 0.1)[:, ::-1])
     (place / "leak/bytes.jpg").write_bytes((place / "0/bona_fide.jpg").read_bytes())
     write(place / "leak/again.jpg", scene(90))
     write(place / "leak/renamed.jpg", coded(scene(7)))
     (place / "leak/broken.jpg").write_bytes(b"no picture")
     extra = [
-        ("leak/anew.jpg", "bona_fide", "p1", "val"),
+        ("leak/reencoded.jpg", "bona_fide", "p1", "val"),
         ("leak/mirrored.jpg", "bona_fide", "p2", "test"),
         ("leak/bytes.jpg", "bona_fide", "p4", "val"),
         ("leak/again.jpg", "bona_fide", "p0", "test"),
@@ -73,7 +73,7 @@ def audited(leaky: Path):
 def test_every_planted_leak_is_found_and_nothing_else(audited):
     assert [leak.subject for leak in audited.persons] == ["p0"]
     leaks = {frozenset(shared.paths) for shared in audited.of_level("leak")}
-    source, copies = "0/bona_fide.jpg", ("leak/anew.jpg", "leak/mirrored.jpg", "leak/bytes.jpg")
+    source, copies = "0/bona_fide.jpg", ("leak/reencoded.jpg", "leak/mirrored.jpg", "leak/bytes.jpg")
     between = {frozenset((one, two)) for one in copies for two in copies if one != two}
     assert {frozenset((source, copy)) for copy in copies} <= leaks
     assert leaks - {frozenset((source, copy)) for copy in copies} <= between
@@ -102,9 +102,9 @@ def test_the_size_of_the_pictures_is_the_worst_shortcut(audited):
 
 def test_json_and_page_say_the_same(audited):
     assert "do not train on this" in audited.verdict
-    told = json.loads((audited.folder / "audit.json").read_text())
-    assert told["leaks"] == audited.leaks
-    assert len(told["shared"]) == len(audited.shared)
+    written = json.loads((audited.folder / "audit.json").read_text())
+    assert written["leaks"] == audited.leaks
+    assert len(written["shared"]) == len(audited.shared)
     page = (audited.folder / "audit.html").read_text()
     assert page.count("<img ") >= 6
     assert "<script" not in page

@@ -226,8 +226,8 @@ def test_grad_cam_of_a_third_party_s_network_is_refused_with_a_reason(tmp_path: 
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[str]:
-    folder = tmp_path / "shelf"
+def file_server(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "file_server"
     folder.mkdir()
     network(folder / "peer.onnx")
     (folder / "detector.onnx").write_bytes(b"a detector")
@@ -245,12 +245,12 @@ def shelf(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_an_open_model_is_fetched_checked_and_made_a_bundle(shelf: str, tmp_path: Path, monkeypatch):
+def test_an_open_model_is_fetched_checked_and_made_a_bundle(file_server: str, tmp_path: Path, monkeypatch):
     model = OPEN_MODELS["minifas-128"]
     assert model.input is not None
     assert model.output is not None
-    file = tmp_path / "shelf" / "peer.onnx"
-    asset = replace(model.asset, url=f"{shelf}/peer.onnx", sha256=sha256_of(file))
+    file = tmp_path / "file_server" / "peer.onnx"
+    asset = replace(model.asset, url=f"{file_server}/peer.onnx", sha256=sha256_of(file))
     own = replace(
         model,
         asset=asset,
@@ -267,7 +267,7 @@ def test_an_open_model_is_fetched_checked_and_made_a_bundle(shelf: str, tmp_path
     assert isinstance(pulled, Bundle)
     card = bonaface.load_bundle(pulled.path).card
     assert card.licence == "Apache-2.0"
-    assert card.training["published as"] == f"{shelf}/peer.onnx"
+    assert card.training["published as"] == f"{file_server}/peer.onnx"
     assert card.output.meaning == "logits[0]"
 
     changed = replace(own, asset=replace(asset, sha256="0" * 64, name="other.onnx"))
@@ -277,10 +277,10 @@ def test_an_open_model_is_fetched_checked_and_made_a_bundle(shelf: str, tmp_path
     assert not (tmp_path / "x.bonaface").exists()
 
 
-def test_a_detector_is_fetched_as_a_file(shelf: str, tmp_path: Path, monkeypatch):
-    file = tmp_path / "shelf" / "detector.onnx"
+def test_a_detector_is_fetched_as_a_file(file_server: str, tmp_path: Path, monkeypatch):
+    file = tmp_path / "file_server" / "detector.onnx"
     model = OPEN_MODELS["yunet"]
-    asset = replace(model.asset, url=f"{shelf}/detector.onnx", sha256=sha256_of(file))
+    asset = replace(model.asset, url=f"{file_server}/detector.onnx", sha256=sha256_of(file))
     monkeypatch.setattr(commands, "OPEN_MODELS", {"yunet": replace(model, asset=asset)})
     pulled = bonaface.pull_bundle("yunet", cache=tmp_path / "cache")
     assert isinstance(pulled, Path)

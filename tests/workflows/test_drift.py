@@ -109,9 +109,9 @@ def test_a_part_of_the_log(kept: Path):
 def test_unreachable_address_hides_its_password(tmp_path: Path):
     with pytest.raises(SettingsError, match="no decision log at"):
         bonaface.log(tmp_path / "none.db")
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as written:
         bonaface.log("postgresql+nothing://user:hunter2@nowhere/log")
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(written.value)
     (tmp_path / "other.db").write_bytes(b"")
     with pytest.raises(InputError, match="no decision log"):
         bonaface.log(tmp_path / "other.db")

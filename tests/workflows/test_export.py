@@ -151,13 +151,13 @@ def test_too_few_frames_are_refused(tiny: Bundle, frames: Frames):
 
 def test_the_search_leaves_more_alone_until_few_verdicts_change(tiny: Bundle):
     counts = iter([80, 40, 60, 30, 50, 45, 3])
-    told: list[tuple[int, int]] = []
+    written: list[tuple[int, int]] = []
     found = search_int8(
         tiny.contents["model.onnx"],
         pictures(8),
         changed=lambda _: next(counts),
         limit=5,
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: written.append(step),
     )
     names = list(found.tried)
     assert names[0] == "nothing"
@@ -167,7 +167,7 @@ def test_the_search_leaves_more_alone_until_few_verdicts_change(tiny: Bundle):
     assert all(name.startswith(f"{best} + ") for name in names[5:])
     assert list(found.tried.values())[-1] == 3
     assert found.left_alone
-    assert len(told) == len(names)
+    assert len(written) == len(names)
 
 
 def test_int8_that_cannot_be_had_is_refused_with_the_figure(tiny: Bundle):

@@ -66,8 +66,8 @@ def reddish(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
-    folder = tmp_path / "shelf"
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
     picture(folder / "a" / "photo.png")
     picture(folder / "b" / "photo.png", GREEN)
     video(folder / "clip.mp4")
@@ -80,16 +80,16 @@ def outcomes(*arguments: Any, **options: Any) -> list[tuple[str, str]]:
     return [(Path(verdict.source).name, verdict.outcome.value) for verdict in bonaface.predict(*arguments, **options)]
 
 
-def test_every_kind_of_source_in_the_order_given(reddish: Path, shelf: Path):
-    manifest = shelf / "manifest.csv"
+def test_every_kind_of_source_in_the_order_given(reddish: Path, media: Path):
+    manifest = media / "manifest.csv"
     manifest.write_text("path,label\nb/photo.png,attack\nclip.mp4,bona_fide\n")
-    photo = shelf / "a" / "photo.png"
+    photo = media / "a" / "photo.png"
     found = outcomes(
         reddish,
         str(photo),
         photo,
-        shelf / "a",
-        str(shelf / "?" / "*.png"),
+        media / "a",
+        str(media / "?" / "*.png"),
         manifest,
         photo.read_bytes(),
         np.full((40, 60, 3), GREEN, np.uint8),
@@ -99,8 +99,8 @@ def test_every_kind_of_source_in_the_order_given(reddish: Path, shelf: Path):
     assert found == [good, good, good, good, bad, bad, clip, ("bytes 5", "bona_fide"), ("array 6", "attack")]
 
 
-def test_a_folder_is_walked_and_what_is_left_out_is_counted(reddish: Path, shelf: Path):
-    found = bonaface.predict(reddish, shelf)
+def test_a_folder_is_walked_and_what_is_left_out_is_counted(reddish: Path, media: Path):
+    found = bonaface.predict(reddish, media)
     assert [(Path(verdict.source).name, verdict.outcome.value) for verdict in found] == [
         ("photo.png", "bona_fide"),
         ("photo.png", "attack"),
@@ -285,10 +285,10 @@ def test_detector_weights_may_be_a_string(reddish: Path, tmp_path: Path):
         bonaface.predict(reddish, RGB, detector="haar", detector_weights=str(tmp_path / "none.xml"))
 
 
-def test_predictor_scores_repeatedly(reddish: Path, shelf: Path):
+def test_predictor_scores_repeatedly(reddish: Path, media: Path):
     with Predictor(reddish, threads=2) as predictor:
-        first = [verdict.outcome for verdict in predictor.predict([shelf])]
-        again = [verdict.outcome for verdict in predictor.predict([shelf, RGB])]
+        first = [verdict.outcome for verdict in predictor.predict([media])]
+        again = [verdict.outcome for verdict in predictor.predict([media, RGB])]
     assert again == [*first, "bona_fide"]
 
 
@@ -322,23 +322,23 @@ def test_a_shell_script_can_tell_the_outcome(reddish: Path, tmp_path: Path, name
     (tmp_path / "empty.png").write_bytes(b"")
     done = CliRunner().invoke(app, ["predict", str(reddish), "--json", *(str(tmp_path / name) for name in names)])
     assert done.exit_code == code
-    told = [json.loads(line, parse_constant=pytest.fail) for line in done.stdout.splitlines()]
+    written = [json.loads(line, parse_constant=pytest.fail) for line in done.stdout.splitlines()]
     kinds = {"red.png": "bona_fide", "green.png": "attack", "empty.png": "unreadable", "tiny.png": "too_small"}
-    assert [line["verdict"] for line in told] == [kinds[name] for name in names]
-    for line in told:
+    assert [line["verdict"] for line in written] == [kinds[name] for name in names]
+    for line in written:
         assert (line["score"] is None) == (line["verdict"] in {"unreadable", "too_small"})
 
 
-def test_annotated_copies_overwrite_neither_each_other_nor_what_lies_there(reddish: Path, shelf: Path):
-    mine = picture(shelf / "photo.jpg").read_bytes()
+def test_annotated_copies_overwrite_neither_each_other_nor_what_lies_there(reddish: Path, media: Path):
+    mine = picture(media / "photo.jpg").read_bytes()
     for _ in range(2):
-        list(bonaface.predict(reddish, shelf / "a", shelf / "b", shelf / "clip.mp4", save=shelf))
-    assert (shelf / "photo.jpg").read_bytes() == mine
+        list(bonaface.predict(reddish, media / "a", media / "b", media / "clip.mp4", save=media))
+    assert (media / "photo.jpg").read_bytes() == mine
     wanted = {"photo.jpg", *(f"photo-{number}.jpg" for number in (2, 3, 4, 5))}
-    assert {file.name for file in shelf.glob("*.jpg")} == wanted
-    assert {file.name for file in shelf.glob("*.mp4")} == {"clip.mp4", "clip-2.mp4", "clip-3.mp4"}
+    assert {file.name for file in media.glob("*.jpg")} == wanted
+    assert {file.name for file in media.glob("*.mp4")} == {"clip.mp4", "clip-2.mp4", "clip-3.mp4"}
     with pytest.raises(OutputError, match="expected a folder"):
-        bonaface.predict(reddish, shelf / "a", save=shelf / "photo.jpg")
+        bonaface.predict(reddish, media / "a", save=media / "photo.jpg")
 
 
 def test_closed_early_it_leaves_no_thread_and_does_not_finish_the_video(reddish: Path, tmp_path: Path):
@@ -383,13 +383,13 @@ def test_manifest_first_frames_bound_a_video(reddish: Path, tmp_path: Path):
         ("m.csv", "\ufeffpath,label\n{root}/b/photo.png,attack\n{root}/clip.mp4,bona_fide\n"),
     ],
 )
-def test_a_manifest_is_read_as_evaluate_reads_it(reddish: Path, shelf: Path, name: str, content: str):
-    (shelf / name).write_text(content.format(root=shelf))
-    assert outcomes(reddish, shelf / name) == [("photo.png", "attack"), ("clip.mp4", "bona_fide")]
-    assert read_manifest(shelf / name).table["path"].tolist() == ["b/photo.png", "clip.mp4"]
+def test_a_manifest_is_read_as_evaluate_reads_it(reddish: Path, media: Path, name: str, content: str):
+    (media / name).write_text(content.format(root=media))
+    assert outcomes(reddish, media / name) == [("photo.png", "attack"), ("clip.mp4", "bona_fide")]
+    assert read_manifest(media / name).table["path"].tolist() == ["b/photo.png", "clip.mp4"]
 
 
-def test_a_manifest_in_parquet_is_read(reddish: Path, shelf: Path):
-    pd.DataFrame({"path": ["clip.mp4"], "label": ["attack"], "first_frames": [3.0]}).to_parquet(shelf / "m.pq")
-    (verdict,) = bonaface.predict(reddish, shelf / "m.pq", frames=8)
+def test_a_manifest_in_parquet_is_read(reddish: Path, media: Path):
+    pd.DataFrame({"path": ["clip.mp4"], "label": ["attack"], "first_frames": [3.0]}).to_parquet(media / "m.pq")
+    (verdict,) = bonaface.predict(reddish, media / "m.pq", frames=8)
     assert [frame.frame for frame in verdict.frames] == [0, 1, 2]

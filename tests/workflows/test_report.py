@@ -33,9 +33,9 @@ def test_the_threshold_comes_from_validation_and_the_figures_from_test(tables, t
     at = result.evaluation.at[0]
     assert at.point.criterion == "eer"
     assert at.point.chosen_on["split"] == "val"
-    told = json.loads((tmp_path / "r" / "report.json").read_text())
-    assert set(told["groups"]["device"]) == {"phone0", "phone1", "phone2"}
-    assert told["evaluations"]["presentations"]["at"][0]["far"]["total"] == at.far.total
+    written = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert set(written["groups"]["device"]) == {"phone0", "phone1", "phone2"}
+    assert written["evaluations"]["presentations"]["at"][0]["far"]["total"] == at.far.total
     assert list((tmp_path / "r" / "figures").glob("det*.png"))
     assert "data:image/jpeg" not in (tmp_path / "r" / "report.html").read_text()
 
@@ -104,7 +104,7 @@ def test_no_presentation_chooses_the_threshold_that_it_is_measured_at(tables, tm
         bonaface.evaluate_scores(tmp_path / "a.csv", validation=tmp_path / "b.csv", output=tmp_path / "r")
     with pytest.raises(ScoreTableError, match="would choose the threshold"):
         bonaface.compare({"a": tmp_path / "a.csv", "b": tables["test"]}, validation={"a": tmp_path / "b.csv"})
-    # The same names for other footage, and the same persons: measured, and told.
+    # The same names for different footage, and the same persons: measured, with a note.
     result = bonaface.evaluate_scores(tables["test"], validation=tables["val"], output=tmp_path / "r")
     assert "12 persons are in validation and in what is measured, such as d/0" in "; ".join(result.notes)
 

@@ -20,9 +20,9 @@ from tests.conftest import SMALL
 def test_a_run_folder_holds_everything(run):
     for name in ("recipe.yaml", "run.json", "manifest.csv", "scores/val.csv", "scores/test.csv", "report/report.html"):
         assert (run.path / name).is_file(), name
-    told = json.loads((run.path / "run.json").read_text())
-    assert told["status"] == "complete"
-    assert told["versions"]["bonaface"] == bonaface.__version__
+    written = json.loads((run.path / "run.json").read_text())
+    assert written["status"] == "complete"
+    assert written["versions"]["bonaface"] == bonaface.__version__
 
 
 def test_no_subject_is_in_two_splits(run):

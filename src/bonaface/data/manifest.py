@@ -110,8 +110,8 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     table = read_table(path, error=ManifestError)
     meta = _beside(path, "meta.json")
     about = _read_about(meta)
-    told, written_for = str(about.pop("root", ".")), about.pop("files_sha256", None)
-    found = _folder(path.absolute().parent / told if root is None else root)
+    root_text, written_for = str(about.pop("root", ".")), about.pop("files_sha256", None)
+    found = _folder(path.absolute().parent / root_text if root is None else root)
     if not found.is_dir():
         raise ManifestError(f"{path}: its footage should lie in {found}, which is not a folder: name it with --root")
     notes = about.pop("notes", [])

@@ -97,8 +97,8 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
     counts = count(arrays)
     accepted, undefined = accepts(arrays, point)
     ok, bona_fide, attack = arrays.ok, arrays.bona_fide, ~arrays.bona_fide
-    judged = ok if not undefined else np.zeros(len(arrays), dtype=bool)
-    base = judged if policy == "exclude" or undefined else np.ones(len(arrays), dtype=bool)
+    scored = ok if not undefined else np.zeros(len(arrays), dtype=bool)
+    base = scored if policy == "exclude" or undefined else np.ones(len(arrays), dtype=bool)
     no_attack = undefined or ("no attack presentation has a score" if attack.any() else "no attack presentations")
     no_bona_fide = undefined or (
         "no bona fide presentation has a score" if bona_fide.any() else "no bona fide presentations"
@@ -114,15 +114,15 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
     apcer, apnrr = {}, {}
     for k, name in enumerate(arrays.species_names):
         species = arrays.species == k
-        apcer[name] = rate(accepted, judged & species, undefined or "no presentation of it has a score")
+        apcer[name] = rate(accepted, scored & species, undefined or "no presentation of it has a score")
         apnrr[name] = rate(~ok, species, "")
     worst = _worst_species(apcer)
     apcer_max = apcer[worst] if worst else Rate(0, 0, 0, reason=no_attack)
-    worst_attacks = judged & (arrays.species == arrays.species_names.index(worst)) if worst else np.zeros_like(judged)
-    bpcer = rate(~accepted, judged & bona_fide, no_bona_fide)
+    worst_attacks = scored & (arrays.species == arrays.species_names.index(worst)) if worst else np.zeros_like(scored)
+    bpcer = rate(~accepted, scored & bona_fide, no_bona_fide)
     far = rate(accepted, base & attack, no_attack)
     frr = rate(~accepted, base & bona_fide, no_bona_fide)
-    pooled = _rate(arrays, accepted, judged & attack, no_attack, intervals=False)
+    pooled = _rate(arrays, accepted, scored & attack, no_attack, intervals=False)
     notes = list(_notes(counts))
     if point.logit_threshold is not None and not undefined:
         apart = rounded_apart(arrays, point.threshold, point.logit_threshold)
@@ -136,8 +136,8 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
         apcer_max=apcer_max,
         worst_species=worst,
         bpcer=bpcer,
-        acer_max=half_total(worst_attacks, judged & bona_fide, (apcer_max, bpcer)),
-        acer_pooled=half_total(judged & attack, judged & bona_fide, (pooled, bpcer)),
+        acer_max=half_total(worst_attacks, scored & bona_fide, (apcer_max, bpcer)),
+        acer_pooled=half_total(scored & attack, scored & bona_fide, (pooled, bpcer)),
         far=far,
         frr=frr,
         hter=half_total(base & attack, base & bona_fide, (far, frr)),

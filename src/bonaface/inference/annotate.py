@@ -1,4 +1,4 @@
-"""Verdicts drawn onto pictures and videos: the face's box, the answer in words, the trace of frame scores."""
+"""Draw verdicts onto pictures and videos: the face's box, the verdict, the trace of frame scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARKS = {
     "bona_fide": (((0.2, 0.5), (0.42, 0.75), (0.8, 0.25)),),
     "attack": (((0.22, 0.22), (0.78, 0.78)), ((0.22, 0.78), (0.78, 0.22))),
 }
-"""A tick and a cross in a square of side 1, for who does not tell the colours apart."""
+"""A tick and a cross in a square of side 1, so that the outcome does not depend on colour alone."""
 _OTHER = (120, 120, 120)
 _CHUNK = 32
 """Frames of a video that are held at once."""
@@ -38,7 +38,7 @@ def annotated(
     title: str = "",
     trace: Sequence[float | None] = (),
 ) -> NDArray[np.uint8]:
-    """A copy of an RGB picture with what one frame gave; `trace` are the scores up to it, None where there was none.
+    """Return a copy of an RGB picture with one frame's result; `trace` are the scores up to it, None for no score.
 
     Blue, a full line and a tick mean bona fide; orange, a broken line and a cross mean attack.
     """
@@ -71,7 +71,7 @@ def write_annotated_image(source: Source, verdict: Verdict, target: Path) -> Non
 
 
 def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPoint, target: Path) -> None:
-    """Judge every frame of a video and write it with boxes and the trace of scores as H.264 in an MP4.
+    """Score every frame of a video and write it with boxes and the trace of scores as H.264 in an MP4.
 
     Holds a few frames at a time, however long the video is. The file appears when it is complete.
     """
@@ -83,7 +83,7 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
             stream = None
             trace: list[float | None] = []
             longest = 1
-            for picture, frame, rate in _judged(pipeline, source):
+            for picture, frame, rate in _scored_frames(pipeline, source):
                 if stream is None:
                     stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
                     stream.height, stream.width = (side - side % 2 for side in picture.shape[:2])
@@ -101,8 +101,8 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
         fresh.unlink(missing_ok=True)
 
 
-def _judged(pipeline: Pipeline, source: Source) -> Iterator[tuple[NDArray[np.uint8], FrameScore, Fraction]]:
-    """Every frame with what it gave, and the frames a second of the video."""
+def _scored_frames(pipeline: Pipeline, source: Source) -> Iterator[tuple[NDArray[np.uint8], FrameScore, Fraction]]:
+    """Yield every frame with its result, and the video's frames per second."""
     chunk: list[NDArray[np.uint8]] = []
     done = 0
     with open_frames(source.path, count="all", flip=source.flip) as frames:

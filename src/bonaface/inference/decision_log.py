@@ -1,4 +1,4 @@
-"""The decision log: what was decided, when, by which bundle; never what was sent, nor by whom."""
+"""The decision log: time, verdict and bundle of each decision, without the upload or the client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DECISIONS = Table(
     Column("threshold", Float(53), nullable=False),
     Column("bundle", String(16), nullable=False),
 )
-"""All that is kept: `time` in UTC without a zone, `score` empty where there is none, `bundle` its id."""
+"""The columns: `time` in UTC without a zone, `score` empty if there is none, `bundle` the id."""
 
 _WAITING = 10_000
 _TOGETHER = 500
@@ -46,7 +46,7 @@ class Decision:
 
 
 def open_log(address: str, *, create: bool = True) -> Engine:
-    """The database at an SQLAlchemy address, or in the SQLite file of that name, with its table made where it lacks.
+    """The database at an SQLAlchemy address, or in the SQLite file of that name, with its table made if missing.
 
     Raises SettingsError for an address that leads nowhere; the address, which may hold a password, is not repeated.
     """
@@ -84,14 +84,14 @@ class DecisionLog:
         self._thread.start()
 
     def add(self, decision: Decision) -> None:
-        """Take a decision, to be written soon."""
+        """Queue a decision for writing."""
         try:
             self._queue.put_nowait(decision)
         except queue.Full:
             self._lost(1)
 
     def close(self) -> None:
-        """Write what is waiting, and close the database."""
+        """Write the queued decisions, and close the database."""
         self._queue.put(None)
         self._thread.join()
         self._engine.dispose()
@@ -112,5 +112,5 @@ class DecisionLog:
                 if rows:
                     with self._engine.begin() as connection:
                         connection.execute(insert(DECISIONS), rows)
-            except Exception:  # whatever the database's driver raises: the server goes on without its log
+            except Exception:  # whatever the database's driver raises: the server continues without its log
                 self._lost(len(rows))

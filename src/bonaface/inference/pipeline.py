@@ -33,12 +33,12 @@ BATCH = 4
 """Crops that go through the network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
 
 FacePolicy = Literal["largest", "all", "refuse"]
-"""What is judged where a frame shows several faces: the largest; all of them, the least bona fide deciding; none."""
+"""Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
 
 DEFAULT_FACES: FacePolicy = "largest"
 """The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""
 
-_JUDGED = {
+_POLICY_TEXT = {
     "largest": "the largest judged",
     "all": "the least bona fide decides",
     "refuse": "none judged",
@@ -53,9 +53,9 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Sample:
-    """What one presentation gave: a FrameScore for each frame that was looked at, in order, never fewer than one.
+    """Result of one presentation: a FrameScore for each frame that was searched, in order, at least one.
 
-    `wanted` frames were to be judged; more were looked at where some of these had no face. `note` is what the decoder
+    `wanted` frames were requested; more were searched if some of these had no face. `note` is what the decoder
     reports (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the frames with status `ok`, in order,
     kept only on request.
     """
@@ -73,7 +73,7 @@ class Sample:
 class Prepared:
     """One presentation before the network: its frames, not yet scored, and the crops of those with status `ok`.
 
-    `faces` are those of each such frame that are judged, one a crop, the largest first.
+    `faces` are those of each such frame that are scored, one a crop, the largest first.
     """
 
     source: Source
@@ -87,10 +87,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Looked:
-    """One frame that was looked at: the faces that are to be judged, and a crop of each."""
+    """One frame that was searched: the faces to score, and a crop of each."""
 
     score: FrameScore
-    judged: Sequence[Face] = ()
+    scorable: Sequence[Face] = ()
     crops: Sequence[NDArray[np.uint8]] = ()
 
     @property
@@ -101,10 +101,10 @@ class _Looked:
 class Pipeline:
     """A bundle, ready to score, for as long as it is wanted and from any number of threads.
 
-    The first call of `score` starts threads for decoding, which `close`, or the end of a `with` block, ends. `boxes` are a
-    dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says what is judged where a frame shows
-    several. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless `detector`
-    names a different one.
+    The first call of `score` starts threads for decoding, which `close`, or the end of a `with` block, ends. `boxes`
+    are a dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says which of several faces is
+    scored. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless
+    `detector` names a different one.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Pipeline:
                 future.cancel()
             wait(waiting)
 
-    def judge(
+    def verdicts(
         self,
         sources: Iterable[Source],
         *,
@@ -182,7 +182,7 @@ class Pipeline:
     ) -> Iterator[Verdict]:
         """Yield verdicts in the order given, each at the bundle's operating point for an image or for a video.
 
-        `frames` of a video are judged, by default those of its operating point. `kind` names one operating point for all.
+        `frames` of a video are scored, by default those of its operating point. `kind` names one operating point for all.
         """
 
         def count(source: Source) -> int:
@@ -241,7 +241,7 @@ class Pipeline:
             found.note = self._look(found, looked, frames=frames, stop=stop, opened=opened)
             found.wanted = len(looked)
             searched = found.wanted == frames > 1 and not any(one.several for one in looked)
-            if searched and (missing := sum(not one.judged for one in looked)):
+            if searched and (missing := sum(not one.scorable for one in looked)):
                 self._look(found, looked, frames=FURTHER * frames, enough=missing, stop=stop)
         except MediaError as error:
             reason = str(error)
@@ -251,7 +251,7 @@ class Pipeline:
         for one in sorted(looked, key=lambda one: one.score.frame):
             found.frames.append(one.score)
             found.crops += one.crops
-            found.faces += [one.judged] if one.judged else []
+            found.faces += [one.scorable] if one.scorable else []
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
         return found
@@ -281,7 +281,7 @@ class Pipeline:
                 looked.append(self._look_at(frame, found))
                 started = clock()
                 if enough is not None:
-                    enough -= bool(looked[-1].judged)
+                    enough -= bool(looked[-1].scorable)
                     if not enough:
                         break
             return chosen.note
@@ -295,22 +295,22 @@ class Pipeline:
         if not faces:
             return _Looked(score)
         large = [face for face in faces if max(face.box.w, face.box.h) >= MINIMUM_FACE]
-        status, judged = self._to_judge(large)
+        status, scorable = self._faces_to_score(large)
         score = replace(score, status=status, faces=len(large), box=faces[0].box, confidence=faces[0].confidence)
-        looked = _Looked(score, judged, self._crops(frame.image, judged))
+        looked = _Looked(score, scorable, self._crops(frame.image, scorable))
         found.seconds["crop"] += time.perf_counter() - detected
         return looked
 
     def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
-        """What the network sees of the faces that it is to judge."""
+        """Return the crops of the faces to score."""
         card, detector = self.bundle.card, self._detector()
         if card.resize is not None and detector.name == "whole_frame":
             image = resize_frame(image, card.resize)
             faces = detector.detect(image)
         return [crop_face(image, face.box, scale=card.crop_scale, size=card.input.size) for face in faces]
 
-    def _to_judge(self, large: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
-        """A frame's status, and which of its large faces the network is to see."""
+    def _faces_to_score(self, large: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
+        """Return a frame's status, and which of its large faces to score."""
         if not large:
             return Status.TOO_SMALL, []
         if self._policy == "refuse" and len(large) > 1:
@@ -333,9 +333,9 @@ class Pipeline:
             for score in found.frames:
                 scored = score
                 if score.status is Status.OK:
-                    judged = next(faces)
-                    least = int(np.argmin(logits[used : used + len(judged)]))
-                    place, face = used + least, judged[least]
+                    scorable = next(faces)
+                    least = int(np.argmin(logits[used : used + len(scorable)]))
+                    place, face = used + least, scorable[least]
                     embedding = None if embeddings is None else embeddings[place]
                     scored = replace(
                         score,
@@ -345,7 +345,7 @@ class Pipeline:
                         confidence=face.confidence,
                     )
                     deciding.append(place)
-                    used += len(judged)
+                    used += len(scorable)
                 frames.append(scored)
             yield Sample(
                 found.source,
@@ -359,10 +359,10 @@ class Pipeline:
 
 
 def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
-    """Return the logit of a presentation, None where it cannot be judged, and its status.
+    """Return the logit of a presentation, None if it cannot be scored, and its status.
 
     A frame refused for several faces refuses the presentation; fewer than LEAST_SHARE of the wanted frames with a face are
-    too few. Where no frame could be judged, the status is that of the first.
+    too few. If no frame could be scored, the status is that of the first.
     """
     frames = sample.frames
     if any(frame.status is Status.SEVERAL_FACES for frame in frames):
@@ -376,13 +376,13 @@ def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
 def verdict_of(
     sample: Sample, point: OperatingPoint, *, bundle: str = "", kind: Literal["image", "video"] | None = None
 ) -> Verdict:
-    """Return the verdict at an operating point: that for one image judges the first frame alone, even where it failed."""
-    judged = replace(sample, frames=sample.frames[:1], wanted=1) if point.frames == 1 else sample
-    value, status = fused(judged, point.fusion)
+    """Return the verdict at an operating point: that for one image uses the first frame only, even if it failed."""
+    counted = replace(sample, frames=sample.frames[:1], wanted=1) if point.frames == 1 else sample
+    value, status = fused(counted, point.fusion)
     outcome: Label | Status = status
     if value is not None:
         outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
-    faces = max((frame.faces for frame in judged.frames), default=0)
+    faces = max((frame.faces for frame in counted.frames), default=0)
     return Verdict(
         source=sample.source.name,
         outcome=outcome,
@@ -394,7 +394,7 @@ def verdict_of(
         faces=faces,
         frames=sample.frames,
         bundle=bundle,
-        reason="; ".join(part for part in (sample.note, _few_faces(judged), _several_faces(judged)) if part),
+        reason="; ".join(part for part in (sample.note, _few_faces(counted), _several_faces(counted)) if part),
         seconds=sample.seconds,
     )
 
@@ -413,4 +413,4 @@ def _several_faces(sample: Sample) -> str:
     if not several:
         return ""
     where = f" in {len(several)} of {len(sample.frames)} frames" if len(sample.frames) > 1 else ""
-    return f"{max(several)} faces{where}, {_JUDGED[sample.policy]}"
+    return f"{max(several)} faces{where}, {_POLICY_TEXT[sample.policy]}"

@@ -1,1 +1,1 @@
-"""The network and its training: the only room that imports torch."""
+"""The network. Only this package and `training` import torch."""

@@ -56,7 +56,7 @@ def no_answer(measures: Measures) -> list[NoAnswer]:
     """For each class that occurs: presentations without a score, and the error with them refused and left out."""
     counts = measures.counts
     accepted = sum(rate.errors for rate in measures.apcer.values())
-    judged = sum(rate.total for rate in measures.apcer.values())
+    scored = sum(rate.total for rate in measures.apcer.values())
     refused = measures.bpcer
     rows = []
     if counts.bona_fide:
@@ -69,7 +69,7 @@ def no_answer(measures: Measures) -> list[NoAnswer]:
     if counts.attacks:
         rate = Rate(counts.failed_attacks, counts.attacks, 0)
         reject = Rate(accepted, counts.attacks, 0)
-        exclude = Rate(accepted, judged, 0, reason="no attack has a score")
+        exclude = Rate(accepted, scored, 0, reason="no attack has a score")
         rows.append(NoAnswer("attacks", counts.attacks, counts.failed_attacks, rate, "accepted (FAR)", reject, exclude))
     return rows
 

@@ -1,1 +1,1 @@
-"""The REST API and its web page: a door that nobody imports but the command line."""
+"""The REST API and its web page; only the command line imports it."""

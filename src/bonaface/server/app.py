@@ -1,4 +1,4 @@
-"""The FastAPI application: its paths, and a request's way from its body to its verdict."""
+"""The FastAPI application: its paths, and the handling of a request."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         slot = Slot(queue)
         try:
             async with asyncio.timeout(limits.timeout):
-                verdict = await judge(request, slot)
+                verdict = await score(request, slot)
         except TimeoutError:
             raise ApiError("timeout") from None
         verdict = replace(verdict, seconds={**verdict.seconds, "total": time.perf_counter() - slot.started})
-        metrics.judged(verdict)
+        metrics.count_verdict(verdict)
         request_id: str = request.state.request_id
         if log:
             now = datetime.now(UTC)
             log.add(Decision(request_id, now, verdict.outcome.value, verdict.score, verdict.threshold, verdict.bundle))
         return JSONResponse(verdict_json(verdict, request_id=request_id))
 
-    async def judge(request: Request, slot: Slot) -> Verdict:
+    async def score(request: Request, slot: Slot) -> Verdict:
         try:
             upload = await read_upload(request, limits, slot.add)
             slot.enter()

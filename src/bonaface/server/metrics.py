@@ -33,7 +33,7 @@ class Metrics:
             if outcome is not Status.OK:
                 self._verdicts.labels(outcome.value)
 
-    def judged(self, verdict: Verdict) -> None:
+    def count_verdict(self, verdict: Verdict) -> None:
         """Count a verdict and the time that it took."""
         self._verdicts.labels(verdict.outcome.value).inc()
         if verdict.score is not None:

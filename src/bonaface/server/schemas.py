@@ -84,9 +84,7 @@ class LivenessAnswer(BaseModel):
     logit_threshold: float = Field(description="The threshold as a logit; `logit >= logit_threshold` decides.")
     kind: Kind = Field(description="The operating point in use; several images count as a video.")
     faces: int = Field(description="Largest number of faces in a frame that are large enough to be scored.")
-    reason: str = Field(
-        description="How the verdict came about where it is not plain: a second face, few frames, damage."
-    )
+    reason: str = Field(description="What affected the verdict, if anything: several faces, few frames, damage.")
     bundle: str = Field(description="Id of the bundle: the first 16 digits of its sha256.")
     frames: list[FrameAnswer]
     seconds: dict[str, float] = Field(description="Time of each stage, and in total.")

@@ -69,7 +69,7 @@ class ServerSettings:
         """Whether a request to this host name is answered.
 
         Names of this machine, `host`, `allow_hosts` and the host of `public_url` are. Listening on all addresses (0.0.0.0
-        or ::), so is any IP address: a page of another site can reach this server by a name (DNS rebinding), not by one.
+        or ::), so is any IP address: a page of a different site can reach this server by a name (DNS rebinding), not by one.
         """
         name = name.lower().rstrip(".")
         own = {"localhost", self.host.lower(), self._public_host(), *(host.lower() for host in self.allow_hosts)}

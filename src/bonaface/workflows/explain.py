@@ -40,7 +40,7 @@ class Explained:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a picture, and every presentation could be judged."""
+        """Whether there is a picture, and every presentation has a score."""
         return bool(self.pictures) and all(verdict.score is not None for verdict in self.verdicts)
 
 
@@ -226,7 +226,7 @@ def gallery(
     detector: str | None = None,
     explainer: Explainer | None = None,
 ) -> list[GalleryItem]:
-    """Return the presentations worth looking at, each with the crop of its first judged frame; with an explainer both maps."""
+    """Return the presentations worth looking at, each with the crop of its first scored frame; with an explainer both maps."""
     picked = pick(rows, logit_threshold=point.logit_threshold, count=count)
     wanted = {str(rows["presentation"].iloc[place]) for places in picked.values() for place in places}
     sources = [source for source in sources_of(manifest) if source.name in wanted]

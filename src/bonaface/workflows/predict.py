@@ -111,7 +111,7 @@ class Predictor:
         seconds: float | None,
         progress: Progress | None,
     ) -> Iterator[Verdict]:
-        verdicts = self.pipeline.judge(files, frames=frames)
+        verdicts = self.pipeline.verdicts(files, frames=frames)
         for done, (source, verdict) in enumerate(zip(files, verdicts, strict=True), start=1):
             if folder is not None:
                 self._save(source, verdict, folder)

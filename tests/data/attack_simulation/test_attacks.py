@@ -123,7 +123,7 @@ def test_brightness_stays_within_bounds(make, crop):
     ratios = np.array([make(crop, np.random.default_rng(seed)).mean() / crop.mean() for seed in range(60)])
     assert ratios.min() > 0.5
     assert ratios.max() < 2.0
-    # An attack that was darker or brighter on the whole would be told by that alone.
+    # Overall brightness must not separate attacks from bona fide.
     assert abs(np.log(ratios).mean()) < 0.15
 
 

@@ -38,10 +38,10 @@ def test_pattern_is_suggested_that_finds_the_persons(tmp_path: Path, name: str, 
     flat = index_dataset(root)
     assert not flat.manifest.table["subject_known"].any()
     assert f"--pattern '{pattern}', which finds 5 persons" in flat.hints[0]
-    told = index_dataset(root, pattern=pattern).manifest
-    assert told.persons_known
-    assert told.table["subject"].nunique() == 5
-    assert told.table["label"].tolist() == flat.manifest.table["label"].tolist()
+    written = index_dataset(root, pattern=pattern).manifest
+    assert written.persons_known
+    assert written.table["subject"].nunique() == 5
+    assert written.table["label"].tolist() == flat.manifest.table["label"].tolist()
 
 
 def test_suggested_pattern_keeps_the_split(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def indexed(root: Path, names: list[str], **options: object) -> Manifest:
     return index(write_files(root / "mine", names), "folder", **options)
 
 
-def told(manifest: Manifest, path: str, *columns: str) -> tuple[str, ...]:
+def described(manifest: Manifest, path: str, *columns: str) -> tuple[str, ...]:
     row = manifest.table.set_index("path").loc[path]
     return tuple(str(row[name]) for name in columns)
 
@@ -58,7 +58,7 @@ ARRANGEMENTS = [
 @pytest.mark.parametrize(("names", "path", "expected"), ARRANGEMENTS)
 def test_what_folders_say(tmp_path: Path, names: list[str], path: str, expected: tuple[str, ...]) -> None:
     manifest = indexed(tmp_path, names)
-    assert told(manifest, path, "label", "species", "category", "subject", "split") == expected
+    assert described(manifest, path, "label", "species", "category", "subject", "split") == expected
     assert manifest.about["layout"] == "folder"
 
 
@@ -161,7 +161,7 @@ def test_any_arrangement_by_a_pattern(
     tmp_path: Path, pattern: str, names: list[str], expected: tuple[str, ...]
 ) -> None:
     manifest = indexed(tmp_path, names, pattern=pattern)
-    assert told(manifest, names[0], "subject", "label", "species", "split") == expected
+    assert described(manifest, names[0], "subject", "label", "species", "split") == expected
 
 
 def test_other_fields_of_a_pattern_become_columns(tmp_path: Path) -> None:

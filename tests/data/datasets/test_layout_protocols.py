@@ -1,4 +1,4 @@
-"""Official protocols on complete lists of names, held against the published numbers."""
+"""Official protocols on complete lists of names, compared with the published numbers."""
 
 from __future__ import annotations
 
