@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench test-installs test-oldest
+.PHONY: docs demo test lint format bench test-installs test-oldest
 demo: .venv/ready
 	$(BIN)/bonaface demo
 
@@ -13,6 +13,10 @@ lint: .venv/ready
 
 format: .venv/ready
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+# The documentation site, into build/site.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/ready
 	for file in benchmarks/*.py; do echo "== $$file" && $(BIN)/python $$file || exit 1; done
