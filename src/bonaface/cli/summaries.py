@@ -1,4 +1,4 @@
-"""The lines that each command prints about its result."""
+"""Format the result of each command as lines of text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evaluation_lines(evaluation: Evaluation, title: str) -> Iterator[str]:
-    """The published five lines at each threshold, then the error of each species."""
+    """Yield the five lines of the published baseline at each threshold, then the error of each species."""
     auc = f"  AUC: {evaluation.ranking.auc}"
     for number, measures in enumerate(evaluation.at):
         if number:
@@ -68,7 +68,7 @@ def evaluate_lines(evaluated: Evaluated) -> Iterator[str]:
 
 
 def compare_lines(compared: Compared) -> Iterator[str]:
-    """Each system's figures, then every difference with its interval and whether it is real."""
+    """Yield each system's figures, then every difference with its interval and whether it is real."""
     from bonaface.report.formatting import difference as points
     from bonaface.report.formatting import measure_name, number, percent, score
 
@@ -248,8 +248,8 @@ def index_lines(indexed: Indexed) -> Iterator[str]:
                 f"  {name:<5} {len(part)} presentations, {labels.get('bona_fide', 0)} bona fide and "
                 f"{labels.get('attack', 0)} attacks: {count_persons(part)}"
             )
-    if not manifest.persons_known and not any("cannot be told" in note for note in manifest.notes):
-        yield "persons: whether one person is in two splits cannot be told for presentations of unknown persons"
+    if not manifest.persons_known and not any(note.startswith("persons are unknown") for note in manifest.notes):
+        yield "persons: presentations of unknown persons cannot be checked for persons in two splits"
     left_out = manifest.about.get("left_out")
     if isinstance(left_out, Mapping) and any(left_out.values()):
         yield "left out: " + ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
@@ -276,7 +276,7 @@ def crop_lines(cropped: Cropped) -> Iterator[str]:
 
 
 def audit_lines(found: Audit) -> Iterator[str]:
-    """Everything that an audit found; of long lists the beginning."""
+    """Yield everything that an audit found; long lists are cut."""
     from bonaface.workflows.prepare import counts_line
 
     yield counts_line(found.manifest)
@@ -295,7 +295,7 @@ def audit_lines(found: Audit) -> Iterator[str]:
     yield from _listed("incomplete", [f"{fact.path}: {fact.note}" for fact in found.damaged])
     yield from _listed(f"without a face ({found.detector})", [fact.path for fact in found.faceless])
     biases = [f"{bias.dataset or '(none)'}: {bias.what}, {bias.direction}" for bias in found.datasets]
-    yield from _listed("datasets that give the class away", biases)
+    yield from _listed("datasets that reveal the class", biases)
     yield ""
     yield from _balance_lines(found.balance)
     yield ""
