@@ -126,7 +126,7 @@ def test_user_without_home_learns_of_the_variable(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.delenv("BONAFACE_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(DownloadError, match="set BONAFACE_CACHE to a folder"):
+    with pytest.raises(DownloadError, match="set BONAFACE_CACHE to a writable folder"):
         cache_folder()
 
 

@@ -61,12 +61,12 @@ def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outc
         assert page.hosts() == {server.url.removeprefix("http://")}
 
 
-def test_a_camera_that_is_refused(server, tmp_path: Path):
+def test_denied_camera(server, tmp_path: Path):
     with browsing(tmp_path, allow=False) as page:
         start(page, server.url)
         page.until("document.querySelector('#verdict').dataset.tone === 'unsure'")
         assert page.text("#outcome") == "No camera"
-        assert "refused" in page.text("#advice")
+        assert "denied" in page.text("#advice")
         assert page.visible("#start")
         assert not page.visible("#check")
 
@@ -97,7 +97,7 @@ def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_pa
         assert page.run("document.querySelector('#camera').srcObject") is None
 
 
-def test_a_full_queue_is_asked_again_until_it_has_room(servers, cameras, tmp_path: Path):
+def test_page_retries_while_the_queue_is_full(servers, cameras, tmp_path: Path):
     server = servers("--max-concurrent", "1")
     host, port = server.url.removeprefix("http://").split(":")
     with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
