@@ -58,7 +58,7 @@ def test_a_small_number_in_scientific_notation_is_a_number():
         ("training.epochs", "expected section.key=value"),
         ("seed.x=1", "seed is a value"),
         ("model.crop_scale=3.5", "model.crop_scale"),
-        ("crop.resize=256", "resize is for the detector whole_frame"),
+        ("crop.resize=256", "resize works with the detector whole_frame"),
     ],
 )
 def test_a_bad_override_is_named_in_one_line(override: str, said: str):

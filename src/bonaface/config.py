@@ -1,4 +1,4 @@
-"""Recipes: small frozen models, read from YAML with `key=value` overrides; an unknown key is refused by name."""
+"""Recipes: frozen settings, read from YAML with `key=value` overrides; unknown keys are refused by name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """Where the presentations are."""
+    """The presentations."""
 
     manifest: Path | None = Field(None, description="the manifest to train on; its `split` column decides")
     root: Path | None = Field(None, description="folder that the manifest's paths are relative to, if it moved")
     crops: Path | None = Field(None, description="crop store to use and fill; by default one inside the run folder")
-    allow_leak: bool = Field(False, description="train although a person stands in two splits; marks every report")
+    allow_leak: bool = Field(False, description="train although a subject occurs in two splits; noted in every report")
 
 
 class CropSettings(Settings):
@@ -39,19 +39,19 @@ class CropSettings(Settings):
     detector: DetectorName = Field("yunet", description="yunet, haar, boxes (the dataset's own) or whole_frame")
     weights: Path | None = Field(None, description="the detector's weights, if not the cached download")
     frames: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        10, description="frames stored a presentation, evenly spaced, the first always; or `all`"
+        10, description="frames stored per presentation, evenly spaced, with the first; or `all`"
     )
     scale: float = Field(2.7, ge=1, le=8, description="side of the stored square over the longer side of the box")
     side: int = Field(384, ge=64, le=2048, description="the stored square is shrunk to at most this many pixels")
     quality: int = Field(95, ge=50, le=100, description="JPEG quality of the stored square")
     resize: int | None = Field(
-        None, ge=32, le=2048, description="whole_frame: the frame's shorter side is brought to this many pixels first"
+        None, ge=32, le=2048, description="whole_frame: the frame's shorter side is resized to this many pixels first"
     )
 
     @model_validator(mode="after")
     def _whole_frames_alone_are_resized(self) -> CropSettings:
         if self.resize is not None and self.detector != "whole_frame":
-            raise ValueError(f"resize is for the detector whole_frame; with {self.detector} leave it out")
+            raise ValueError(f"resize works with the detector whole_frame; with {self.detector} leave it out")
         return self
 
 
@@ -63,7 +63,7 @@ class ModelSettings(Settings):
     weights_sha256: str = Field(
         "",
         pattern="^([0-9A-Fa-f]{64})?$",
-        description="sha256 that the weights must have; known of mobilenetv3_large_100 and mobilenetv3_small_100",
+        description="sha256 of the weights; built in for mobilenetv3_large_100 and mobilenetv3_small_100",
     )
     input_size: int = Field(224, ge=32, le=1024, description="side of the network's input in pixels")
     crop_scale: float = Field(1.5, gt=0, le=8, description="side of the input square over the longer side of the box")
@@ -71,7 +71,7 @@ class ModelSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """What happens to a training crop; probabilities, and ranges as half-widths. All zero: nothing."""
+    """Augmentation of training crops: probabilities, and ranges as half-widths; zero switches each off."""
 
     flip: Fraction = Field(0.0, description="probability of a mirrored crop")
     scale_jitter: Fraction = Field(0.0, description="the crop scale is multiplied by 1 ± this")
@@ -82,38 +82,40 @@ class AugmentSettings(Settings):
     saturation: Fraction = 0.0
     hue: float = Field(0.0, ge=0, le=0.5)
     blur: Fraction = Field(0.0, description="probability of a Gaussian blur")
-    downscale: Fraction = Field(0.0, description="probability of being shrunk and enlarged again")
+    downscale: Fraction = Field(0.0, description="probability of shrinking and enlarging again")
     jpeg: Fraction = Field(0.0, description="probability of a second JPEG compression, quality 30 to 90")
     noise: Fraction = Field(0.0, description="probability of sensor noise")
     erase: Fraction = Field(0.0, description="probability of an erased rectangle")
     simulate: Fraction = Field(
-        0.0, description="probability that a bona fide crop is turned into a simulated print or replay, and labelled so"
+        0.0, description="probability that a bona fide crop becomes a simulated print or replay, labelled as an attack"
     )
 
 
 class TrainingSettings(Settings):
-    """The optimiser and the loop."""
+    """The optimiser and the training loop."""
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
     scheduler_factor: float = Field(0.1, gt=0, lt=1, description="ReduceLROnPlateau on the validation loss")
-    scheduler_patience: int = Field(10, ge=0, description="epochs without a better validation loss before it acts")
-    early_stopping: int | None = Field(None, ge=1, description="epochs without a better monitor before training ends")
-    monitor: Literal["val_loss", "val_hter"] = Field("val_loss", description="what the best checkpoint is best in")
+    scheduler_patience: int = Field(
+        10, ge=0, description="epochs without a better validation loss before the rate falls"
+    )
+    early_stopping: int | None = Field(None, ge=1, description="epochs without a better `monitor` before training ends")
+    monitor: Literal["val_loss", "val_hter"] = Field(
+        "val_loss", description="value whose minimum makes the best checkpoint"
+    )
     validate_simulated: int = Field(
         0,
         ge=0,
-        description="attacks simulated on each bona fide first frame of validation; they count in its loss, classes alike, "
-        "for validation that is too easy to choose an epoch by",
+        description="attacks simulated on each bona fide first frame of validation; they count in its loss, each class with "
+        "half the weight; for validation that is too easy to choose an epoch by",
     )
     balance: Literal["none", "weights", "sampler"] = Field(
         "none", description="class balance: by loss weights, by sampling, or as the data has it"
     )
-    frame: Literal["random", "first"] = Field(
-        "random", description="the stored frame of a video a training epoch takes"
-    )
+    frame: Literal["random", "first"] = Field("random", description="which stored frame of a video an epoch uses")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
@@ -140,15 +142,15 @@ class TrainingSettings(Settings):
 
 
 class ScoringSettings(Settings):
-    """How presentations are scored once the network is trained."""
+    """How presentations are scored with the trained network."""
 
-    frames: int = Field(8, ge=1, description="frames of a video, evenly spaced, that are fused to its score")
-    fusion: FusionRule = Field("mean", description="how frame logits become one")
+    frames: int = Field(8, ge=1, description="frames of a video, evenly spaced, whose scores are fused")
+    fusion: FusionRule = Field("mean", description="how the logits of frames are fused")
     criterion: str = Field("eer", description="what validation chooses the thresholds by, such as eer or apcer<=0.01")
 
 
 class Recipe(Settings):
-    """A training, complete: what `bonaface train` reads and what the run folder keeps."""
+    """All settings of a training, as `bonaface train` reads them and the run folder keeps them."""
 
     seed: int = Field(0, ge=0)
     data: DataSettings = DataSettings()
@@ -179,16 +181,16 @@ class Recipe(Settings):
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with Bonaface, by name."""
+    """Return the recipes that come with Bonaface, by name."""
     installed = Path(str(resources.files("bonaface"))) / "recipes"
     folder = installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe from a YAML file, or a shipped one by name, with `section.key=value` overrides applied in order.
+    """Load a recipe from a YAML file, or a shipped one by name, and apply `section.key=value` overrides in order.
 
-    Raises SettingsError naming the key that is unknown or the value that does not fit.
+    Raises SettingsError naming the unknown key or the value that does not fit.
     """
     values = _read_yaml(_recipe_path(source))
     for override in overrides:

@@ -1,4 +1,4 @@
-"""The network: a timm backbone with one logit, taking the crops as they are stored."""
+"""The network: a timm backbone with one logit, which takes crops as they are stored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bonaface.models.weights import (
 
 
 class Backbone(Protocol):
-    """What is asked of a timm model, which must be a module as well."""
+    """What we need of a timm model, which is a module as well."""
 
     def forward_features(self, images: Tensor) -> Tensor: ...
     def forward_head(self, features: Tensor, *, pre_logits: bool) -> Tensor: ...
@@ -34,10 +34,10 @@ class Backbone(Protocol):
 
 
 class LivenessNet(nn.Module):
-    """Crops in, the logit of bona fide and the embedding before it out; normalises inside.
+    """Takes crops, normalises them, and gives the logit of bona fide and the embedding before it.
 
-    `mean` and `std`, of pixels in 0..1, belong to the weights and travel with them. `about` says where
-    the weights came from: `weights`, `sha256`, `licence`.
+    `mean` and `std`, of pixels in 0..1, belong to the weights and are saved with them. `about` says where the weights
+    came from: `weights`, `sha256`, `licence`.
     """
 
     mean: Tensor
@@ -63,33 +63,33 @@ class LivenessNet(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `(n,)` and embeddings `(n, d)` in float32 of uint8 RGB crops `(n, size, size, 3)`.
+        """Return logits `(n,)`, positive for bona fide, and embeddings `(n, d)`, both float32.
 
-        A logit above 0 says bona fide.
+        `crops` are uint8 RGB `(n, size, size, 3)`.
         """
         return self.forward_images(crops.permute(0, 3, 1, 2).to(self.mean.dtype) / 255)
 
     def forward_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of float RGB images `(n, 3, size, size)` in 0..1."""
+        """Do the same with float RGB images `(n, 3, size, size)` in 0..1."""
         return self.judge(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last convolutional stage gives for images `(n, 3, size, size)` in 0..1."""
+        """Return the output of the last convolutional stage for images `(n, 3, size, size)` in 0..1."""
         return self.backbone.forward_features((images - self.mean) / self.std)
 
     def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embeddings from `features`."""
+        """Return logits and embeddings of `features`."""
         embedding = self.backbone.forward_head(features, pre_logits=True)
         logit: Tensor = self.backbone.get_classifier()(embedding)
         return logit.flatten().float(), embedding.float()
 
 
 def build_network(settings: ModelSettings, *, cache: Path | None = None) -> LivenessNet:
-    """The network that the settings describe, with the weights that they ask for.
+    """Build the network that the settings describe, with the weights that they name.
 
-    `weights` is `imagenet`, `none` or a .safetensors file: a backbone's, or one of our own networks to go
-    on from. What is not in them starts from torch's seed. `cache` replaces the folder for downloads.
-    Raises SettingsError, WeightsError, DownloadError.
+    `weights` is `imagenet`, `none` or a .safetensors file: of a backbone, or one of our own networks to continue from.
+    What they lack is initialised from torch's seed. `cache` replaces the folder for downloads. Raises SettingsError,
+    WeightsError, DownloadError.
     """
     if settings.weights == "none":
         return _assemble(settings, None)
@@ -97,20 +97,20 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
         repository = _card(settings.name).repository
         if not repository:
             raise WeightsError(
-                f"the hub holds no weights of {settings.name}; set model.weights=none, or to a .safetensors file"
+                f"the hub has no weights of {settings.name}; set model.weights to none or a .safetensors file"
             )
         sha256 = settings.weights_sha256
         return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256, cache=cache))
     weights = read_weights(Path(settings.weights))
     if settings.weights_sha256.lower() not in {"", weights.sha256}:
         raise WeightsError(
-            f"{weights.source} has the sha256 {weights.sha256}, not the {settings.weights_sha256} of model.weights_sha256"
+            f"{weights.source} has the sha256 {weights.sha256}, but model.weights_sha256 is {settings.weights_sha256}"
         )
     return _assemble(settings, weights)
 
 
 def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
-    """A trained network from the file that `save_network` wrote, ready to score. Raises WeightsError."""
+    """Build a trained network from the file that `save_network` wrote, ready to score. Raises WeightsError."""
     return _assemble(settings, _own(read_weights(Path(path)))).eval()
 
 
@@ -127,17 +127,17 @@ def load_weights(network: LivenessNet, path: Path) -> None:
 
 
 def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
-    """The same from the file's bytes."""
+    """Do the same from the content of the file."""
     return _assemble(settings, _own(parse_weights(content, source="model.safetensors"))).eval()
 
 
 def save_network(network: LivenessNet, path: Path) -> None:
-    """Write a network's weights, mean and std included, as safetensors, whole or not at all."""
+    """Write a network's weights, with mean and std, as safetensors, whole or not at all."""
     write_bytes(path, network_bytes(network))
 
 
 def network_bytes(network: LivenessNet) -> bytes:
-    """The content of that file."""
+    """Return the content of that file."""
     about = {
         "architecture": network.architecture,
         "input_size": network.input_size,
@@ -181,12 +181,12 @@ def _assemble(settings: ModelSettings, weights: Weights | None) -> LivenessNet:
         about=_origin(weights, settings, card),
     )
     _check_head(network)
-    # Crops come channels last, and so laid out convolutions are fastest on processors and tensor cores alike.
+    # Crops come channels last, and convolutions are fastest in that layout on CPUs and tensor cores alike.
     return network.to(memory_format=torch.channels_last)
 
 
 class _Card(NamedTuple):
-    """What timm knows of an architecture and its usual weights."""
+    """What timm knows about an architecture and its usual weights."""
 
     repository: str
     licence: str
@@ -200,7 +200,7 @@ def _card(name: str) -> _Card:
     if not timm.is_model(architecture):
         known = timm.list_models()
         hint = did_you_mean(architecture, known)
-        raise SettingsError(f"model.name={name} is none of timm's {len(known)} architectures{hint}")
+        raise SettingsError(f"model.name={name} is not one of timm's {len(known)} architectures{hint}")
     try:
         card = timm.models.get_pretrained_cfg(name)
     except RuntimeError:
@@ -215,7 +215,7 @@ def _card(name: str) -> _Card:
 def _origin(weights: Weights | None, settings: ModelSettings, card: _Card) -> dict[str, str]:
     if weights is None:
         return {"weights": "none"}
-    if weights.about:  # one of ours goes on: it still stands on the weights that it started from
+    if weights.about:  # one of ours: its origin is the weights that it was started from
         return {key: str(weights.about[key]) for key in ("weights", "sha256", "licence") if key in weights.about}
     if settings.weights == "imagenet":
         return {"weights": card.repository, "sha256": weights.sha256, "licence": card.licence}
@@ -227,7 +227,7 @@ def _three(found: object, otherwise: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _classifier_name(backbone: nn.Module, name: str) -> str:
-    """The module that gives the logit, by its name in the backbone."""
+    """Return the name in the backbone of the module that gives the logit."""
     classifier = backbone.get_classifier()  # type: ignore[operator]
     for path, module in backbone.named_modules():
         if module is classifier and isinstance(module, nn.Linear):
@@ -236,7 +236,7 @@ def _classifier_name(backbone: nn.Module, name: str) -> str:
 
 
 def _check_head(network: LivenessNet) -> None:
-    """Refuse the few timm models whose answer is not their classifier's on the embedding."""
+    """Refuse the few timm models whose output is not their classifier's on the embedding."""
     image = torch.zeros(1, 3, network.input_size, network.input_size)
     training = network.training
     network.eval()

@@ -1,4 +1,4 @@
-"""Weights as files: safetensors from disk or the hub, held against the network that asked for them."""
+"""Weights as files: safetensors from disk or from the Hugging Face hub, checked against the network they are for."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ PINNED: Mapping[str, tuple[str, str]] = {
         "46d2c063b18125884c48937afa4c49e18128869e52e8db96df48bf0a4d7ff697",
     ),
 }
-"""Revision and sha256 of HUB_FILE in the repositories whose weights are fetched without being told a sha256."""
+"""Revision and sha256 of HUB_FILE in the repositories whose weights can be fetched without `model.weights_sha256`."""
 METADATA_KEY = "bonaface"
-"""Entry of a safetensors header that describes one of our own networks, as JSON."""
+"""Metadata entry of our own safetensors files: JSON that describes the network."""
 
 _PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar"}
 _OWN_PREFIX = "backbone."
@@ -39,9 +39,9 @@ _OWN_PREFIX = "backbone."
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors of a backbone by name, and what is known of them.
+    """Tensors of a backbone by name.
 
-    `about` is what our own files say of the network they belong to; empty for a file from elsewhere.
+    `about` is the description in our own files; empty for a file from elsewhere.
     """
 
     tensors: Mapping[str, Tensor]
@@ -51,7 +51,7 @@ class Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors of a safetensors file, a backbone's own or one of ours. Raises WeightsError."""
+    """Read a safetensors file, of a backbone or one of ours. Raises WeightsError."""
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected weights as one .safetensors file")
     if not path.is_file():
@@ -62,14 +62,14 @@ def read_weights(path: Path) -> Weights:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
     if path.suffix.lower() in _PICKLE_SUFFIXES or content[:2] in (b"PK", b"\x80\x02"):
         raise WeightsError(
-            f"{path} is a pickle, which can run any code when it is opened; convert it where you trust it, "
-            "by safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT), and give that file"
+            f"{path} is a pickle, which can run code when it is opened; if you trust it, convert it with "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT) and give that file"
         )
     return parse_weights(content, source=str(path))
 
 
 def parse_weights(content: bytes, *, source: str) -> Weights:
-    """The same from bytes; `source` names them in messages. Raises WeightsError."""
+    """Read the content of such a file; `source` names it in messages. Raises WeightsError."""
     try:
         tensors = safetensors.load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -79,24 +79,24 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
 
 
 def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache: Path | None = None) -> Weights:
-    """ImageNet weights from a repository of the hub, held against the sha256 that is pinned here or given.
+    """Fetch ImageNet weights from a repository of the hub, and verify the sha256 that is pinned here or given.
 
-    Taken from Bonaface's own cache, or from that of the hub's client (`$HF_HOME`), where either has them. `$HF_ENDPOINT`
-    names another hub with the same repositories. Raises DownloadError, which names the file, its sha256 and where to put
-    it by hand.
+    They are taken from Bonaface's cache, or from that of the hub's client (`$HF_HOME`), if either has them.
+    `$HF_ENDPOINT` names a mirror of the hub. Raises DownloadError, which names the file, its sha256 and where to put it
+    by hand.
     """
     revision, asset = _asset(architecture, repository, sha256.lower())
     folder = (cache or cache_folder()) / "weights"
     if not (folder / asset.name).is_file() and cache is None:
         found = try_to_load_from_cache(repository, HUB_FILE, revision=revision)
-        # What another program has fetched is not parsed before it is known to be the same.
+        # A file that a different program fetched is not parsed before its sha256 is known.
         if isinstance(found, str) and sha256_of(Path(found)) == asset.sha256:
             return read_weights(Path(found))
     return read_weights(fetch(asset, cache=folder))
 
 
 def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]:
-    """The repository's revision, and its file there."""
+    """Return the repository's revision, and its file there."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     revision, pinned = PINNED.get(repository, ("main", ""))
     if sha256 and sha256 != pinned:
@@ -115,16 +115,15 @@ def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]
 
 
 def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, architecture: str) -> None:
-    """Copy weights into a backbone; a classifier of another size is dropped, so that the fresh one stays.
+    """Copy weights into a backbone; a classifier of a different size is left out, so that the new one stays.
 
-    `classifier` is the name of the module that gives the logit. Raises WeightsError naming the tensors
-    that are missing, unexpected or of another shape.
+    `classifier` is the name of the module that gives the logit. Raises WeightsError naming the tensors that are missing,
+    unexpected or of a different shape.
     """
     held = str(weights.about.get("architecture", architecture))
     if held.partition(".")[0] != architecture.partition(".")[0]:
         raise WeightsError(
-            f"{weights.source} holds weights of {held}, but the network asked for is {architecture}; "
-            f"set model.name={held}"
+            f"{weights.source} holds weights of {held}, but model.name is {architecture}; set model.name={held}"
         )
     own = backbone.state_dict()
     given = dict(weights.tensors)
@@ -141,7 +140,7 @@ def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, archite
 
 
 def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional: set[str]) -> str:
-    # num_batches_tracked is a counter that older files lack; it plays no part in what a network computes.
+    # num_batches_tracked is a counter that older files lack; no output depends on it.
     needed = [name for name in own if name not in optional and not name.endswith("num_batches_tracked")]
     missing = [name for name in needed if name not in given]
     unexpected = [name for name in given if name not in own]
@@ -150,12 +149,12 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional:
         for name, tensor in given.items()
         if name in own and tensor.shape != own[name].shape
     ]
-    parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)]
+    parts = [("missing", missing), ("unexpected", unexpected), ("of a different shape", misshapen)]
     return "; ".join(f"{len(names)} {what} ({few(names, limit=3)})" for what, names in parts if names)
 
 
 def _backbone_alone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our own files hold the backbone under a prefix, beside the mean and std that their header repeats."""
+    """Our own files hold the backbone under a prefix, together with mean and std."""
     if not any(name.startswith(_OWN_PREFIX) for name in tensors):
         return tensors
     return {name.removeprefix(_OWN_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_OWN_PREFIX)}

@@ -1,7 +1,7 @@
-"""What a stored square goes through on its way into training: cut, turned, attacked, recoloured, spoilt.
+"""Augment a stored square for training: crop, rotate, simulate attacks, change colours, degrade.
 
-Every draw comes from the generator that is handed in, never from a global one, so that a sample is the same
-whichever process makes it. Pictures are uint8 RGB `(height, width, 3)`.
+Every draw comes from the generator that is passed in, so that a sample does not depend on the process that makes it.
+Pictures are uint8 RGB `(height, width, 3)`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Picture = NDArray[np.uint8]
 class TrainingCrop:
     """Cuts the network's input out of a stored square, and augments it.
 
-    With all settings zero it is exactly the crop that scoring sees, and draws nothing.
+    With all settings zero it gives exactly the crop that scoring sees, and draws nothing.
     """
 
     settings: AugmentSettings
@@ -36,7 +36,7 @@ class TrainingCrop:
     size: int
 
     def __call__(self, square: Picture, box: Box, *, label: Label, rng: np.random.Generator) -> tuple[Picture, Label]:
-        """A picture of `size` x `size` pixels and its label: that of a simulated attack is `attack`.
+        """Return a picture of `size` x `size` pixels and its label, which is `attack` for a simulated attack.
 
         `box` is the face's, in pixels of `square`.
         """
@@ -53,7 +53,7 @@ class TrainingCrop:
         return np.ascontiguousarray(crop[:, ::-1]) if _happens(rng, how.flip) else crop
 
     def _attack(self, crop: Picture, label: Label, rng: np.random.Generator) -> tuple[Picture, Label]:
-        """An attack made of a bona fide crop; others pass a camera as often, lest its traces mean attack."""
+        """Simulate an attack on a bona fide crop; give others the camera's traces as often, so that these mean nothing."""
         chance = self.settings.simulate
         if label is Label.BONA_FIDE and _happens(rng, chance):
             return simulate(crop, rng)[0], Label.ATTACK
@@ -72,7 +72,7 @@ class TrainingCrop:
         return _turn_hue(crop, _within(rng, how.hue)) if how.hue else crop
 
     def _spoil(self, crop: Picture, rng: np.random.Generator) -> Picture:
-        """What lenses, sensors, networks and hands do to a picture, in that order."""
+        """Degrade as lenses, resizing, sensors, compression and occlusion do, in that order."""
         how = self.settings
         if _happens(rng, how.blur):
             sigma = float(rng.uniform(0.3, 1.8)) * self.size / 224
@@ -98,9 +98,9 @@ def crop_turned(
     shift: tuple[float, float] = (0.0, 0.0),
     angle: float = 0.0,
 ) -> Picture:
-    """`crop_face`, turned by `angle` degrees around its centre, and like it without invented pixels.
+    """Crop like `crop_face`, rotated by `angle` degrees around the centre, without invented pixels.
 
-    A turned square that would reach over the edge is shifted inside and, where it has no room, made smaller.
+    A rotated square that would cross the edge is shifted inside and, if it is too large, made smaller.
     """
     if angle == 0:
         return crop_face(square, box, scale=scale, size=size, shift=shift)
@@ -111,7 +111,7 @@ def crop_turned(
     reach = side * spread / 2
     x = min(max(box.x + box.w / 2 + shift[0] * side, reach), width - reach)
     y = min(max(box.y + box.h / 2 + shift[1] * side, reach), height - reach)
-    # Where the square shrinks it is first turned at its own resolution, so that no pixel is skipped.
+    # A square that will shrink is rotated at its own resolution first, so that no pixel is skipped.
     steps = max(round(side), size)
     step = side / steps
     cos, sin = step * math.cos(turn), step * math.sin(turn)
@@ -149,13 +149,13 @@ def _from_torch(image: torch.Tensor) -> Picture:
 
 
 def _compress(crop: Picture, *, quality: int) -> Picture:
-    """A JPEG with subsampled colours, as cameras and networks make it; torchvision's own coder is on its way out."""
+    """Compress as JPEG with subsampled colours, as cameras do; torchvision's own coder is deprecated."""
     _, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _turn_hue(crop: Picture, turn: float) -> Picture:
-    """Hue turned by a share of the full circle; torchvision's own takes twenty times as long."""
+    """Rotate the hue by a share of the full circle; torchvision's own takes twenty times as long."""
     hsv = cv2.cvtColor(crop, cv2.COLOR_RGB2HSV_FULL)
     hsv[..., 0] += np.uint8(round(turn * 256) % 256)  # wraps around, as hue does
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
@@ -172,7 +172,7 @@ def _shrink_and_enlarge(image: torch.Tensor, rng: np.random.Generator) -> torch.
 
 
 def _erase(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """A rectangle of 2 to 15 % of the picture in one colour."""
+    """Fill a rectangle of 2 to 15 % of the picture with one colour."""
     height, width = image.shape[-2:]
     area, aspect = rng.uniform(0.02, 0.15), math.exp(rng.uniform(-0.7, 0.7))
     h = min(max(round(height * math.sqrt(area * aspect)), 1), height)

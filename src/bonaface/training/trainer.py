@@ -85,9 +85,7 @@ class TrainingResult:
     """
 
     best_weights: Path
-    last_checkpoint: Path
     best_epoch: int
-    best_value: float
     history: pd.DataFrame
     stopped: Stopped
     seconds: float
@@ -156,11 +154,7 @@ class Trainer:
             self.share(self._checkpoints.refuse_if_used)
         stopped = False
         on_gpu = self._accelerator.device.type == "cuda"
-        with (
-            torch.random.fork_rng([self._accelerator.device] if on_gpu else []),
-            _one_opencv_thread(),
-            self._stoppable(),
-        ):
+        with torch.random.fork_rng([self._accelerator.device] if on_gpu else []), _ready_to_fork(), self._stoppable():
             self._prepare(train, val)
             try:
                 if resume and self.share(self._checkpoints.last.exists):
@@ -184,17 +178,15 @@ class Trainer:
             finally:
                 if self._board:
                     self._board.close()
+                del self._train_loader, self._val_loader  # ends their processes
         self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)  # leave `network` as it was built
         self._accelerator.end_training()
-        best = best_epoch(self.history, settings.monitor)
         outcome = "interrupted" if stopped else _outcome(self.history, settings)
         if outcome != "interrupted" and self.is_main:
             load_weights(self.network, self._checkpoints.best)
         return TrainingResult(
             best_weights=self._checkpoints.best,
-            last_checkpoint=self._checkpoints.last,
-            best_epoch=best.epoch,
-            best_value=best.value,
+            best_epoch=best_epoch(self.history, settings.monitor).epoch,
             history=pd.DataFrame(self.history),
             stopped=outcome,
             seconds=time.monotonic() - started,
@@ -433,11 +425,14 @@ def _board(folder: Path) -> Any:
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+def _ready_to_fork() -> Iterator[None]:
     """Switch OpenCV's thread pool off: a forked loader process that sets the number of threads itself hangs."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Loader processes use none of our other threads.
+            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+            yield
     finally:
         cv2.setNumThreads(threads)
