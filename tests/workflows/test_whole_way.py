@@ -122,7 +122,7 @@ def test_one_class_alone_cannot_train(footage: Path, tmp_path: Path):
     table = bonaface.index(footage, layout="folder").manifest
     table.table["split"] = "train"
     only = table.select(table.table["label"] == "attack")
-    with pytest.raises(InputError, match="attack presentations alone"):
+    with pytest.raises(InputError, match="attack presentations only"):
         bonaface.train("demo", *SMALL, manifest=only, output=tmp_path / "run")
 
 

@@ -1,4 +1,4 @@
-"""Commands that train, and hand a training on."""
+"""Commands that train, and export what was trained."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def train_command(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.manifest=manifest.csv.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in RUN.")] = False,
     allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Train although persons stand in two splits.")
+        bool, typer.Option("--allow-leak", help="Train although subjects occur in two splits.")
     ] = False,
     no_faces: NoFaces = False,
     quiet: Quiet = False,
@@ -57,14 +57,14 @@ def folds_command(
         bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
     ] = None,
     leave_one_dataset_out: Annotated[
-        bool, typer.Option("--leave-one-dataset-out", help="Test each dataset on what the others taught.")
+        bool, typer.Option("--leave-one-dataset-out", help="Test on each dataset, trained on all others.")
     ] = False,
-    allow_missing: Annotated[bool, typer.Option(help="Go on without files that a list names but are absent.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of validation splits that a dataset does not bring.")] = 0,
+    allow_missing: Annotated[bool, typer.Option(help="Skip listed files that do not exist.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed for drawing a validation split where a dataset has none.")] = 0,
     no_faces: NoFaces = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a dataset's official protocol, all its folds, or leave each dataset out in turn; report mean and spread."""
+    """Run all folds of a dataset's official protocol, or leave each dataset out in turn; report mean and spread."""
     with needs_extra("bonaface.folds", extra="train"):
         from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
         from bonaface.workflows.cross_validate import protocol_folds
@@ -75,14 +75,14 @@ def folds_command(
         raise SettingsError("nothing to train on: name a dataset's folder (with --layout) or manifests")
     if layout is not None:
         if len(paths) != 1:
-            raise SettingsError(f"--layout goes with one folder; got {len(paths)} sources")
+            raise SettingsError(f"--layout needs exactly one folder; got {len(paths)} sources")
         manifests = protocol_folds(
             paths[0], layout=layout, protocol=protocol, boxes=boxes, seed=seed, allow_missing=allow_missing
         )
     else:
         read = {Path(path).stem: bonaface.read_manifest(path) for path in paths}
         if len(read) < len(paths):
-            raise SettingsError("two manifests have the same name; folds are called by it")
+            raise SettingsError("two manifests have the same file name, which names the folds; rename one")
         manifests = leave_out(list(read.values()), seed=seed) if leave_one_dataset_out else read
     with show_progress(quiet=quiet) as progress:
         result = bonaface.folds(
@@ -103,7 +103,7 @@ def demo_command(
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Walk the whole way on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
+    """Try everything on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
     with show_progress(quiet=quiet) as progress:
         result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
     echo_lines(demo_lines(result))
@@ -117,19 +117,19 @@ def export_command(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="BUNDLE", help="One zip where it ends in .bonaface or .zip, else a folder."
+            "-o", "--output", metavar="BUNDLE", help="A zip if the name ends in .bonaface or .zip, else a folder."
         ),
     ],
     openvino: Annotated[bool, typer.Option("--openvino", help="Add the variant openvino: f32.")] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="Add the variant bf16, for processors that have it.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Add the variant int8; takes minutes.")] = False,
-    licence: Annotated[str | None, typer.Option(help="Licence that the bundle is given out under.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the bundle.")] = None,
     crops: Annotated[Path | None, typer.Option(help="The run's crop store, if it moved.")] = None,
     weights: Weights = None,
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run's bundle, held against torch on the run's own crops, with variants that are held against it."""
+    """Export a trained run to a bundle and verify it against PyTorch; variants are verified against the bundle."""
     with show_progress(quiet=quiet) as progress:
         exported = bonaface.export(
             run,

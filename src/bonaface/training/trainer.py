@@ -183,7 +183,7 @@ class Trainer:
         self._accelerator.end_training()
         outcome = "interrupted" if stopped else _outcome(self.history, settings)
         if outcome != "interrupted" and self.is_main:
-            load_weights(self.network, self._checkpoints.best)
+            load_weights(self.network.cpu(), self._checkpoints.best)
         return TrainingResult(
             best_weights=self._checkpoints.best,
             best_epoch=best_epoch(self.history, settings.monitor).epoch,

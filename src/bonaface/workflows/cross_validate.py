@@ -1,4 +1,4 @@
-"""A protocol of several folds as one job: train and test each, report mean and spread."""
+"""Run a protocol of several folds: train and test each, and report mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ VAL_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Folded:
-    """Every fold's figures (`table`: a row per fold and kind of judging), and the runs they come from."""
+    """The measures of every fold (`table`: a row per fold and kind of input), and the runs that gave them."""
 
     table: pd.DataFrame
     runs: Mapping[str, Run]
     path: Path
 
     def spread(self) -> pd.DataFrame:
-        """Mean and standard deviation (over folds, of a sample) of every measure, by kind."""
+        """Return mean and sample standard deviation over the folds of every measure, by kind."""
         grouped = self.table.groupby("kind", sort=False)[list(MEASURES)]
         return pd.concat({"mean": grouped.mean(), "sd": grouped.std(ddof=1), "folds": grouped.count()}, axis=1)
 
@@ -52,13 +52,13 @@ def folds(
 ) -> Folded:
     """Train and test the recipe on each manifest, a fold each, with one crop store for all of them.
 
-    Leaves a run folder a fold, `folds.csv` and `folds.json`. A fold that is complete in `output` already is not trained
-    again, so an interrupted call goes on where it was. Raises InputError where a fold has no test split.
+    Writes a run folder per fold, `folds.csv` and `folds.json`. A fold that is complete in `output` already is not trained
+    again, so an interrupted call can be repeated. Raises InputError if a fold has no test split.
     """
     settings = load_recipe(recipe, overrides)
     without = [name for name, manifest in manifests.items() if not len(manifest.where("test"))]
     if without:
-        raise InputError(f"nothing to test on in {few(without)}: each fold needs presentations of split test")
+        raise InputError(f"nothing to test on in {few(without)}: each fold needs presentations in the split test")
     if not manifests:
         raise SettingsError("no fold to train; give a manifest for each")
     folder = Path(output)
@@ -87,15 +87,15 @@ def folds(
                 progress=progress,
             )
             if done.assessment is None:
-                raise InputError(f"fold {name} was interrupted; run the same command again to go on")
+                raise KeyboardInterrupt  # Ctrl-C ended the training, and ends the folds; the same call resumes them
             runs[name] = done
             titles = done.assessment.titles
             held = [
                 {"fold": name, "kind": titles[kind], **_figures(evaluation)}
                 for kind, evaluation in done.assessment.evaluations.items()
             ]
-            told = {"manifest": manifest.digest, "recipe": settings.model_dump_json(exclude={"data"}), "rows": held}
-            write_json(kept, told)
+            recipe_json = settings.model_dump_json(exclude={"data"})
+            write_json(kept, {"manifest": manifest.digest, "recipe": recipe_json, "rows": held})
         rows += held
     if progress:
         progress("folds", len(manifests), len(manifests))
@@ -128,10 +128,10 @@ def protocol_folds(
     seed: int = 0,
     allow_missing: bool = False,
 ) -> dict[str, Manifest]:
-    """All folds of a layout's protocol by name, or the whole of it where it has none.
+    """Return all folds of a layout's protocol by name, or the whole protocol if it has none.
 
-    A dataset that brings no split val of its own gives a fifth of its training persons, and a note says so. Raises what
-    indexing does.
+    If a dataset has no split val, a fifth of its training subjects becomes one, and a note says so. Raises what indexing
+    does.
     """
     folds = range(1, folds_of(layout, protocol or "") + 1)
     names = {f"fold{fold}": fold for fold in folds} or {f"{layout}_{protocol}" if protocol else layout: 0}
@@ -143,7 +143,7 @@ def protocol_folds(
 
 
 def _validated(manifest: Manifest, seed: int) -> Manifest:
-    """The manifest with a split val: its own, or a fifth of the persons who train."""
+    """Return the manifest with a split val: its own, or a fifth of the training subjects."""
     splits = set(manifest.table["split"])
     if "val" in splits or "train" not in splits:
         return manifest
@@ -151,10 +151,10 @@ def _validated(manifest: Manifest, seed: int) -> Manifest:
 
 
 def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> dict[str, Manifest]:
-    """A fold for each dataset: all of it is tested, the others train and validate.
+    """Return a fold for each dataset, in which all of it is tested and the others train and validate.
 
-    Of the others, presentations of split val validate and the rest train; a dataset without split val gives a fifth of
-    its persons. Raises ManifestError where two manifests hold the same dataset.
+    Of the others, the split val validates and the rest trains; if a dataset has no split val, a fifth of its subjects
+    becomes one. Raises ManifestError if two manifests hold the same dataset.
     """
     parts: dict[str, pd.DataFrame] = {}
     boxes: list[pd.DataFrame] = []
@@ -167,7 +167,7 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
             boxes.append(manifest.boxes.assign(path=moved))
         for name, table in manifest.table.groupby("dataset", sort=True):
             if str(name) in parts:
-                raise ManifestError(f"dataset {name} is in two manifests; index them under other names (--dataset)")
+                raise ManifestError(f"dataset {name} is in two manifests; index them with different names (--dataset)")
             own = table
             if "val" not in set(table["split"]):
                 rows = manifest.select(manifest.table["dataset"] == name)
@@ -195,13 +195,13 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
 
 
 def _held(path: Path, manifest: Manifest, recipe: str) -> list[dict[str, object]] | None:
-    """The figures of a fold that was done before, on the same manifest by the same recipe."""
-    told = read_json(path)
-    if not told:
+    """Return the measures of a fold that was done before, on the same manifest with the same recipe."""
+    held = read_json(path)
+    if not held:
         return None
-    if told.get("manifest") != manifest.digest or told.get("recipe") != recipe:
-        raise InputError(f"{path} is of another recipe or manifest; name another folder")
-    rows: list[dict[str, object]] = told["rows"]
+    if held.get("manifest") != manifest.digest or held.get("recipe") != recipe:
+        raise InputError(f"{path} was made with a different recipe or manifest; name another folder")
+    rows: list[dict[str, object]] = held["rows"]
     return rows
 
 

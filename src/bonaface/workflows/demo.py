@@ -1,4 +1,4 @@
-"""The whole way on generated videos, for a first look: nothing to download, nothing to prepare."""
+"""The whole program on generated videos, for a first look: nothing to download, nothing to prepare."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARNING = "the videos are drawn by a program: these figures show that everything
 
 @dataclass(frozen=True)
 class Demonstrated:
-    """What the demo left: videos, manifest, run, pictures and a map."""
+    """The folder that the demo wrote, and its run."""
 
     path: Path
     run: Run
@@ -64,7 +64,7 @@ def demo(
 
 
 def _own_folder(path: Path) -> Path:
-    """An empty folder, or that of an earlier demo, emptied of what the demo had written."""
+    """Return an empty folder, or that of an earlier demo without what the demo had written."""
     if (path / MARK).is_file():
         with writing(path):
             for name in WRITTEN:
@@ -75,11 +75,11 @@ def _own_folder(path: Path) -> Path:
                     held.unlink(missing_ok=True)
     else:
         fresh_folder(path, what="demo")
-    write_json(path / MARK, {"made by": "bonaface demo, which replaces what lies here when it runs again"})
+    write_json(path / MARK, {"made by": "bonaface demo, which replaces this folder's content when it runs again"})
     return path
 
 
 def _examples(manifest: Manifest) -> list[Path]:
-    """The first test video of every species."""
+    """Return the first test video of every species."""
     table = manifest.where("test").table
     return [manifest.root / path for path in table.drop_duplicates("species")["path"]]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -28,6 +29,9 @@ from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
 from bonaface.workflows.prepare import counts_line, part_of
+
+if TYPE_CHECKING:
+    from bonaface.models.network import LivenessNet
 
 PER_GROUP = 6
 MOST_FILE_NOTES = 10
@@ -123,10 +127,12 @@ def write_report(
     faces: bool = True,
     detector_weights: Path | None = None,
     validation: pd.DataFrame | None = None,
+    network: LivenessNet | None = None,
 ) -> Path:
     """Write the report of one scored manifest, in place of an earlier one, and return the page's path.
 
-    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds.
+    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds,
+    `network` is that of the bundle, if it is built already.
     """
     data = _report_input(
         bundle,
@@ -139,6 +145,7 @@ def write_report(
         faces=faces,
         detector_weights=detector_weights,
         validation=validation,
+        network=network,
     )
     with new_folder(folder, what="report", replace=True) as fresh:
         write_page(data, fresh, faces=faces)
@@ -158,13 +165,14 @@ def _report_input(
     detector_weights: Path | None = None,
     detector: str | None = None,
     validation: pd.DataFrame | None = None,
+    network: LivenessNet | None = None,
 ) -> ReportInput:
     """Collect what the report shows; what cannot be shown is left out with a note that says why."""
     notes = list(assessment.notes)
     kind = assessment.last
     explainer = None
     try:
-        explainer = Explainer(bundle) if faces else None
+        explainer = Explainer(bundle, network) if faces else None
     except (InputError, MissingExtraError) as error:
         notes.append(f"no Grad-CAM: {error}")
     items = gallery(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from bonaface.report.strips import strip
 from bonaface.types import Progress, Status, Verdict
 from bonaface.workflows.assess import rows_of
 from bonaface.workflows.prepare import part_of
+
+if TYPE_CHECKING:
+    from bonaface.models.network import LivenessNet
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,13 @@ def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[Gall
 
 
 class Explainer:
-    """Grad-CAM through a bundle's weights.
+    """Grad-CAM through a bundle's weights, or through `network`, which was built with them.
 
     Raises MissingExtraError without torch, BundleError for a bundle without weights that carry gradients, InputError for
     a network that keeps no map of features over the picture.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, network: LivenessNet | None = None) -> None:
         if "model.safetensors" not in bundle.card.files or not bundle.card.network:
             raise BundleError(
                 f"{bundle.path} holds no model.safetensors of a network that Bonaface can build; "
@@ -179,8 +182,10 @@ class Explainer:
         with needs_extra("explaining a verdict"):
             from bonaface.models.grad_cam import grad_cam, refuse_without_map
             from bonaface.models.network import network_from_bytes
-        settings = ModelSettings.model_validate(bundle.card.network)
-        self._network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+        if network is None:
+            settings = ModelSettings.model_validate(bundle.card.network)
+            network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+        self._network = network
         refuse_without_map(self._network)
         self._grad_cam = grad_cam
 

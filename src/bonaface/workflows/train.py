@@ -1,4 +1,4 @@
-"""Train, export, score, report: from a manifest and a recipe to a run folder."""
+"""Train, export, score and report: from a manifest and a recipe to a run folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bonaface.workflows.runs import open_run, update_run
 
 @dataclass(frozen=True)
 class Run:
-    """A finished, or interrupted, training: `bundle`, `assessment` and `report` are None where it was interrupted."""
+    """A training; `bundle`, `assessment` and `report` are None if it was interrupted, or in further processes of torchrun."""
 
     path: Path
     stopped: str
@@ -48,14 +48,15 @@ def train(
     faces: bool = True,
     progress: Progress | None = None,
 ) -> Run:
-    """Train by a recipe and leave a run folder with the bundle, score tables and report.
+    """Train with a recipe, and write a run folder with the bundle, score tables and report.
 
-    `overrides` are `section.key=value`; `manifest` may stand in place of `data.manifest`. With `faces=False` the report
-    shows no picture of a person. Raises InputError for a manifest that cannot train, OutputError for a folder in use.
+    `overrides` are `section.key=value`; `manifest` replaces `data.manifest`. With `faces=False` the report shows no
+    picture of a person. Ctrl-C ends the training cleanly; `resume` continues it. Under torchrun each process calls this,
+    and the first one writes. Raises InputError for a manifest that cannot train, OutputError for a folder in use.
     """
     settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if isinstance(recipe, Recipe) and overrides:
-        raise SettingsError("overrides go with a recipe's name or file; a Recipe is changed by model_copy(update=...)")
+        raise SettingsError("overrides apply to a recipe's name or file; change a Recipe with model_copy(update=...)")
     source = manifest if manifest is not None else settings.data.manifest
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
@@ -105,7 +106,7 @@ def _evaluate(
         own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
     if unseen := result.left_out.get("val", ()):
         own.append(
-            f"{len(unseen)} validation presentations without a face in the first frame had no part in choosing the epoch: "
+            f"{len(unseen)} validation presentations without a face in the first frame did not count in choosing the epoch: "
             f"{few(unseen)}"
         )
 
@@ -153,6 +154,7 @@ def _evaluate(
         faces=faces,
         detector_weights=settings.crop.weights,
         validation=scored["val"].table if last == "test" else None,
+        network=network,
     )
     update_run(
         run,
@@ -177,11 +179,11 @@ def _check_trainable(manifest: Manifest) -> None:
         labels = set(manifest.where(split).table["label"])
         if not labels:
             raise InputError(
-                f"the manifest has no presentation in split {split!r}; `bonaface data split` assigns them by person, and "
+                f"the manifest has no presentation in split {split!r}; `bonaface data split` assigns them by subject, and "
                 "keeps a dataset's own test split with --keep test"
             )
         if len(labels) == 1:
             raise InputError(
-                f"split {split!r} holds {next(iter(labels))} presentations alone; "
+                f"split {split!r} holds {next(iter(labels))} presentations only; "
                 "training needs bona fide and attack presentations in both train and val"
             )
