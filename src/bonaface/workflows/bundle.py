@@ -145,8 +145,8 @@ def calibrate_bundle(
             f"the scores are of {few(systems)}, the bundle is {model.card.name}; score validation with this bundle"
         )
     point = model.operating_point("video")
-    refuse_inverted(table)
     points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)
+    refuse_inverted(table)  # after a test split was refused, whose ranking says nothing about the bundle
     kept = {name: content for name, content in model.contents.items() if not _of_a_variant(name, model.card)}
     card = model.card.model_copy(update={"operating_points": points, "variants": {}, "results": {}})
     done = make_bundle(Path(output), card, {name: kept[name] for name in kept if name in model.card.files})
