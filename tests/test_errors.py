@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from bonaface import errors
-from bonaface.errors import BonafaceError, BonafaceWarning, MissingExtraError, OutputError, did_you_mean, few, writing
+from bonaface.errors import (
+    BonafaceError,
+    BonafaceWarning,
+    MissingExtraError,
+    OutputError,
+    did_you_mean,
+    format_list,
+    reraise_os_error,
+)
 
 
 def test_every_error_is_in_the_drawn_tree():
@@ -22,7 +30,7 @@ def test_every_error_is_in_the_drawn_tree():
     [([], 5, ""), (["a"], 5, "a"), (["a", "b"], 2, "a, b"), (["a", "b", "c"], 2, "a, b and 1 more")],
 )
 def test_few(items, limit, text):
-    assert few(items, limit=limit) == text
+    assert format_list(items, limit=limit) == text
 
 
 def test_a_far_word_gets_no_hint():
@@ -32,7 +40,7 @@ def test_a_far_word_gets_no_hint():
 def test_a_refused_write_is_one_line_that_names_the_file(tmp_path: Path):
     blocker = tmp_path / "file"
     blocker.write_text("x")
-    with pytest.raises(OutputError) as caught, writing(tmp_path):
+    with pytest.raises(OutputError) as caught, reraise_os_error(tmp_path):
         (blocker / "below").mkdir()
     assert "file" in str(caught.value)
     assert "\n" not in str(caught.value)

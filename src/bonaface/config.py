@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bonaface.errors import SettingsError, did_you_mean, few
+from bonaface.errors import SettingsError, did_you_mean, format_list
 from bonaface.types import FusionRule
 
 DetectorName = Literal["yunet", "haar", "boxes", "whole_frame"]
@@ -277,7 +277,9 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
     reason = str(fault["msg"]).removeprefix("Value error, ")
     got = f" (got {_shortened(fault['input'])})" if where and not isinstance(fault["input"], dict) else ""
-    others = few([".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]])
+    others = format_list(
+        [".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]]
+    )
     return f"{where + ': ' if where else ''}{reason}{got}" + (f"; also wrong: {others}" if others else "")
 
 

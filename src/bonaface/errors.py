@@ -123,10 +123,10 @@ def needs_extra(needed_for: str, *, extra: str | None = None) -> Iterator[None]:
         raise MissingExtraError(extra or found, needed_for=needed_for) from None
 
 
-def few(items: Iterable[object], *, limit: int = 5) -> str:
+def format_list(items: Iterable[object], *, limit: int = 5) -> str:
     """Return the first few of many items as one line.
 
-    >>> few(range(8), limit=3)
+    >>> format_list(range(8), limit=3)
     '0, 1, 2 and 5 more'
     """
     iterator = iter(items)
@@ -146,7 +146,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def writing(path: object) -> Iterator[None]:
+def reraise_os_error(path: object) -> Iterator[None]:
     """Raise an OSError from writing `path` (a full disk, no permission) as an OutputError."""
     try:
         yield

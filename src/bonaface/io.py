@@ -25,7 +25,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.errors import InputError, ManifestError, OutputError, few, needs_extra, writing
+from bonaface.errors import InputError, ManifestError, OutputError, format_list, needs_extra, reraise_os_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +212,7 @@ def remove_file(path: Path) -> None:
 def check_free(path: str | Path, *, what: str) -> Path:
     """Return the path where a folder may be made: nothing is there, or an empty folder. Raises OutputError."""
     path = Path(path)
-    with writing(path):
+    with reraise_os_error(path):
         if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
             held = (
                 "holds another run"
@@ -229,7 +229,7 @@ def check_free(path: str | Path, *, what: str) -> Path:
 def fresh_folder(path: str | Path, *, what: str) -> Path:
     """Make an empty folder, or accept one that is empty already. Raises OutputError for anything else in its place."""
     path = check_free(path, what=what)
-    with writing(path):
+    with reraise_os_error(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -243,7 +243,7 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
     be written.
     """
     path = Path(path) if replace else check_free(path, what=what)
-    with writing(path):
+    with reraise_os_error(path):
         # An existing folder may be a mount or the working directory: it is filled, not replaced.
         existing = path.is_dir()
         if not existing:
@@ -251,7 +251,7 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
         fresh = _temporary_folder(path if existing else path.parent)
     try:
         yield fresh
-        with writing(path):
+        with reraise_os_error(path):
             if existing:
                 _move_up(fresh, path)
             else:
@@ -404,7 +404,7 @@ def _named(names: list[str], columns: list[list[str]], path: Path, error: type[I
         repeated += [key] if key in found else []
         found[key] = cells
     if repeated:
-        raise error(f"{path} has the column {few(map(repr, repeated))} more than once: rename or remove one")
+        raise error(f"{path} has the column {format_list(map(repr, repeated))} more than once: rename or remove one")
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from bonaface.errors import BonafaceWarning, few
+from bonaface.errors import BonafaceWarning, format_list
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -99,7 +99,7 @@ def echo_left_out(sources: Sources) -> None:
 
 def format_names(paths: Sequence[str], *, limit: int = 3) -> str:
     """Return the first few paths by their last part, and how many more there are."""
-    return few((PurePath(path).name for path in paths), limit=limit)
+    return format_list((PurePath(path).name for path in paths), limit=limit)
 
 
 def print_error(message: str) -> None:

@@ -38,7 +38,7 @@ from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
-from bonaface.errors import MediaError, OutputError, writing
+from bonaface.errors import MediaError, OutputError, reraise_os_error
 from bonaface.types import Box, Status
 
 VERSION = 3
@@ -172,7 +172,7 @@ def _open_store(store: Path) -> None:
     if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
         held = "is a folder with other content" if store.is_dir() else "is a file"
         raise OutputError(f"{store} {held}; expected a crop store, or a new folder")
-    with writing(store):
+    with reraise_os_error(store):
         (store / "entries").mkdir(parents=True, exist_ok=True)
     for leftover in (store / "entries").glob("*/.part-*"):
         with suppress(OSError):
@@ -226,7 +226,11 @@ def _hashes(files: list[Path], store: Path, workers: int | None, progress: Progr
     marks = {str(file): _mark(file) for file in files}
     new = [file for file, mark in marks.items() if mark and memory.get(file, ("", ""))[0] != mark]
     if new:
-        with writing(log), log.open("a", encoding="utf-8", buffering=1) as lines, ThreadPoolExecutor(workers) as pool:
+        with (
+            reraise_os_error(log),
+            log.open("a", encoding="utf-8", buffering=1) as lines,
+            ThreadPoolExecutor(workers) as pool,
+        ):
             lines.write("\n")  # after a line that a killed call left unfinished
             for done, (file, sha256) in enumerate(zip(new, pool.map(_sha256, new), strict=True), start=1):
                 memory[file] = (marks[file], sha256)

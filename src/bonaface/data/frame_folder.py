@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
 from bonaface.data.video import VideoInfo
-from bonaface.errors import MediaError, few
+from bonaface.errors import MediaError, format_list
 
 _NUMBER = re.compile(r"\d+")
 _LEAST_NUMBERED = 3  # two pictures can be numbered by chance
@@ -90,7 +90,7 @@ class FrameFolder:
                 picture = read_image(self._files[index], trusted=True)
             except MediaError as error:
                 self._faults.append(str(error).removeprefix(f"{self.name}/"))
-                self.damage = f"{len(self._faults)} frames cannot be read: {few(self._faults, limit=2)}"
+                self.damage = f"{len(self._faults)} frames cannot be read: {format_list(self._faults, limit=2)}"
                 continue
             self.decoded = index + 1
             yield index, None, np.ascontiguousarray(picture[::-1]) if flip == "vertical" else picture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bonaface.errors import ManifestError, SettingsError, few
+from bonaface.errors import ManifestError, SettingsError, format_list
 
 if TYPE_CHECKING:
     from bonaface.data.manifest import Manifest
@@ -111,12 +111,12 @@ def settle_names(manifest: Manifest, *, same_person: bool = False, distinct: boo
         return replace(manifest, about={**manifest.about, DISTINCT: declared})
     if not same_person:
         raise ManifestError(
-            f"names that differ only in case, blanks or number format: {few(_shown(groups, count))}; "
+            f"names that differ only in case, blanks or number format: {format_list(_shown(groups, count))}; "
             "add --same-person if each of these is one person, or --distinct if they are different persons"
         )
     chosen = {name: max(group, key=lambda each: (count[each], each)) for group in groups for name in group}
     subject = table["subject"].where(~known, table["subject"].map(lambda name: chosen.get(name, name)))
-    notes = (*manifest.notes, f"counted as one person each: {few(_shown(groups, count))}")
+    notes = (*manifest.notes, f"counted as one person each: {format_list(_shown(groups, count))}")
     return replace(manifest, table=table.assign(subject=subject.astype("str")), notes=notes)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
-from bonaface.errors import ManifestError, did_you_mean, few
+from bonaface.errors import ManifestError, did_you_mean, format_list
 from bonaface.io import read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.types import CATEGORIES, Label
 
@@ -181,7 +181,7 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
         lacking = " and ".join(
             f"no column {name!r}{_other_case(name, found) or did_you_mean(name, found)}" for name in missing
         )
-        raise ManifestError(f"{prefix}{lacking}; found: {few(found, limit=20)}")
+        raise ManifestError(f"{prefix}{lacking}; found: {format_list(found, limit=20)}")
     if len(table) == 0:
         raise ManifestError(f"{prefix}the table has no rows: expected one a presentation")
     path = _normal_paths(pd.Series(relative_paths(table["path"], root), dtype="str"))
@@ -217,7 +217,7 @@ class _Problems:
         if values is not None:
             bad = values.iloc[positions].tolist()
             named = [f"{name} ({value!r})" for name, value in zip(named, bad, strict=True)]
-        self.found.append(f"{what} in {few(named, limit=10)}")
+        self.found.append(f"{what} in {format_list(named, limit=10)}")
 
 
 def _check_paths(paths: pd.Series, problems: _Problems) -> None:

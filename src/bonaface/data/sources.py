@@ -22,7 +22,7 @@ from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
 from bonaface.data.hdf5 import HDF5_SUFFIXES
 from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.signatures import HEAD, media_type
-from bonaface.errors import InputError, MediaError, few
+from bonaface.errors import InputError, MediaError, format_list
 from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
 
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
@@ -302,7 +302,9 @@ def _closed_folders(pattern: Path) -> Iterable[Source]:
 
 
 def _and_others(others: list[str]) -> str:
-    return f" ({len(others)} other files: {few((Path(name).name for name in others), limit=3)})" if others else ""
+    return (
+        f" ({len(others)} other files: {format_list((Path(name).name for name in others), limit=3)})" if others else ""
+    )
 
 
 def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
@@ -310,7 +312,8 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
     table = read_table(path, error=InputError)
     if "path" not in table.columns or not len(table):
         raise InputError(
-            f"{path} is not a manifest: it has no column `path` with a row below it; found: {few(table.columns, limit=20)}"
+            f"{path} is not a manifest: it has no column `path` with a row below it; "
+            f"found: {format_list(table.columns, limit=20)}"
         )
     folder = Path(root) if root is not None else path.parent
     about = path.with_name(f"{path.stem}.meta.json")
@@ -319,7 +322,9 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
     names = relative_paths(table.columns["path"], folder)
     missing = [name for name in names if not (folder / name).exists()]
     if len(missing) == len(names):
-        raise InputError(f"none of the {len(names)} files of {path} is below {folder} ({few(missing)}); set --root")
+        raise InputError(
+            f"none of the {len(names)} files of {path} is below {folder} ({format_list(missing)}); set --root"
+        )
     nothing = [""] * len(names)
     flips, firsts = (table.columns.get(column, nothing) for column in ("flip", "first_frames"))
     found = []

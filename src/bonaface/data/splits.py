@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.identity import alike
 from bonaface.data.manifest import SPLITS, Manifest
-from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, few
+from bonaface.errors import LeakError, ManifestError, SettingsError, did_you_mean, format_list
 from bonaface.types import Label
 
 PERSONS_UNKNOWN = "persons are unknown: whether one person is in two splits cannot be checked"
@@ -65,12 +65,12 @@ def check_no_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...
         spelt = any(" = " in leak.subject for leak in leaks)
         names = " (say with --same-person or --distinct whether names that are alike are one person)" if spelt else ""
         raise LeakError(
-            f"{persons}: {few(leaks)}; split the manifest again with `bonaface data split`{names}, "
+            f"{persons}: {format_list(leaks)}; split the manifest again with `bonaface data split`{names}, "
             "or, for a published protocol that leaks, allow it with --allow-leak"
         )
     notes = []
     if leaks:
-        notes.append(f"leak allowed: {persons}, {few(leaks)}; error rates are too low where it does")
+        notes.append(f"leak allowed: {persons}, {format_list(leaks)}; error rates are too low where it does")
     if not manifest.persons_known and PERSONS_UNKNOWN not in " ".join(manifest.notes):
         notes.append(_unknown_note(manifest.table))
     return tuple(notes)
@@ -87,7 +87,7 @@ def check_no_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = 
     if not across.any():
         return ()
     groups = table[across].groupby("content", sort=False)["path"]
-    shown = few([" = ".join(paths.tolist()[:2]) for _, paths in groups], limit=3)
+    shown = format_list([" = ".join(paths.tolist()[:2]) for _, paths in groups], limit=3)
     what = f"{groups.ngroups} file{'s' if groups.ngroups != 1 else ''} with the same content in more than one split"
     if not allow:
         raise LeakError(
@@ -125,7 +125,7 @@ def split_manifest(
     kept = table["split"].isin(list(keep)).to_numpy()
     free = table[~kept]
     if len(free) == 0:
-        raise ManifestError(f"nothing to split: every presentation is in {few(keep)}, which is kept")
+        raise ManifestError(f"nothing to split: every presentation is in {format_list(keep)}, which is kept")
     split = _as_named(free, named, keep)
     drawn = (split == "").to_numpy() if "train" in named else (split == "train").to_numpy()
     shares = {"train": 1 - sum(share for name, share in wanted.items() if name not in keep), **wanted}
@@ -141,7 +141,7 @@ def split_manifest(
         if left := int((split == "").sum()):
             notes.append(f"{SPLIT_NOTE}{left} presentations of persons that were not named are left out")
     if keep:
-        notes.append(f"{SPLIT_NOTE}{few(sorted(keep))} kept, the others drawn by person (seed {seed})")
+        notes.append(f"{SPLIT_NOTE}{format_list(sorted(keep))} kept, the others drawn by person (seed {seed})")
     result = table["split"].to_numpy(dtype=object).copy()
     result[~kept] = split.to_numpy(dtype=object)
     resplit = table.assign(split=pd.Series(result, dtype="str"))
@@ -197,7 +197,9 @@ def _resolve(person: str, free: pd.DataFrame) -> str:
         known = free.loc[free["subject_known"], "subject"].drop_duplicates()
         names = known.str.partition("/")[2].where(known.str.contains("/", regex=False), known).tolist()
         hint = did_you_mean(person, [*names, *known.tolist()])
-        raise SettingsError(f"no person {person!r} in the manifest{hint}; found: {few(sorted(names), limit=12)}")
+        raise SettingsError(
+            f"no person {person!r} in the manifest{hint}; found: {format_list(sorted(names), limit=12)}"
+        )
     return str(matches[0])
 
 
@@ -341,7 +343,7 @@ def _refuse_one_class(free: pd.DataFrame, split: pd.Series, names: Sequence[str]
     persons = sorted(free.loc[free["label"] == label, "subject"].unique())
     raise ManifestError(
         f"{name} would have no {label} presentation: they come from {_persons(len(persons))} "
-        f"({few(persons)}) and {', '.join(names)} need one each; "
+        f"({format_list(persons)}) and {', '.join(names)} need one each; "
         "add footage, set the share of a split to 0, or name the persons of each split"
     )
 
@@ -366,7 +368,9 @@ def _untested_notes(table: pd.DataFrame) -> list[str]:
         return []
     persons = held.loc[held["species"].isin(lacking), "subject"].nunique()
     them = "it" if len(lacking) == 1 else "them"
-    return [f"{SPLIT_NOTE}test has no {few(lacking)} ({_persons(persons)}), so its error rates do not cover {them}"]
+    return [
+        f"{SPLIT_NOTE}test has no {format_list(lacking)} ({_persons(persons)}), so its error rates do not cover {them}"
+    ]
 
 
 def _unknown_note(table: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.errors import ScoreTableError, did_you_mean, few
+from bonaface.errors import ScoreTableError, did_you_mean, format_list
 from bonaface.io import decimal_comma
 from bonaface.types import Label, Status, probability
 
@@ -46,7 +46,7 @@ def check_scores(
             first = at[:1000].tolist()
             rows_named = places(first) if places else [f"row {i + 1}" for i in first]
             words = [shown(i) if shown else names[i] or "unnamed" for i in first]
-            listed = few([f"{place} ({word})" for place, word in zip(rows_named, words, strict=True)], limit=4)
+            listed = format_list([f"{place} ({word})" for place, word in zip(rows_named, words, strict=True)], limit=4)
             more = f" of {len(at)}" if len(at) > 1000 else ""
             faults.append(f"{what}: {listed}{more}")
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bonaface.errors import ScoreTableError, SettingsError, few
+from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
 from bonaface.evaluation.auc import area_of
 from bonaface.evaluation.checking import text_column
@@ -82,7 +82,7 @@ def compare(
         raise SettingsError(f"a comparison needs two systems or more; got {', '.join(tables) or 'none'}")
     without = [name for name in tables if name not in points]
     if without:
-        raise SettingsError(f"no operating point for {few(without)}; choose each on its own validation scores")
+        raise SettingsError(f"no operating point for {format_list(without)}; choose each on its own validation scores")
     aligned, left_out = align(tables, mismatch=mismatch)
     arrays = {name: ScoreArrays.from_table(table) for name, table in aligned.items()}
     evaluations = {name: evaluate_arrays(each, [points[name]], policy=policy) for name, each in arrays.items()}
@@ -124,7 +124,9 @@ def align(
     common = common.sort_values()
     left_out = {system: len(index) - len(common) for system, index in names.items()}
     if not len(common):
-        raise ScoreTableError(f"{few(systems)} have no presentation in common; compare scores of the same manifest")
+        raise ScoreTableError(
+            f"{format_list(systems)} have no presentation in common; compare scores of the same manifest"
+        )
     if any(left_out.values()) and mismatch == "refuse":
         counts = ", ".join(f"{count} of {system}'s" for system, count in left_out.items() if count)
         system = next(system for system, count in left_out.items() if count)
@@ -144,7 +146,7 @@ def align(
             if apart.any():
                 raise ScoreTableError(
                     f"{systems[0]} and {system} disagree about the label of {int(apart.sum())} "
-                    f"presentations: {few(common[apart], limit=3)}; one of the tables has wrong labels"
+                    f"presentations: {format_list(common[apart], limit=3)}; one of the tables has wrong labels"
                 )
             rows = rows.assign(**{fact: base[fact].to_numpy() for fact in _FACTS if fact in base.columns})
         aligned[system] = rows

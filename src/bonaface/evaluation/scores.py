@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.errors import ScoreTableError, SettingsError, few
+from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.io import read_table, write_table
 from bonaface.types import FUSION_RULES, FusionRule, Status, fuse_frames, probability
@@ -206,6 +206,6 @@ def _need_frames(
     if bad.any():
         raise ScoreTableError(
             f"{int(bad.sum())} presentations have a fused score but no frame rows "
-            f"({few(np.asarray(names)[bad], limit=2)}); what their first frame gave is not known: "
+            f"({format_list(np.asarray(names)[bad], limit=2)}); what their first frame gave is not known: "
             "evaluate the fused scores (video) instead"
         )

@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
-from bonaface.errors import writing
+from bonaface.errors import reraise_os_error
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline
 from bonaface.types import CLASS_COLOURS, FrameScore, Label, Verdict
@@ -64,7 +64,7 @@ def annotated(
 def write_annotated_image(source: Source, verdict: Verdict, target: Path) -> None:
     """Write an image with its verdict as a JPEG."""
     (frame,) = list(open_frames(source.path, count=1, flip=source.flip))
-    with writing(target):
+    with reraise_os_error(target):
         target.write_bytes(
             encode_jpeg(annotated(frame.image, verdict.frames[0], threshold=verdict.threshold), quality=92)
         )
@@ -79,7 +79,7 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
 
     fresh = target.with_name(f".{target.name}.part")
     try:
-        with writing(target), av.open(str(fresh), "w", format="mp4") as container:
+        with reraise_os_error(target), av.open(str(fresh), "w", format="mp4") as container:
             stream = None
             trace: list[float | None] = []
             longest = 1
@@ -95,7 +95,7 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             if stream is not None:
                 container.mux(stream.encode())
-        with writing(target):
+        with reraise_os_error(target):
             fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)

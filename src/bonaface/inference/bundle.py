@@ -23,7 +23,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from bonaface.config import describe_validation_error
-from bonaface.errors import BundleError, OutputError, did_you_mean, few, writing
+from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, reraise_os_error
 from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
@@ -144,7 +144,7 @@ def write_bundle(bundle: Bundle) -> None:
     zipped = path.suffix.lower() in ZIP_SUFFIXES
     if path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file()):
         raise OutputError(f"{path} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
-    with writing(path):
+    with reraise_os_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
@@ -282,9 +282,9 @@ def _check_digest(path: Path, members: Mapping[str, _Open], name: str, expected:
 
 def _check_listing(path: Path, card: BundleCard, held: set[str]) -> None:
     if missing := sorted(set(card.files) - held):
-        raise BundleError(f"{path} lacks {few(missing)}, which its bundle.json lists; copy the whole bundle")
+        raise BundleError(f"{path} lacks {format_list(missing)}, which its bundle.json lists; copy the whole bundle")
     if unlisted := sorted(held - set(card.files) - {"bundle.json"}):
-        raise BundleError(f"{path} holds {few(unlisted)}, which bundle.json does not list; take it out")
+        raise BundleError(f"{path} holds {format_list(unlisted)}, which bundle.json does not list; take it out")
 
 
 def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) -> None:
@@ -298,7 +298,7 @@ def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) ->
         raise BundleError(f"{path} lists no model.onnx, without which nothing can be scored")
     for name, variant in card.variants.items():
         if absent := sorted(set(variant.files) - set(card.files)):
-            raise BundleError(f"{path}: variant {name} needs {few(absent)}, which bundle.json does not list")
+            raise BundleError(f"{path}: variant {name} needs {format_list(absent)}, which bundle.json does not list")
     found = weights_architecture(contents.get("model.safetensors", b""))
     if found and found != card.architecture:
         raise BundleError(

@@ -16,7 +16,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
-from bonaface.errors import DownloadError, WeightsError, few
+from bonaface.errors import DownloadError, WeightsError, format_list
 
 HUB_FILE = "model.safetensors"
 PINNED: Mapping[str, tuple[str, str]] = {
@@ -150,7 +150,7 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional:
         if name in own and tensor.shape != own[name].shape
     ]
     parts = [("missing", missing), ("unexpected", unexpected), ("of a different shape", misshapen)]
-    return "; ".join(f"{len(names)} {what} ({few(names, limit=3)})" for what, names in parts if names)
+    return "; ".join(f"{len(names)} {what} ({format_list(names, limit=3)})" for what, names in parts if names)
 
 
 def _backbone_alone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

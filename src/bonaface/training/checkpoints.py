@@ -17,7 +17,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.config import Recipe
-from bonaface.errors import InputError, OutputError, few
+from bonaface.errors import InputError, OutputError, format_list
 from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
 from bonaface.models.weights import METADATA_KEY
@@ -119,7 +119,7 @@ def check_resumable(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]
     ]
     if changed:
         raise InputError(
-            f"{run} was trained with other settings ({few(changed)}); resume with those or name another folder"
+            f"{run} was trained with other settings ({format_list(changed)}); resume with those or name another folder"
         )
     if "crops" in now and "crops" in before and before["crops"] != now["crops"]:
         raise InputError(f"{run} was trained on other crops: its footage has changed; name another folder")
@@ -174,13 +174,13 @@ class Checkpoints:
                 names = list(file.keys())
                 misfits = [name for name in names if not _fits(file.get_slice(name), expected.get(name))]
                 if misfits or any(row.get("epoch") != place for place, row in enumerate(state.history, start=1)):
-                    raise ValueError(f"unexpected content: {few(misfits or ['history'])}")
+                    raise ValueError(f"unexpected content: {format_list(misfits or ['history'])}")
                 if any({"val_loss", "val_hter", "train_loss"} - row.keys() for row in state.history):
                     raise ValueError("incomplete history")
                 tensors = {name: file.get_tensor(name) for name in names}
                 missing = [name for name in expected if name not in tensors]
                 if missing:
-                    raise ValueError(f"missing tensors: {few(missing)}")
+                    raise ValueError(f"missing tensors: {format_list(missing)}")
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(

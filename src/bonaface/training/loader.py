@@ -25,7 +25,7 @@ from bonaface.data.attack_simulation.attacks import simulate
 from bonaface.data.crop_store import load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, MediaError, SettingsError, few
+from bonaface.errors import BonafaceError, InputError, MediaError, SettingsError, format_list
 from bonaface.training.augment import Picture, TrainingCrop
 from bonaface.types import Box, Label, Status
 
@@ -212,7 +212,7 @@ def check_classes(split: str, frames: StoredFrames, what: str) -> None:
     attacks = len(frames) - bona_fide
     if bona_fide and attacks:
         return
-    left_out = f"; {few(frames.left_out, limit=3)} were left out for the lack of one" if frames.left_out else ""
+    left_out = f"; {format_list(frames.left_out, limit=3)} were left out for the lack of one" if frames.left_out else ""
     raise InputError(
         f"split {split!r} has {bona_fide} bona fide and {attacks} attack presentations with {what}; "
         f"training needs both{left_out}"

@@ -17,7 +17,7 @@ from bonaface.data.audit.leaks import find_shared
 from bonaface.data.audit.shortcuts import Trait, dataset_biases, left_out, one_class_values, traits
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest
 from bonaface.data.splits import SPLIT_NOTE, find_leaks
-from bonaface.errors import few
+from bonaface.errors import format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.results import Figure
@@ -185,6 +185,6 @@ def _one_class_subjects(table: pd.DataFrame) -> list[str]:
         if alone and len(classes) > 1:
             notes.append(
                 f"{len(alone)} of {len(classes)} subjects have {word} presentations only, so their faces predict the "
-                f"class: {few(alone)}"
+                f"class: {format_list(alone)}"
             )
     return notes

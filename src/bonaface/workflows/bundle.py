@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bonaface.config import describe_validation_error
 from bonaface.data.downloads import fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
-from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, few, needs_extra
+from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, format_list, needs_extra
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
@@ -142,7 +142,7 @@ def calibrate_bundle(
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
     if systems and systems != [model.card.name]:
         raise ScoreTableError(
-            f"the scores are of {few(systems)}, the bundle is {model.card.name}; score validation with this bundle"
+            f"the scores are of {format_list(systems)}, the bundle is {model.card.name}; score validation with this bundle"
         )
     point = model.operating_point("video")
     points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)

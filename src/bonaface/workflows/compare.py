@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.data.manifest import Manifest
-from bonaface.errors import SettingsError, few
+from bonaface.errors import SettingsError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Comparison, Mismatch
 from bonaface.evaluation.compare import compare as compare_tables
@@ -60,7 +60,9 @@ def compare(
     for given, option in ((validation, "--validation"), (thresholds, "--threshold"), (turned, "--higher-is")):
         strange = [name for name in given or {} if name not in scores]
         if strange:
-            raise SettingsError(f"{option} names {few(strange)}, which is not compared; known: {', '.join(scores)}")
+            raise SettingsError(
+                f"{option} names {format_list(strange)}, which is not compared; known: {', '.join(scores)}"
+            )
     check_policy(policy)
     parse_criterion(criterion)
     with new_folder(output, what="comparison") if output is not None else nullcontext() as folder:
@@ -90,7 +92,7 @@ def compare(
             return Compared(comparison, None, tuple(notes))
         names = set.intersection(*(set(table["presentation"]) for table in tables.values()))
         data = ReportInput(
-            title="Comparison of " + few(list(tables), limit=6),
+            title="Comparison of " + format_list(list(tables), limit=6),
             evaluations=comparison.evaluations,
             presentations={
                 name: ScoreArrays.from_table(table[table["presentation"].isin(names)]) for name, table in tables.items()

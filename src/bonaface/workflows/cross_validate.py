@@ -18,7 +18,7 @@ from bonaface.data.datasets.registry import folds_of, index_layout
 from bonaface.data.identity import DISTINCT, declared_distinct
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import split_manifest
-from bonaface.errors import InputError, ManifestError, SettingsError, few, writing
+from bonaface.errors import InputError, ManifestError, SettingsError, format_list, reraise_os_error
 from bonaface.evaluation.results import Evaluation
 from bonaface.io import fresh_folder, read_json, write_json, write_text
 from bonaface.types import Progress
@@ -58,13 +58,15 @@ def folds(
     settings = load_recipe(recipe, overrides)
     without = [name for name, manifest in manifests.items() if not len(manifest.where("test"))]
     if without:
-        raise InputError(f"nothing to test on in {few(without)}: each fold needs presentations in the split test")
+        raise InputError(
+            f"nothing to test on in {format_list(without)}: each fold needs presentations in the split test"
+        )
     if not manifests:
         raise SettingsError("no fold to train; give a manifest for each")
     folder = Path(output)
     if not (folder / "folds").is_dir():
         fresh_folder(folder, what="folds")
-    with writing(folder):
+    with reraise_os_error(folder):
         (folder / "folds").mkdir(parents=True, exist_ok=True)
     crops = settings.data.crops or folder / "crops"
     rows: list[dict[str, object]] = []
@@ -177,7 +179,7 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
             known = np.where(own["subject_known"].to_numpy(dtype=bool), "true", "false")
             parts[str(name)] = own.assign(path=moved, subject_known=known)
     if len(parts) < 2:
-        raise SettingsError(f"leaving one dataset out needs two or more; found {few(parts) or 'none'}")
+        raise SettingsError(f"leaving one dataset out needs two or more; found {format_list(parts) or 'none'}")
     found = {}
     for out in parts:
         tables = [

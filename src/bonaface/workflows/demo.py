@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bonaface.data.manifest import Manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
-from bonaface.errors import writing
+from bonaface.errors import reraise_os_error
 from bonaface.io import fresh_folder, write_json
 from bonaface.types import Progress
 from bonaface.workflows.embed import embed
@@ -66,7 +66,7 @@ def demo(
 def _own_folder(path: Path) -> Path:
     """Return an empty folder, or that of an earlier demo without what the demo had written."""
     if (path / MARK).is_file():
-        with writing(path):
+        with reraise_os_error(path):
             for name in WRITTEN:
                 held = path / name
                 if held.is_dir():

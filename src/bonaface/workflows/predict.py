@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bonaface.data.camera import BURST_SECONDS, Camera, camera_number
 from bonaface.data.sources import Colour, Input, Source, Sources, expand
-from bonaface.errors import InputError, MediaError, OutputError, writing
+from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_image, write_annotated_video
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline, verdict_of
@@ -222,7 +222,7 @@ def _folder(save: str | Path | None) -> Path | None:
     folder = Path(save)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; expected a folder for the annotated pictures")
-    with writing(folder):
+    with reraise_os_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -20,7 +20,7 @@ from bonaface.data.frames import open_frames
 from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
-from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, few
+from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, format_list
 from bonaface.types import Progress
 
 
@@ -192,7 +192,7 @@ def counts_line(manifest: Manifest) -> str:
     labels = table["label"].value_counts()
     attacks = table.loc[table["label"] == "attack", "species"].value_counts()
     named = [f"{count} {name}" for name, count in zip(attacks.index.tolist(), attacks.tolist(), strict=True)]
-    species = f" ({few(named, limit=12)})" if named else ""
+    species = f" ({format_list(named, limit=12)})" if named else ""
     return (
         f"{len(table)} presentations: {labels.get('bona_fide', 0)} bona fide, "
         f"{labels.get('attack', 0)} attacks{species}; {count_persons(table)}"

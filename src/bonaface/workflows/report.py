@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.data.manifest import Manifest
-from bonaface.errors import SettingsError, did_you_mean, few
+from bonaface.errors import SettingsError, did_you_mean, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.iso30107 import by_group, check_policy, evaluate_arrays
@@ -72,7 +72,7 @@ def evaluate_scores(
         if points:
             groups = {name: by_group(arrays, text_column(given.rows, name), points[0], policy=policy) for name in by}
         elif by:
-            notes.append(f"no table by {few(by)}: the errors of a group need a threshold")
+            notes.append(f"no table by {format_list(by)}: the errors of a group need a threshold")
         notes += [warning for point in points for warning in point.warnings]
         found = tuple(dict.fromkeys([*notes, *evaluation.notes]))
         systems, datasets = (_named(given.rows, column) for column in ("system", "dataset"))
@@ -103,4 +103,4 @@ def _check_columns(rows: pd.DataFrame, by: Sequence[str]) -> None:
 
 
 def _named(rows: pd.DataFrame, column: str) -> str:
-    return few(sorted({name for name in text_column(rows, column) if name}))
+    return format_list(sorted({name for name in text_column(rows, column) if name}))

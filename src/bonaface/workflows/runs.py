@@ -12,7 +12,7 @@ from typing import Any
 
 from bonaface.config import Recipe, dump_recipe
 from bonaface.data.manifest import Manifest, write_manifest
-from bonaface.errors import OutputError, writing
+from bonaface.errors import OutputError, reraise_os_error
 from bonaface.io import fresh_folder, now, read_json, versions, write_json, write_text
 
 LOCK = ".lock"
@@ -68,7 +68,7 @@ def _may_begin(path: Path, held: Mapping[str, Any]) -> bool:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Lock the folder; the system releases the lock when the process ends."""
-    with writing(path):
+    with reraise_os_error(path):
         path.mkdir(parents=True, exist_ok=True)
         file = (path / LOCK).open("w")
     with file:
@@ -83,7 +83,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of killed runs; while the folder is locked, no live process owns any."""
-    with writing(path):
+    with reraise_os_error(path):
         for folder in (path, *(path / name for name in ("checkpoints", "logs", "scores", "report"))):
             for item in folder.glob(".*"):
                 if re.fullmatch(r"\..+[.-][a-z0-9_]{8}(-old)?", item.name):  # as `.last.ckpt.k3j2h1g0`

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words
 from bonaface.data.manifest import Manifest, make_manifest
-from bonaface.errors import InputError, ManifestError, ScoreTableError, SettingsError, few
+from bonaface.errors import InputError, ManifestError, ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.checking import check_scores, text_column
@@ -189,7 +189,8 @@ class ScoreReader:
             where = zip(table.places(unknown.tolist()), texts[unknown], strict=True)
             word = texts[unknown[0]]
             raise error(
-                f"{table.name}: a label that is not recognised in {few([f'{line} ({text!r})' for line, text in where])}; "
+                f"{table.name}: a label that is not recognised in "
+                f"{format_list([f'{line} ({text!r})' for line, text in where])}; "
                 f"recognised are {UNDERSTOOD}; or map it: --map {word}=bona_fide, --map {word}=attack or "
                 f"--map {word}=attack:SPECIES"
             )

@@ -13,7 +13,7 @@ from bonaface.config import Recipe, dump_recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.splits import check_no_copies, check_no_leaks
-from bonaface.errors import InputError, SettingsError, few, needs_extra, writing
+from bonaface.errors import InputError, SettingsError, format_list, needs_extra, reraise_os_error
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.inference.bundle import make_bundle, write_bundle
@@ -102,12 +102,12 @@ def _evaluate(
     """
     own: list[str] = []
     if len(store.unusable):
-        shown = few([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
+        shown = format_list([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
         own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
     if unseen := result.left_out.get("val", ()):
         own.append(
             f"{len(unseen)} validation presentations without a face in the first frame did not count in choosing the epoch: "
-            f"{few(unseen)}"
+            f"{format_list(unseen)}"
         )
 
     draft = export_network(
@@ -127,7 +127,7 @@ def _evaluate(
             detector_weights=settings.crop.weights,
             progress=partial(progress, f"score {split}") if progress else None,
         )
-        with writing(run / "scores"):
+        with reraise_os_error(run / "scores"):
             (run / "scores").mkdir(exist_ok=True)
             write_scores(scored[split].table, run / "scores" / f"{split}.csv")
     points = choose_points(

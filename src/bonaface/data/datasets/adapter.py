@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
+from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 
 
 @dataclass
@@ -146,7 +146,7 @@ def labelled(names: pd.DataFrame, code: pd.Series, kinds: Mapping[str, tuple[str
     species = code.map({key: kind[0] for key, kind in kinds.items()})
     if species.isna().any():
         unknown = sorted(set(code[species.isna()]))
-        raise ManifestError(f"unknown code {few(map(repr, unknown))}: expected {few(kinds, limit=20)}")
+        raise ManifestError(f"unknown code {format_list(map(repr, unknown))}: expected {format_list(kinds, limit=20)}")
     category = code.map({key: kind[1] for key, kind in kinds.items()})
     label = pd.Series("attack", index=names.index, dtype="str").where(species != "", "bona_fide")
     return names.assign(label=label, species=species, category=category)
@@ -204,7 +204,7 @@ def only_named(names: pd.DataFrame, key: pd.Series, split_of: Mapping[str, str],
         what = f"{len(absent)} of the {len(split_of)} names in its lists have no file"
         if not request.allow_missing or len(absent) == len(split_of):
             hint = "" if len(absent) == len(split_of) else "; complete the copy, or add --allow-missing"
-            raise ManifestError(f"{request.root}: {what} ({few(absent)}){hint}")
+            raise ManifestError(f"{request.root}: {what} ({format_list(absent)}){hint}")
         request.notes.append(f"incomplete copy: {what}")
         request.left_out["named in a list, but absent"] += len(absent)
     split = key.map(dict(split_of))

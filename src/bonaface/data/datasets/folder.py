@@ -13,7 +13,7 @@ from bonaface.data.datasets.label_names import IGNORE, NOTHING, UNDERSTOOD, Kind
 from bonaface.data.datasets.pattern import pattern_rows, subject_pattern
 from bonaface.data.frame_folder import natural_order
 from bonaface.data.sources import frame_folders, numbered_folders
-from bonaface.errors import ManifestError, few
+from bonaface.errors import ManifestError, format_list
 
 _CONTAINERS = frozenset({"videos", "photos", "images", "pictures", "screens"})
 
@@ -32,7 +32,7 @@ def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         names = _with_frame_folders(names, words, request)
     elif folders := _clip_folders(names["path"].tolist(), words):
         request.hints.append(
-            f"{len(folders)} folders hold numbered pictures ({few(folders, limit=2)}): if each is one video, index "
+            f"{len(folders)} folders hold numbered pictures ({format_list(folders, limit=2)}): if each is one video, index "
             "with --frames-as-video"
         )
     if request.pattern:
@@ -42,7 +42,7 @@ def folder_rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
         pattern, subjects = found
         request.hints.append(
             f"persons are unknown; if the names hold the subject, index with --pattern '{pattern}', which finds "
-            f"{len(subjects)} persons ({few(subjects, limit=3)})"
+            f"{len(subjects)} persons ({format_list(subjects, limit=3)})"
         )
     return rows
 
@@ -65,10 +65,12 @@ def _with_frame_folders(names: pd.DataFrame, words: Words, request: Request) -> 
     if not merged:
         raise ManifestError(
             f"{request.root}: --frames-as-video finds no folder of at least three numbered pictures below the class "
-            f"folders; found pictures in {few(single, limit=3) or 'no folder'}"
+            f"folders; found pictures in {format_list(single, limit=3) or 'no folder'}"
         )
     if single:
-        request.hints.append(f"the pictures of {len(single)} folders stay single images ({few(single, limit=3)})")
+        request.hints.append(
+            f"the pictures of {len(single)} folders stay single images ({format_list(single, limit=3)})"
+        )
     request.frames = {folder: min(pictures[folder], key=natural_order) for folder in merged}
     inside = {name for folder in merged for name in pictures[folder]}
     kept = [*merged, *(path for path in paths if path not in inside)]
@@ -89,7 +91,7 @@ def _by_class_folder(names: pd.DataFrame, words: Words, request: Request) -> pd.
     rows = rows[~ignored]
     nobody = (rows["subject"] == "") & (rows["collection"] != "")
     if nobody.any():
-        names_above = few(sorted(rows["collection"][nobody].unique()))
+        names_above = format_list(sorted(rows["collection"][nobody].unique()))
         request.notes.append(
             f"the folder above the class folders ({names_above}) is taken for the person: "
             "if it holds several, they count as one"
@@ -117,7 +119,7 @@ def _refuse_strange(places: pd.DataFrame, folders: pd.Series, words: Words, requ
     example = count.most_common(1)[0][0] if count else ""
     hint = f"say what a folder means (--map {example}=bona_fide, {example}=attack:NAME or {example}={IGNORE}) or "
     raise ManifestError(
-        f"{request.root}: no folder name is a class in {few(shown)}; recognised are  "
+        f"{request.root}: no folder name is a class in {format_list(shown)}; recognised are  "
         f"{UNDERSTOOD}; {hint if example else ''}describe the names with --pattern ( "
         "'{subject}/{label}/*')"
     )

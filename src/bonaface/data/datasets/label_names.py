@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from bonaface.data.categories import category_of
 from bonaface.data.manifest import UNSPECIFIED
-from bonaface.errors import SettingsError, did_you_mean, few
+from bonaface.errors import SettingsError, did_you_mean, format_list
 from bonaface.types import Label
 
 IGNORE = "ignore"
@@ -107,7 +107,7 @@ class Words:
         unused = [name for name in self._given if normal(name) not in self._used]
         if unused:
             hint = did_you_mean(unused[0], found)
-            raise SettingsError(f"--map {unused[0]}=...: no such name{hint}; found: {few(found)}")
+            raise SettingsError(f"--map {unused[0]}=...: no such name{hint}; found: {format_list(found)}")
 
 
 def _meaning(name: str, meant: str) -> Kind | str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, read_lines, split_by_person
-from bonaface.errors import ManifestError, few
+from bonaface.errors import ManifestError, format_list
 
 _KINDS = {
     "": ("", ""),
@@ -51,7 +51,7 @@ def _listed(request: Request) -> dict[str, str]:
             bad = [line for line in lines if not line.isdigit()]
             if bad or not lines:
                 raise ManifestError(
-                    f"{request.root / name}: expected a person's number a line, found {few(bad) or 'nothing'}"
+                    f"{request.root / name}: expected a person's number a line, found {format_list(bad) or 'nothing'}"
                 )
             persons[split] = ", ".join(lines)
     return persons

@@ -19,7 +19,7 @@ from bonaface.data.datasets.adapter import (
     split_by_person,
     take,
 )
-from bonaface.errors import ManifestError, few
+from bonaface.errors import ManifestError, format_list
 
 _KINDS = {
     "1": ("", ""),
@@ -81,7 +81,7 @@ def _official_lists(request: Request) -> dict[str, str]:
             genuine = stem.endswith("_1")
             if label not in {"+1", "1", "-1", "-2"} or (label in {"+1", "1"}) != genuine:
                 raise ManifestError(
-                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found {few([line])}"
+                    f"{request.root / name}: expected lines such as +1,1_1_01_1 and -1,1_1_01_2, found {format_list([line])}"
                 )
             split_of[stem.removesuffix(".avi")] = split
     return split_of

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
-from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
+from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 from bonaface.types import Label
 
 _OWN = ("path", "dataset", "subject_known", "protocol", "fold")
@@ -39,7 +39,7 @@ def pattern_rows(names: pd.DataFrame, words: Words, request: Request) -> pd.Data
     fits = pd.Series([match is not None for match in matches], index=names.index)
     rest = names.loc[~fits, "path"].tolist()
     if not fits.any():
-        raise ManifestError(f"{request.root}: no name fits --pattern '{pattern}'; found: {few(rest, limit=3)}")
+        raise ManifestError(f"{request.root}: no name fits --pattern '{pattern}'; found: {format_list(rest, limit=3)}")
     request.left_out["names that do not fit the pattern"] += len(rest)
     fields = pd.DataFrame([match.groupdict() for match in matches if match is not None], index=names.index[fits])
     rows = pd.concat([names[fits], fields], axis=1)
@@ -48,7 +48,7 @@ def pattern_rows(names: pd.DataFrame, words: Words, request: Request) -> pd.Data
     unknown = sorted(name for name, kind in kinds.items() if kind is None)
     if unknown:
         raise ManifestError(
-            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the class; recognised are {UNDERSTOOD}; "
+            f"{request.root}: --pattern finds {format_list(map(repr, unknown))} as the class; recognised are {UNDERSTOOD}; "
             f"or map it (--map {unknown[0]}=bona_fide or {unknown[0]}=attack:NAME)"
         )
     words.refuse_unused(sorted(kinds))
@@ -63,7 +63,7 @@ def pattern_rows(names: pd.DataFrame, words: Words, request: Request) -> pd.Data
         whole = f" and finds no {lacking} presentation" if lacking else ""
         raise ManifestError(
             f"{request.root}: --pattern '{pattern}' leaves out {len(rest)} of {len(names)} files{whole}: "
-            f"{few(rest, limit=3)}; correct it, or leave them out with --allow-unmatched"
+            f"{format_list(rest, limit=3)}; correct it, or leave them out with --allow-unmatched"
         )
     from_label = said.map(lambda name: cast("Kind", kinds[name]).species)
     species = pd.Series(own_species, index=rows.index, dtype="str").where(attack, "")
@@ -78,7 +78,7 @@ def _with_splits(rows: pd.DataFrame, request: Request) -> pd.DataFrame:
     unknown = sorted(name for name, split in splits.items() if split is None)
     if unknown:
         raise ManifestError(
-            f"{request.root}: --pattern finds {few(map(repr, unknown))} as the split; recognised are train, val, dev, "
+            f"{request.root}: --pattern finds {format_list(map(repr, unknown))} as the split; recognised are train, val, dev, "
             "devel, test and the like"
         )
     return rows.assign(split=rows["split"].map(splits))

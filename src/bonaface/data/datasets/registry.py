@@ -31,7 +31,7 @@ from bonaface.data.datasets.three_dmad import THREE_DMAD
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.sources import MEDIA_SUFFIXES, Problem, is_media, walk
 from bonaface.data.splits import PERSONS_UNKNOWN
-from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
+from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 
 _LAYOUTS = (
     FOLDER,
@@ -118,12 +118,12 @@ def _rows(chosen: Layout, request: Request) -> pd.DataFrame:
     if len(names) == 0:
         raise ManifestError(
             f"{request.root}: none of its {len(media)} images and videos has a name as in {chosen.title}: expected "
-            f"{chosen.expects}; found: {few(media, limit=3)}{_looks_like(request.files, chosen)}"
+            f"{chosen.expects}; found: {format_list(media, limit=3)}{_looks_like(request.files, chosen)}"
         )
     request.left_out["names that do not fit"] += len(rest)
     if rest:
         request.notes.append(
-            f"{len(rest)} files with names that do not fit {chosen.title} are left out ({few(rest, limit=3)})"
+            f"{len(rest)} files with names that do not fit {chosen.title} are left out ({format_list(rest, limit=3)})"
         )
     _refuse_second_copies(names, request)
     assert chosen.rows is not None
@@ -161,10 +161,10 @@ def _media(chosen: Layout, request: Request) -> list[str]:
     if strange:
         request.left_out["names that are not UTF-8"] += len(strange)
         request.notes.append(
-            f"{len(strange)} files whose names are not UTF-8 are left out ({few(map(ascii, strange), limit=3)})"
+            f"{len(strange)} files whose names are not UTF-8 are left out ({format_list(map(ascii, strange), limit=3)})"
         )
     if problems:
-        shown = few([f"{name or '.'}: {reason}" for name, reason in problems], limit=5)
+        shown = format_list([f"{name or '.'}: {reason}" for name, reason in problems], limit=5)
         request.notes.append(f"{len(problems)} files or folders could not be read and are left out ({shown})")
     if not media:
         raise ManifestError(_no_media(chosen, request))
@@ -180,7 +180,7 @@ def _no_media(chosen: Layout, request: Request) -> str:
         if files
         else "no files" + (f" but {hidden} hidden ones" * (hidden > 0))
     )
-    shown = f"; found: {few(files, limit=3)}{_looks_like(files, chosen)}" if files else ""
+    shown = f"; found: {format_list(files, limit=3)}{_looks_like(files, chosen)}" if files else ""
     notes = "".join(f"; {note}" for note in request.notes)
     return f"{request.root} holds {held}: expected {chosen.expects}{shown}{notes}"
 
@@ -199,7 +199,7 @@ def _nearby(root: Path) -> str:
     if parent is None or parent == Path(parent.anchor):
         return ""
     names = sorted(each.name for each in parent.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return f"; {parent} holds {few(names)}" if names else ""
+    return f"; {parent} holds {format_list(names)}" if names else ""
 
 
 def _refuse_second_copies(names: pd.DataFrame, request: Request) -> None:

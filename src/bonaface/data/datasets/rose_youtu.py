@@ -20,7 +20,7 @@ from bonaface.data.datasets.adapter import (
     tail,
     take,
 )
-from bonaface.errors import ManifestError, few
+from bonaface.errors import ManifestError, format_list
 
 _KINDS = {
     "G": ("", ""),
@@ -90,7 +90,7 @@ def _listed_frames(lists: dict[str, str], request: Request) -> dict[str, str]:
             path, *marks = line.split()
             if len(marks) != 2 or marks[1] not in ("0", "1") or (marks[1] == "0") != ("_G_" in path):
                 raise ManifestError(
-                    f"{request.root / name}: expected lines such as 1/real/2_G_NT_5s_g_E_2_1/0 1 0, found {few([line])}"
+                    f"{request.root / name}: expected lines such as 1/real/2_G_NT_5s_g_E_2_1/0 1 0, found {format_list([line])}"
                 )
             split_of[f"{side}/{path}"] = _CLIENT_SPLITS[side]
     return split_of

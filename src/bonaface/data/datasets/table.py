@@ -12,7 +12,7 @@ import pandas as pd
 from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.data.identity import on_disk
-from bonaface.errors import ManifestError, SettingsError, did_you_mean, few
+from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 from bonaface.io import TABLE_SUFFIXES, TextTable, read_table, relative_paths
 
 
@@ -51,7 +51,7 @@ def _find_table(root: Path, table: Path | None) -> tuple[Path, Path]:
     tables = sorted(each for each in root.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each.name[0] != ".")
     tables = [each for each in tables if not each.name.endswith(".boxes.csv")]
     if len(tables) != 1:
-        found = few([each.name for each in tables]) if tables else "none"
+        found = format_list([each.name for each in tables]) if tables else "none"
         raise ManifestError(
             f"{root}: expected one table ({', '.join(TABLE_SUFFIXES)}), found {found}: name it (--table)"
         )
@@ -64,7 +64,7 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
         if theirs and theirs not in found:
             hint = did_you_mean(theirs, found)
             raise SettingsError(
-                f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: {few(found, limit=20)}"
+                f"{table.name} has no column {theirs!r} to take as {ours}{hint}; found: {format_list(found, limit=20)}"
             )
     taken = {theirs: ours for ours, theirs in columns.items() if theirs}
     dropped = [name for name in found if name in columns and name not in taken]
@@ -74,7 +74,7 @@ def _renamed(table: TextTable, columns: Mapping[str, str]) -> pd.DataFrame:
         hint = did_you_mean(missing[0], found)
         raise ManifestError(
             f"{table.name} has no column {' and no column '.join(map(repr, missing))}{hint}; found: "
-            f"{few(found, limit=20)}; say which one it is (--column {missing[0]}=NAME)"
+            f"{format_list(found, limit=20)}; say which one it is (--column {missing[0]}=NAME)"
         )
     return rows
 
@@ -89,7 +89,7 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
         example = rows["label"].iloc[positions[0]] or "VALUE"
         raise ManifestError(
             f"{table.name}: a label that is not recognised in "
-            f"{few([f'{line} ({value!r})' for line, value in where])}; "
+            f"{format_list([f'{line} ({value!r})' for line, value in where])}; "
             f"recognised are {UNDERSTOOD}; or map it (--map {example}=bona_fide or "
             f"--map {example}=attack:NAME)"
         )
@@ -112,7 +112,7 @@ def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
         where = zip(table.places(unknown.tolist()), split.iloc[unknown], strict=True)
         raise ManifestError(
             f"{table.name}: a split that is not recognised in "
-            f"{few([f'{line} ({value!r})' for line, value in where])}; "
+            f"{format_list([f'{line} ({value!r})' for line, value in where])}; "
             "expected train, val (dev, devel) or test"
         )
     return split.map(known)

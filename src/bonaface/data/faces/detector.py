@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bonaface.data.cropping import shrink
 from bonaface.data.downloads import YUNET, fetch, sha256_of
 from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
-from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, few
+from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, format_list
 from bonaface.types import Box
 
 LONG_SIDE = 640
@@ -77,7 +77,7 @@ class YuNet:
             self._network = YuNetNetwork(path, confidence=self.CONFIDENCE)
         except NotYuNet as error:
             raise WeightsError(
-                f"{path} is not a YuNet file ({few(str(error).splitlines(), limit=1)}); expected {YUNET.name} "
+                f"{path} is not a YuNet file ({format_list(str(error).splitlines(), limit=1)}); expected {YUNET.name} "
                 f"(sha256 {YUNET.sha256})"
             ) from None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bonaface.data.parallel import parallel_map
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
-from bonaface.errors import writing
+from bonaface.errors import reraise_os_error
 from bonaface.io import new_folder
 
 
@@ -44,7 +44,7 @@ def write_demo_dataset(
 
     The same seed draws the same frames. Raises OutputError where the folder exists and is not empty.
     """
-    with new_folder(folder, what="generated videos") as fresh, writing(folder):
+    with new_folder(folder, what="generated videos") as fresh, reraise_os_error(folder):
         clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
         for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
             if progress:
