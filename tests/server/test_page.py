@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -97,19 +96,22 @@ def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_pa
         assert page.run("document.querySelector('#camera').srcObject") is None
 
 
-def test_page_retries_while_the_queue_is_full(servers, cameras, tmp_path: Path):
-    server = servers("--max-concurrent", "1")
-    host, port = server.url.removeprefix("http://").split(":")
-    with browsing(tmp_path, camera=cameras["live"]) as page, socket.create_connection((host, int(port))) as other:
-        other.sendall(
-            b"POST /v1/liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 99\r\n\r\n"
-        )
+def test_page_retries_while_the_queue_is_full(server, cameras, tmp_path: Path):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
         start(page, server.url)
         page.until("document.querySelector('#stage').dataset.mode === 'camera'")
+        page.run(
+            """{const real = window.fetch, busy = '{"error": {"code": "busy"}}';
+            let first = true;
+            window.fetch = (...request) => {
+              if (!first || !String(request[0]).includes("liveness")) return real(...request);
+              first = false;
+              return Promise.resolve(new Response(busy, {status: 429, headers: {"Retry-After": "1"}}));
+            };}"""
+        )
         page.run("document.querySelector('#check').click()")
         page.until("document.querySelector('#outcome').textContent === 'Busy'")
         assert "Asking again in 1 s" in page.text("#advice")
-        other.close()
         page.until("document.querySelector('#outcome').textContent === 'Living face'")
 
 
