@@ -29,7 +29,7 @@ test-installs: .venv/ready
 test-oldest: .venv/ready
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-oldest
 	VIRTUAL_ENV=.venv-oldest $(BIN)/uv pip install --quiet --resolution lowest-direct --editable ".[dev]"
-	.venv-oldest/bin/pytest -n 2
+	.venv-oldest/bin/pytest -n 2 -W default
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv || python3 -m venv .venv
