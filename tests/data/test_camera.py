@@ -34,7 +34,7 @@ def test_a_file_named_by_a_number_is_a_file(tmp_path: Path, monkeypatch: pytest.
     ("there", "said"),
     [
         ({}, "no camera 97 here: this machine has no camera"),
-        ({0: "Integrated", 2: ""}, r"no camera 97 here; there are 0 \(Integrated\), 2: name one of these"),
+        ({0: "Integrated", 2: ""}, r"no camera 97 here; found 0 \(Integrated\), 2: name one of these"),
         ({97: "Busy"}, "no camera 97 here: "),
     ],
     ids=["none", "others", "busy"],
