@@ -150,7 +150,7 @@ def test_tables_as_office_programs_write_them(tmp_path: Path, text: str) -> None
 
 
 def test_a_name_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="UTF-8 has not in row 1"):
+    with pytest.raises(ManifestError, match="invalid UTF-8 in row 1"):
         make_manifest(table().astype(object).assign(path=pd.Series(["a\udcff.mp4", "b.mp4"], dtype=object)), tmp_path)
 
 
