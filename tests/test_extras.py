@@ -15,13 +15,21 @@ from bonaface.errors import EXTRAS
 from bonaface.inference.bundle import write_bundle
 from tests.networks import tiny_bundle
 
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
 BASE = tuple(EXTRAS)
 EVAL = tuple(module for module, extra in EXTRAS.items() if extra != "eval")
 SCORES = (("live", "bona_fide", "", 0.9), ("paper", "attack", "print", 0.2), ("screen", "attack", "replay", 0.4))
 
 
 def run(hidden: Iterable[str], program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    hide = f"import sys\nfor name in {tuple(hidden)}: sys.modules[name] = None\n"
+    hide = HIDE.format(names=tuple(hidden))
     return subprocess.run(
         [sys.executable, "-c", hide + program, *arguments], capture_output=True, text=True, check=False
     )

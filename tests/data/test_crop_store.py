@@ -148,7 +148,7 @@ def test_two_calls_fill_one_store_at_once(manifest, monkeypatch, tmp_path: Path)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(manifest, tmp_path: Path):
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="other content"):
         fill_store(manifest, manifest.root, WHOLE, workers=1)
     with pytest.raises(OutputError, match="is a file"):
         fill_store(manifest, manifest.root / "face.mp4", WHOLE, workers=1)

@@ -118,7 +118,7 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     def refuse(name: str, *args: object, **options: object) -> object:
         if name == "h5py":
-            raise ImportError(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", refuse)

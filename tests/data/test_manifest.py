@@ -290,12 +290,13 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
 
 
 def test_parquet_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest(table(), tmp_path)  # pandas itself uses pyarrow if it has found it
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "m.parquet").write_bytes(b"")
     with pytest.raises(MissingExtraError, match=r'pip install "\.\[eval\]"'):
         read_manifest(tmp_path / "m.parquet")
     with pytest.raises(MissingExtraError, match=r"writing m\.parquet"):
-        write_manifest(make_manifest(table(), tmp_path), tmp_path / "m.parquet")
+        write_manifest(manifest, tmp_path / "m.parquet")
 
 
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:

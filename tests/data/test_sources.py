@@ -42,7 +42,7 @@ def test_walk_names_what_cannot_be_read(tmp_path: Path):
     found = walk(tmp_path)
     assert found.files == ["a.jpg"]
     assert list(reasons(found)) == ["dead.jpg", "one", "pipe.mp4", "two"]
-    assert "not there" in reasons(found)["dead.jpg"]
+    assert "broken link" in reasons(found)["dead.jpg"]
     assert "neither" in reasons(found)["pipe.mp4"]
 
 

@@ -335,7 +335,7 @@ def test_api_key_protects_v1_and_metrics(servers, tmp_path: Path, jpeg):
     assert document["paths"][URL]["post"]["security"] == [{"key": []}, {"bearer": []}]
 
 
-def test_the_decision_log_keeps_six_things(servers, tmp_path: Path, jpeg, dark_frames, bundle):
+def test_decision_log_keeps_seven_values(servers, tmp_path: Path, jpeg, dark_frames, bundle):
     file = tmp_path / "log.db"
     server = servers("--log", str(file))
     answers = [post(server, content).json() for content in (jpeg, encoded(dark_frames[0]), encoded(dark_frames[0] * 0))]
@@ -346,7 +346,7 @@ def test_the_decision_log_keeps_six_things(servers, tmp_path: Path, jpeg, dark_f
         rows = connection.execute("SELECT request_id, verdict, score, threshold, bundle FROM decisions ORDER BY time")
         found = rows.fetchall()
     connection.close()
-    assert names == ["request_id", "time", "verdict", "score", "threshold", "bundle"]
+    assert names == ["id", "request_id", "time", "verdict", "score", "threshold", "bundle"]
     assert found == [
         (answer["request_id"], answer["verdict"], answer["score"], answer["threshold"], load_bundle(bundle).id)
         for answer in answers

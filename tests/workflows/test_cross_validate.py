@@ -100,7 +100,7 @@ def test_folds_are_trained_once_and_reported_with_their_spread(tmp_path: Path):
     again = bonaface.folds("demo", *SMALL, manifests=manifests, output=tmp_path / "out", faces=False)
     assert again.runs == {}  # nothing was trained a second time
     pd.testing.assert_frame_equal(again.table, done.table)
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="a different recipe"):
         bonaface.folds("demo", *SMALL, "seed=9", manifests=manifests, output=tmp_path / "out", faces=False)
 
 
