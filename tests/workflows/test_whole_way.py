@@ -256,4 +256,7 @@ def test_thresholds_can_be_calibrated_again(run, footage: Path, tmp_path: Path):
     other = bonaface.read_scores(run.path / "scores" / "val.csv").assign(system="someone else")
     with pytest.raises(ScoreTableError, match="the bundle is"):
         bonaface.calibrate_bundle(run.bundle, other, output=tmp_path / "wrong")
+    without = bonaface.read_scores(run.path / "scores" / "val.csv").drop(columns="logit")
+    with pytest.raises(ScoreTableError, match="no logits"):
+        bonaface.calibrate_bundle(run.bundle, without, output=tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
