@@ -133,19 +133,18 @@ def calibrate_bundle(
     presentations; SettingsError for an unknown criterion.
     """
     with needs_extra("bonaface.calibrate_bundle"):
-        from bonaface.evaluation.checking import check_scores
         from bonaface.evaluation.scores import read_scores, turned_round
         from bonaface.workflows.assess import choose_points, refuse_inverted
 
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    given = read_scores(scores) if isinstance(scores, str | Path) else check_scores(scores)
+    given = read_scores(scores) if isinstance(scores, str | Path) else scores
     table, _ = turned_round(given, higher_is)
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
     if systems and systems != [model.card.name]:
         raise ScoreTableError(
             f"the scores are of {format_list(systems)}, the bundle is {model.card.name}; score validation with this bundle"
         )
-    if table["logit"].isna().all():
+    if "logit" not in table or table["logit"].isna().all():
         raise ScoreTableError(
             "the scores have no logits (column logit), which a bundle decides on; expected a table that "
             "`bonaface evaluate` wrote with this bundle, complete"
