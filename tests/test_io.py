@@ -198,7 +198,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bonaface.io.os.fsync", full)
+    monkeypatch.setattr("bonaface.io.files.os.fsync", full)
     with pytest.raises(OutputError, match=r"cannot write .*a\.txt: No space left on device"):
         write_text(path, "new")
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]

@@ -135,6 +135,15 @@ def format_list(items: Iterable[object], *, limit: int = 5) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
+def one_line(error: object) -> str:
+    """Return the text of an exception as one line of at most 300 characters, its type where it has no text.
+
+    >>> one_line(ValueError("two\\n  lines")), one_line(EOFError())
+    ('two lines', 'EOFError')
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint to the nearest known word, with a leading space; empty if none is near.
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bonaface.errors import BundleError
+from bonaface.errors import BundleError, one_line
 
 
 def onnx_session(network: bytes | Path, *, name: object, threads: int | None = 1) -> Any:
@@ -26,13 +26,8 @@ def onnx_session(network: bytes | Path, *, name: object, threads: int | None = 1
     try:
         return ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        raise BundleError(f"ONNX Runtime cannot load {name}: {reason(error)}") from None
+        raise BundleError(f"ONNX Runtime cannot load {name}: {one_line(error)}") from None
 
 
 FATAL = 4
 """Log level: ONNX Runtime raises every error, and would also print it on stderr."""
-
-
-def reason(error: Exception) -> str:
-    """Return the text of an exception as one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300]

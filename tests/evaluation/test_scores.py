@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bonaface.io.os.fsync", full)
+    monkeypatch.setattr("bonaface.io.files.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         write_scores(table([("print", 2.0)]), path)
     assert path.read_bytes() == old

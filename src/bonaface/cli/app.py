@@ -11,7 +11,7 @@ import typer
 import bonaface
 from bonaface.cli import bundle, data, evaluate, predict, serve, train
 from bonaface.cli.output import echo, echo_lines, print_error, print_warnings, use_any_console
-from bonaface.errors import BonafaceError, needs_extra
+from bonaface.errors import BonafaceError, needs_extra, one_line
 
 app = typer.Typer(
     name="bonaface",
@@ -57,7 +57,7 @@ def main() -> None:
         code = 2
     except Exception as error:
         print_error(
-            f"Internal error ({type(error).__name__}: {' '.join(str(error).split())}). "
+            f"Internal error ({type(error).__name__}: {one_line(error)}). "
             "Run with BONAFACE_DEBUG=1 and attach the traceback to a bug report."
         )
         code = 70

@@ -12,7 +12,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from bonaface.errors import DownloadError
+from bonaface.errors import DownloadError, one_line
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
@@ -106,4 +106,4 @@ def _reason(error: requests.RequestException) -> str:
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):
         return "no connection to the server"
-    return " ".join(str(error).split())
+    return one_line(error)

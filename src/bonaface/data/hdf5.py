@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.video import MAX_PIXELS, VideoInfo
-from bonaface.errors import MediaError, needs_extra
+from bonaface.errors import MediaError, needs_extra, one_line
 
 HDF5_SUFFIXES = frozenset({".hdf5", ".h5"})
 _COLOUR = "Color_Data"
@@ -36,7 +36,7 @@ class Hdf5Reader:
         try:
             self._file: Any = h5py.File(source, "r")
         except _DAMAGE as error:
-            raise MediaError(f"{source}: not an HDF5 file that can be read ({_reason(error)})") from None
+            raise MediaError(f"{source}: not an HDF5 file that can be read ({one_line(error)})") from None
         try:
             self._colour, self._channels_first = self._find(h5py)
         except BaseException:
@@ -81,7 +81,7 @@ class Hdf5Reader:
             try:
                 stored = np.asarray(self._colour[index], dtype=np.uint8)
             except _DAMAGE as error:
-                self.damage = _reason(error)
+                self.damage = one_line(error)
                 return
             picture = stored.transpose(1, 2, 0) if self._channels_first else stored
             self.decoded = index + 1
@@ -90,7 +90,3 @@ class Hdf5Reader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

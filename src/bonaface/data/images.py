@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bonaface.data.signatures import HEAD, media_type
-from bonaface.errors import MediaError
+from bonaface.errors import MediaError, one_line
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -85,7 +85,7 @@ def pixels_of(content: bytes) -> int:
     except _Refused as refusal:
         raise MediaError(f"the image: {refusal}") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-        raise MediaError(f"the image: {_fault(error)}") from None
+        raise MediaError(f"the image: damaged: {one_line(error)}") from None
 
 
 def pixels_of_picture(image: Image.Image) -> NDArray[np.uint8]:
@@ -93,7 +93,7 @@ def pixels_of_picture(image: Image.Image) -> NDArray[np.uint8]:
     try:
         return np.ascontiguousarray(_upright(_to_rgb(image), _orientation(image)))
     except Exception as error:  # Pillow decodes late, and its decoders raise nearly anything on damaged data
-        raise MediaError(f"the picture cannot be decoded: {' '.join(str(error).split())}") from None
+        raise MediaError(f"the picture cannot be decoded: {one_line(error)}") from None
 
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 95) -> bytes:
@@ -151,7 +151,7 @@ def _decode(file: IO[bytes], *, formats: Mapping[str, str]) -> NDArray[np.uint8]
     except (_Refused, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-        raise _Refused(_fault(error)) from None
+        raise _Refused(f"damaged: {one_line(error)}") from None
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
@@ -283,7 +283,3 @@ def _refusal(kind: str, formats: Mapping[str, str]) -> str:
     if kind.startswith("image/"):
         return f"a picture in the format {name}, which is not read; {expected}: convert it"
     return f"not an image that can be read; {expected}"
-
-
-def _fault(error: Exception) -> str:
-    return f"damaged: {' '.join(str(error).split()) or type(error).__name__}"

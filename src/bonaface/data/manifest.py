@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
-from bonaface.errors import ManifestError, did_you_mean, format_list
+from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.types import CATEGORIES, Label
 
@@ -332,7 +332,7 @@ def _read_about(path: Path) -> dict[str, object]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
+        raise ManifestError(f"{path} cannot be read as JSON: {one_line(error)}") from None
     if not isinstance(about, dict):
         raise ManifestError(f"{path} holds a {type(about).__name__}: expected the JSON object that `data index` writes")
     return about

@@ -1,32 +1,14 @@
-"""Results of an evaluation: frozen dataclasses, which `json_safe` turns into JSON."""
+"""Results of an evaluation: frozen dataclasses, which `io.json_safe` turns into JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from bonaface.types import Threshold
 
 Policy = Literal["reject", "exclude"]
-
-
-def json_safe(value: Any) -> Any:
-    """Return a result as JSON can hold it: dataclasses become objects, NaN and infinity become null.
-
-    >>> json_safe({"far": float("nan"), "notes": ("a", "b")})
-    {'far': None, 'notes': ['a', 'b']}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return json_safe(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): json_safe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_safe(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError, SettingsError, did_you_mean, needs_extra
+from bonaface.errors import BundleError, SettingsError, did_you_mean, needs_extra, one_line
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import InputCard, OutputCard
-from bonaface.onnx_runtime import onnx_session, reason
+from bonaface.onnx_runtime import onnx_session
 
 CERTAIN = 104.0
 """Logit of a probability of exactly 1, and its negative of 0: beyond what f32 can tell from them.
@@ -82,7 +82,7 @@ class _Engine:
         except Exception as error:  # ONNX Runtime's own exceptions share no public base
             shape = " x ".join(map(str, batch.shape))
             raise BundleError(
-                f"{self._network} fails on an input of {shape} {batch.dtype}, which bundle.json describes: {reason(error)}"
+                f"{self._network} fails on an input of {shape} {batch.dtype}, which bundle.json describes: {one_line(error)}"
             ) from None
         for name, output in zip(self._wanted, outputs, strict=True):
             if output.dtype.kind != "f" or output.ndim == 0 or len(output) != len(batch) or not output.size:
@@ -147,7 +147,7 @@ class OpenVinoBackend(_Engine):
                 model = core.read_model(model=bundle.contents["model.onnx"])
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
-            raise BundleError(f"{bundle.path}: OpenVINO cannot load {names[0]}: {reason(error)}") from None
+            raise BundleError(f"{bundle.path}: OpenVINO cannot load {names[0]}: {one_line(error)}") from None
         super().__init__(
             bundle, names[0], sorted(name for output in self._compiled.outputs for name in output.get_names())
         )

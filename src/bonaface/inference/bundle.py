@@ -23,11 +23,10 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from bonaface.config import describe_validation_error
-from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, reraise_os_error
+from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, one_line, reraise_os_error
 from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
-from bonaface.onnx_runtime import reason
 from bonaface.types import logit
 
 ZIP_SUFFIXES = (".bonaface", ".zip")
@@ -311,7 +310,7 @@ def _parse_card(path: Path, content: bytes) -> BundleCard:
     try:
         values = _strict_json(content)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}/bundle.json is not JSON as bundles have it: {reason(error)}") from None
+        raise BundleError(f"{path}/bundle.json is not JSON as bundles have it: {one_line(error)}") from None
     version = values.get("format") if isinstance(values, dict) else None
     if type(version) is not int or version != FORMAT:
         raise BundleError(

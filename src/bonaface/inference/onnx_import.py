@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError, InputError, did_you_mean
+from bonaface.errors import BundleError, InputError, did_you_mean, one_line
 from bonaface.inference.backends import as_logits, as_network_input
 from bonaface.inference.bundle_checks import check_file
 from bonaface.inference.bundle_schema import InputCard, OutputCard
-from bonaface.onnx_runtime import onnx_session, reason
+from bonaface.onnx_runtime import onnx_session
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -135,7 +135,7 @@ def _answer(network: OnnxNetwork, given: InputCard, output: str, picture: NDArra
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise BundleError(
             f"{network.path} fails on {batch} crop{'s' if batch > 1 else ''} of {given.size} x {given.size}: "
-            f"{reason(error)}; export it with a free batch axis, or for one crop"
+            f"{one_line(error)}; export it with a free batch axis, or for one crop"
         ) from None
     values = np.asarray(found)
     if values.dtype.kind != "f" or values.ndim == 0 or len(values) != batch:

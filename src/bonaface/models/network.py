@@ -13,7 +13,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.config import ModelSettings
-from bonaface.errors import SettingsError, WeightsError, did_you_mean
+from bonaface.errors import SettingsError, WeightsError, did_you_mean, one_line
 from bonaface.io import write_bytes
 from bonaface.models.weights import (
     METADATA_KEY,
@@ -166,7 +166,7 @@ def _assemble(settings: ModelSettings, weights: Weights | None) -> LivenessNet:
             settings.name, pretrained=False, num_classes=1, drop_rate=settings.drop_rate, **options
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise SettingsError(f"timm cannot build model.name={settings.name}: {reason}") from None
     classifier = _classifier_name(backbone, settings.name)
     if weights is not None:
@@ -245,7 +245,7 @@ def _check_head(network: LivenessNet) -> None:
             logit, embedding = network.forward_images(image)
             whole = network.backbone((image - network.mean) / network.std)  # type: ignore[operator]
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise SettingsError(
             f"model.name={network.architecture} does not work at model.input_size={network.input_size}: {reason}"
         ) from None

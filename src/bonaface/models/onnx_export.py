@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError
+from bonaface.errors import BundleError, one_line
 from bonaface.models.network import LivenessNet
 from bonaface.onnx_runtime import onnx_session
 from bonaface.types import probability
@@ -73,7 +73,7 @@ def export_onnx(network: LivenessNet) -> bytes:
                 verbose=False,
             )
         except Exception as error:  # the exporter's errors share no base
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise BundleError(
                 f"{network.architecture} cannot be exported to ONNX: {reason}; choose another model.name"
             ) from error

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import BundleError, needs_extra
+from bonaface.errors import BundleError, needs_extra, one_line
 
 Files = tuple[bytes, bytes]
 """OpenVINO's two files: the graph (XML) and the weights."""
@@ -127,7 +127,7 @@ def _read(ov: Any, onnx: bytes) -> Any:
     try:
         return ov.Core().read_model(model=onnx)
     except RuntimeError as error:
-        raise BundleError(f"OpenVINO cannot read model.onnx: {' '.join(str(error).split())[:200]}") from None
+        raise BundleError(f"OpenVINO cannot read model.onnx: {one_line(error)}") from None
 
 
 def _saved(ov: Any, model: Any) -> Files:

@@ -16,7 +16,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
-from bonaface.errors import DownloadError, WeightsError, format_list
+from bonaface.errors import DownloadError, WeightsError, format_list, one_line
 
 HUB_FILE = "model.safetensors"
 PINNED: Mapping[str, tuple[str, str]] = {
@@ -73,7 +73,7 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
     try:
         tensors = safetensors.load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise WeightsError(f"{source} is not a safetensors file, or is damaged: {reason}") from None
     return Weights(_backbone_alone(tensors), source, hashlib.sha256(content).hexdigest(), _about(content))
 

@@ -25,8 +25,8 @@ from bonaface.evaluation.error_curve import (
     histogram,
     roc,
 )
-from bonaface.evaluation.results import Evaluation, Measures, json_safe
-from bonaface.io import write_bytes, write_json, write_text
+from bonaface.evaluation.results import Evaluation, Measures
+from bonaface.io import json_safe, write_bytes, write_json, write_text
 from bonaface.report import formatting
 from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri

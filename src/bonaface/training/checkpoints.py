@@ -17,7 +17,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.config import Recipe
-from bonaface.errors import InputError, OutputError, format_list
+from bonaface.errors import InputError, OutputError, format_list, one_line
 from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
 from bonaface.models.weights import METADATA_KEY
@@ -182,7 +182,7 @@ class Checkpoints:
                 if missing:
                     raise ValueError(f"missing tensors: {format_list(missing)}")
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = one_line(error)
             raise InputError(
                 f"{self.last} is damaged and cannot be resumed from ({reason}); train again in another folder"
             ) from error

@@ -33,7 +33,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, SettingsError
+from bonaface.errors import BonafaceError, InputError, SettingsError, one_line
 from bonaface.models.network import LivenessNet, build_network, load_weights
 from bonaface.training.checkpoints import (
     Checkpoints,
@@ -171,7 +171,7 @@ class Trainer:
             except RuntimeError as error:
                 if self._world == 1:
                     raise
-                reason = " ".join(str(error).split())[:160]
+                reason = one_line(error)
                 raise BonafaceError(
                     f"a training process failed or lost the others ({reason}); resume with --resume"
                 ) from error

@@ -18,7 +18,6 @@ from bonaface.data.crop_store import CropStore, fill_store, load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
-from bonaface.evaluation.results import json_safe
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
@@ -32,7 +31,7 @@ from bonaface.inference.bundle_schema import (
     VariantCard,
 )
 from bonaface.inference.scoring import score_manifest
-from bonaface.io import now, versions
+from bonaface.io import json_safe, now, versions
 from bonaface.types import Box, Progress, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
 

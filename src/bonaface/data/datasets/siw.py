@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, split_by_person, take
-from bonaface.errors import ManifestError
+from bonaface.errors import ManifestError, one_line
 
 _KINDS = {
     "live": ("", ""),
@@ -96,7 +96,7 @@ def _face_file(file: Path, path: str) -> pd.DataFrame:
         text = file.read_text(encoding="utf-8")
         corners = np.loadtxt(text.splitlines(), ndmin=2, usecols=(0, 1, 2, 3)) if text.strip() else np.empty((0, 4))
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {' '.join(str(error).split())}") from None
+        raise ManifestError(f"{file}: expected a row x1 y1 x2 y2 a frame: {one_line(error)}") from None
     size = corners[:, 2:] - corners[:, :2]
     faces = (size > 0).all(axis=1) & np.isfinite(corners).all(axis=1)
     x, y, w, h = np.hstack([corners[:, :2], size])[faces].T

@@ -1,31 +1,24 @@
-"""Read tables and write files.
+"""Read and write tables: manifests, score tables and lists of face boxes, as CSV, TSV, text or Parquet.
 
-A table is a manifest, a score table or a list of face boxes: CSV, TSV or text with a header line, or Parquet. Every cell
-is read as text, so that `007` and `NA` stay what they are. Files are written to a temporary name in the target's folder
-and then moved, so that a reader never sees an incomplete file.
+Every cell is read as text, so that `007` and `NA` stay what they are.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bonaface.errors import InputError, ManifestError, OutputError, format_list, needs_extra, reraise_os_error
+from bonaface.errors import InputError, ManifestError, OutputError, format_list, needs_extra, one_line
+from bonaface.io.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,20 +28,6 @@ _PARQUET = (".parquet", ".pq")
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _BLOCK = 10_000
-_TEMPORARY = ".bonaface-"
-_PACKAGES = (
-    "bonaface",
-    "torch",
-    "torchvision",
-    "timm",
-    "accelerate",
-    "onnx",
-    "onnxruntime",
-    "opencv-python-headless",
-    "av",
-    "numpy",
-    "pandas",
-)
 
 
 @dataclass(frozen=True)
@@ -161,140 +140,6 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     write_text(path, text)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically, and make its folder if needed. Raises OutputError."""
-    fresh: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-        fresh = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(0o666 & ~_umask())
-        fresh.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"cannot write {path}: {reason}; free some space or name a different folder") from None
-    finally:
-        if fresh is not None:
-            fresh.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically in UTF-8; bytes of a file name that are not UTF-8 are escaped."""
-    write_bytes(path, text.encode(errors="backslashreplace"))
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON atomically; NaN and infinity become null."""
-    write_text(path, json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if the file is missing."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file, if it is there. Raises OutputError."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
-
-
-def check_free(path: str | Path, *, what: str) -> Path:
-    """Return the path where a folder may be made: nothing is there, or an empty folder. Raises OutputError."""
-    path = Path(path)
-    with reraise_os_error(path):
-        if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
-            held = (
-                "holds another run"
-                if (path / "run.json").exists()
-                else "is not empty"
-                if path.is_dir()
-                else "is a file"
-            )
-            hint = ", or add --resume to continue it" if (path / "run.json").exists() and what == "training run" else ""
-            raise OutputError(f"{path} {held}; name a different folder for the {what}{hint}")
-    return path
-
-
-def fresh_folder(path: str | Path, *, what: str) -> Path:
-    """Make an empty folder, or accept one that is empty already. Raises OutputError for anything else in its place."""
-    path = check_free(path, what=what)
-    with reraise_os_error(path):
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-@contextmanager
-def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder whose content is moved to `path` when the block ends without an error.
-
-    After an error nothing is left, so that the same call can be made again. A folder at `path` must be empty; with
-    `replace` its content makes way for the new one. Raises OutputError before the block where `path` is taken or cannot
-    be written.
-    """
-    path = Path(path) if replace else check_free(path, what=what)
-    with reraise_os_error(path):
-        # An existing folder may be a mount or the working directory: it is filled, not replaced.
-        existing = path.is_dir()
-        if not existing:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = _temporary_folder(path if existing else path.parent)
-    try:
-        yield fresh
-        with reraise_os_error(path):
-            if existing:
-                _move_up(fresh, path)
-            else:
-                fresh.chmod(0o777 & ~_umask())
-                fresh.replace(path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _move_up(fresh: Path, path: Path) -> None:
-    """Move what `fresh` holds into `path`, its parent; what was there before is deleted."""
-    old = _temporary_folder(path)
-    for item in list(path.iterdir()):
-        if not _is_temporary(item):
-            item.replace(old / item.name)
-    for item in list(fresh.iterdir()):
-        item.replace(path / item.name)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _temporary_folder(parent: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
-
-
-def _is_temporary(path: Path) -> bool:
-    """Return whether an interrupted process may have left a folder."""
-    return path.name.startswith(_TEMPORARY)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Bonaface and of the packages that decide its numbers."""
-    found = {}
-    for package in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def now() -> str:
-    """Return the time in UTC, to the second, in ISO 8601."""
-    return datetime.now(UTC).replace(microsecond=0).isoformat()
-
-
 def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a copy with every cell as text (`as_text`). Raises ManifestError for text that UTF-8 cannot hold."""
     import pandas as pd
@@ -324,31 +169,26 @@ def as_text(values: Iterable[object]) -> list[str]:
 
 
 def _read_text(text: str, path: Path, error: type[InputError]) -> TextTable:
-    lines = io.StringIO(text, newline="")
     given = re.match(r'"?sep=(.)"?[ ,;\t]*(\r\n|\r|\n)', text, re.IGNORECASE)
     if given:
-        lines.seek(given.end())
+        text = text[given.end() :]
     start = 1 if given else 0
     separator = given[1] if given else _separator(text, path)
-    names: list[str] | None = None
-    columns: list[list[str]] = []
-    starts: list[int] = []
+    if plain := _read_plain(text, separator, start):
+        names, columns, starts = plain
+        return TextTable(str(path), _named(names, columns, path, error), starts)
+    starts = []
     try:
-        records = _records(lines, separator, start)
-        for _, cells in records:
-            if any(cells):
-                names = [cell.strip() for cell in cells]
-                break
-        if names is None:
+        records = _records(text, separator, start)
+        names = [cell.strip() for cell in next((cells for _, cells in records if any(cells)), ())]
+        if not names:
             raise error(f"{path} is empty: expected a table with a header line")
         columns = [[] for _ in names]
         while block := list(islice(records, _BLOCK)):
-            # Equal cells of a block share one text: most columns hold few different ones.
-            known: dict[str, str] = {}
-            rows = [_fitted(cells, len(names), line, path, separator, error) for line, cells in block]
             starts += [line for line, _ in block]
+            rows = [_fitted(cells, len(names), line, path, separator, error) for line, cells in block]
             for column, found in zip(columns, zip(*rows, strict=True), strict=True):
-                column.extend(map(known.setdefault, found, found))
+                column.extend(map(sys.intern, found))
     except csv.Error as failure:
         unclosed = str(failure).startswith(("unexpected end", "field larger"))
         reason = "a quote is not closed" if unclosed else str(failure)
@@ -356,13 +196,36 @@ def _read_text(text: str, path: Path, error: type[InputError]) -> TextTable:
     return TextTable(str(path), _named(names, columns, path, error), starts)
 
 
-def _records(lines: Iterator[str], separator: str, start: int) -> Iterator[tuple[int, list[str]]]:
+def _read_plain(text: str, separator: str, start: int) -> tuple[list[str], list[list[str]], list[int]] | None:
+    """Return names, columns and line numbers of a table without quotes and with equally long rows, else None.
+
+    Four times as fast as the csv module.
+    """
+    if '"' in text or not text.strip():
+        return None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    starts = [place for place, line in enumerate(lines) if separator in line or line.strip()]
+    kept = [lines[place] for place in starts]
+    width = kept[0].count(separator) + 1
+    names = [cell.strip() for cell in kept[0].split(separator)]
+    if not any(names) or any(line.count(separator) != width - 1 for line in kept):
+        return None
+    columns: list[list[str]] = [[] for _ in names]
+    for first in range(1, len(kept), _BLOCK):
+        cells = separator.join(kept[first : first + _BLOCK]).split(separator)
+        for number, column in enumerate(columns):
+            # Equal cells share one text: most columns hold few different ones.
+            column.extend(map(sys.intern, map(str.strip, cells[number::width])))
+    return names, columns, [start + place + 1 for place in starts[1:]]
+
+
+def _records(text: str, separator: str, start: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the first line and the cells of each record that is not blank; unquoted cells without outer blanks."""
     quoted = False
 
     def watched() -> Iterator[str]:
         nonlocal quoted
-        for line in lines:
+        for line in io.StringIO(text, newline=""):
             quoted = quoted or '"' in line
             yield line
 
@@ -453,22 +316,12 @@ def _read_parquet(path: Path, error: type[InputError]) -> TextTable:
     try:
         table = parquet.read_table(path)
     except (OSError, ValueError, ArrowException) as failure:
-        raise error(f"{path} cannot be read as Parquet: {' '.join(str(failure).split())}") from None
+        raise error(f"{path} cannot be read as Parquet: {one_line(failure)}") from None
     # pandas keeps the names of its rows as such a column.
     table = table.drop_columns([name for name in table.column_names if re.fullmatch(r"__index_level_\d+__", name)])
     names = [str(name) for name in table.column_names]
     columns = [as_text(column.to_pylist()) for column in table.columns]
     return TextTable(str(path), _named(names, columns, path, error))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _is_utf8(text: str) -> bool:
@@ -477,9 +330,3 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,190 @@
+"""Write files and folders: each appears complete or not at all, since it is written under a temporary name and moved."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bonaface.errors import OutputError, reraise_os_error
+
+_TEMPORARY = ".bonaface-"
+_PACKAGES = (
+    "bonaface",
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "onnx",
+    "onnxruntime",
+    "opencv-python-headless",
+    "av",
+    "numpy",
+    "pandas",
+)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, and make its folder if needed. Raises OutputError."""
+    fresh: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        fresh = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o666 & ~_umask())
+        fresh.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot write {path}: {reason}; free some space or name a different folder") from None
+    finally:
+        if fresh is not None:
+            fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically in UTF-8; bytes of a file name that are not UTF-8 are escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON atomically; NaN and infinity become null."""
+    write_text(path, json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def json_safe(value: Any) -> Any:
+    """Return a value as JSON can hold it: dataclasses become objects, NaN and infinity become null.
+
+    >>> json_safe({"far": float("nan"), "notes": ("a", "b")})
+    {'far': None, 'notes': ['a', 'b']}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return json_safe(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if the file is missing."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there. Raises OutputError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
+
+
+def check_free(path: str | Path, *, what: str) -> Path:
+    """Return the path where a folder may be made: nothing is there, or an empty folder. Raises OutputError."""
+    path = Path(path)
+    with reraise_os_error(path):
+        if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
+            held = (
+                "holds another run"
+                if (path / "run.json").exists()
+                else "is not empty"
+                if path.is_dir()
+                else "is a file"
+            )
+            hint = ", or add --resume to continue it" if (path / "run.json").exists() and what == "training run" else ""
+            raise OutputError(f"{path} {held}; name a different folder for the {what}{hint}")
+    return path
+
+
+def fresh_folder(path: str | Path, *, what: str) -> Path:
+    """Make an empty folder, or accept one that is empty already. Raises OutputError for anything else in its place."""
+    path = check_free(path, what=what)
+    with reraise_os_error(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder whose content is moved to `path` when the block ends without an error.
+
+    After an error nothing is left, so that the same call can be made again. A folder at `path` must be empty; with
+    `replace` its content makes way for the new one. Raises OutputError before the block where `path` is taken or cannot
+    be written.
+    """
+    path = Path(path) if replace else check_free(path, what=what)
+    with reraise_os_error(path):
+        # An existing folder may be a mount or the working directory: it is filled, not replaced.
+        existing = path.is_dir()
+        if not existing:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = _temporary_folder(path if existing else path.parent)
+    try:
+        yield fresh
+        with reraise_os_error(path):
+            if existing:
+                _move_up(fresh, path)
+            else:
+                fresh.chmod(0o777 & ~_umask())
+                fresh.replace(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _move_up(fresh: Path, path: Path) -> None:
+    """Move what `fresh` holds into `path`, its parent; what was there before is deleted."""
+    old = _temporary_folder(path)
+    for item in list(path.iterdir()):
+        if not _is_temporary(item):
+            item.replace(old / item.name)
+    for item in list(fresh.iterdir()):
+        item.replace(path / item.name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary_folder(parent: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+
+
+def _is_temporary(path: Path) -> bool:
+    """Return whether an interrupted process may have left a folder."""
+    return path.name.startswith(_TEMPORARY)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Bonaface and of the packages that decide its numbers."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
