@@ -23,7 +23,7 @@ FRAMES = 19
 PROGRAM = """
 import resource, sys
 import bonaface
-bonaface.evaluate_scores(sys.argv[1], validation=sys.argv[2], output=sys.argv[3], by=["device"])
+bonaface.report_scores(sys.argv[1], validation=sys.argv[2], output=sys.argv[3], by=["device"])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

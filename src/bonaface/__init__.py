@@ -38,13 +38,14 @@ if TYPE_CHECKING:
     from bonaface.workflows.drift import log as log
     from bonaface.workflows.embed import embed as embed
     from bonaface.workflows.evaluate import evaluate as evaluate
+    from bonaface.workflows.evaluate_scores import evaluate_scores as evaluate_scores
     from bonaface.workflows.explain import explain as explain
     from bonaface.workflows.export import export as export
     from bonaface.workflows.predict import predict as predict
     from bonaface.workflows.prepare import crop as crop
     from bonaface.workflows.prepare import index as index
     from bonaface.workflows.prepare import split as split
-    from bonaface.workflows.report import evaluate_scores as evaluate_scores
+    from bonaface.workflows.report import report_scores as report_scores
     from bonaface.workflows.train import train as train
 
 __version__ = "0.1.0"
@@ -65,7 +66,7 @@ _HOMES = {
     "demo": "workflows.demo",
     "embed": "workflows.embed",
     "evaluate": "workflows.evaluate",
-    "evaluate_scores": "workflows.report",
+    "evaluate_scores": "workflows.evaluate_scores",
     "explain": "workflows.explain",
     "export": "workflows.export",
     "index": "workflows.prepare",
@@ -77,6 +78,7 @@ _HOMES = {
     "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
+    "report_scores": "workflows.report",
     "split": "workflows.prepare",
     "compare": "workflows.compare",
     "folds": "workflows.cross_validate",
@@ -112,6 +114,7 @@ __all__ = [
     "pull_bundle",
     "read_manifest",
     "read_scores",
+    "report_scores",
     "split",
     "train",
     "write_manifest",

@@ -101,7 +101,7 @@ def report_command(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Report the error rates of any system's score table, with confidence intervals."""
-    result = bonaface.evaluate_scores(
+    result = bonaface.report_scores(
         scores,
         output=output,
         validation=validation,

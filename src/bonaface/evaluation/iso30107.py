@@ -10,7 +10,8 @@ without the matcher.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
 from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
 from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Policy, Rate
-from bonaface.evaluation.threshold_free import rank
+from bonaface.evaluation.scores import digest
+from bonaface.evaluation.threshold_free import CHOSEN_HERE, rank
 from bonaface.evaluation.thresholds import NEEDS_LOGITS, accepts, rounded_apart
 from bonaface.types import Threshold
 
@@ -40,10 +42,19 @@ def evaluate(
     policy: Policy = "reject",
     intervals: bool = True,
 ) -> Evaluation:
-    """Measure presentations (see `scores.presentations`) at each operating point."""
+    """Measure presentations (see `scores.presentations`) at each operating point.
+
+    Rates at a point that was chosen on these very presentations have no interval, and their reason says so.
+    """
     if not len(presentations):
         raise ScoreTableError("there are no presentations to evaluate; expected at least one")
-    return evaluate_arrays(ScoreArrays.from_table(presentations), points, policy=policy, intervals=intervals)
+    arrays = ScoreArrays.from_table(presentations)
+    found = evaluate_arrays(arrays, points, policy=policy, intervals=intervals)
+    if not intervals or not any("digest" in point.chosen_on for point in points):
+        return found
+    measured = digest(presentations)
+    at = (_without_intervals(each) if each.point.chosen_on.get("digest") == measured else each for each in found.at)
+    return replace(found, at=tuple(at))
 
 
 def evaluate_arrays(
@@ -197,6 +208,18 @@ def _half_total(
 
     (wrong1, of1), (wrong2, of2) = half(attacks), half(bona_fide)
     return Figure(value, persons, *rate_interval(wrong1 + wrong2, of1 + of2))
+
+
+def _without_intervals(measures: Measures) -> Measures:
+    """Return the measures with no interval on what depends on the threshold, because these scores chose it."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: without(item) for name, item in value.items()}
+        return replace(value, low=math.nan, high=math.nan, method="", reason=CHOSEN_HERE) if value.defined else value
+
+    names = ("apcer", "apcer_max", "bpcer", "acer_max", "acer_pooled", "far", "frr", "hter", "accuracy")
+    return replace(measures, **{name: without(getattr(measures, name)) for name in names})
 
 
 def _worst_species(apcer: dict[str, Rate]) -> str:

@@ -33,7 +33,7 @@ class Reported:
     notes: tuple[str, ...] = ()
 
 
-def evaluate_scores(
+def report_scores(
     scores: ScoreSource,
     *,
     output: str | Path,

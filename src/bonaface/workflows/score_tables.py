@@ -227,6 +227,11 @@ def _apart(rows: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
             f"{len(both)} presentations would choose the threshold and be measured at it, such as {both.iloc[0]}; leave "
             "them out of the scores or of the validation scores"
         )
+    return shared_subjects(rows, validation)
+
+
+def shared_subjects(rows: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
+    """Return a note where subjects are in validation and in what is measured; else none."""
     persons = set(rows["subject"]) & set(validation["subject"]) - {""}
     if not persons:
         return []
