@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bonaface.data.manifest import read_manifest as read_manifest
     from bonaface.data.manifest import write_manifest as write_manifest
     from bonaface.errors import BonafaceError as BonafaceError
+    from bonaface.evaluation.planning import plan as plan
     from bonaface.evaluation.scores import read_scores as read_scores
     from bonaface.inference.bundle import Bundle as Bundle
     from bonaface.inference.bundle import load_bundle as load_bundle
@@ -75,6 +76,7 @@ _HOMES = {
     "load_recipe": "config",
     "log": "workflows.drift",
     "pull_bundle": "workflows.bundle",
+    "plan": "evaluation.planning",
     "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
@@ -110,6 +112,7 @@ __all__ = [
     "load_bundle",
     "load_recipe",
     "log",
+    "plan",
     "predict",
     "pull_bundle",
     "read_manifest",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import bonaface
+from bonaface.cli.measure_lines import plan_lines
 from bonaface.cli.options import (
     BundlePath,
     FramesAsVideo,
@@ -19,7 +21,7 @@ from bonaface.cli.options import (
     Weights,
     as_pairs,
 )
-from bonaface.cli.output import echo_left_out, echo_lines, show_progress
+from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
 
@@ -116,6 +118,33 @@ def report_command(
         allow_missing=allow_missing,
     )
     echo_lines(report_lines(result))
+
+
+@app.command("plan")
+def plan_command(
+    apcer: Annotated[
+        float | None, typer.Option(help="The APCER to show for each attack species, as a share: 0.05.")
+    ] = None,
+    bpcer: Annotated[float | None, typer.Option(help="The BPCER to show, as a share.")] = None,
+    subjects: Annotated[int | None, typer.Option(help="Subjects of a planned set: print what it can show.")] = None,
+    per_subject: Annotated[int, typer.Option(help="Presentations of each subject, of each species.")] = 1,
+    species: Annotated[int, typer.Option(help="Number of attack species, for the totals.")] = 1,
+    confidence: Annotated[float, typer.Option(help="Confidence of the two-sided interval.")] = 0.95,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Print how many subjects and presentations show an error rate, and what a planned set can show at best.
+
+    A rate is shown where the upper bound of its interval, as `bonaface report` computes it, is at most that rate.
+    """
+    found = bonaface.plan(
+        apcer=apcer, bpcer=bpcer, subjects=subjects, per_subject=per_subject, species=species, confidence=confidence
+    )
+    if as_json:
+        from bonaface.io.files import json_safe
+
+        echo(json.dumps(json_safe(found)))
+    else:
+        echo_lines(plan_lines(found))
 
 
 @app.command("compare")

@@ -54,28 +54,34 @@ class Interval(NamedTuple):
 NONE_OF_ONE = Interval(math.nan, math.nan, "", ONE_PERSON)
 
 
-def rate_interval(wrong: Floats, of: Floats) -> Interval:
+def rate_interval(
+    wrong: Floats, of: Floats, *, alike: Floats | None = None, confidence: float = CONFIDENCE
+) -> Interval:
     """Return the bounds of the rate `sum(wrong) / sum(of)` from each subject's errors and presentations.
 
-    Both may be weights instead of counts. Subjects without presentations are left out.
+    Both may be weights instead of counts. Subjects without presentations are left out. `alike` says how many subjects
+    each element describes, by default one.
     """
-    wrong, of = wrong[of > 0], of[of > 0]
-    if len(of) < 2:
+    alike = np.ones_like(of) if alike is None else alike
+    wrong, of, alike = (each[(of > 0) & (alike > 0)] for each in (wrong, of, alike))
+    if alike.sum() < 2:
         return NONE_OF_ONE
+    tail = (1 - confidence) / 2
     share = np.clip(wrong / of, 0.0, 1.0)
-    worth = of * (of.sum() / float((of**2).sum()))
-    rate = float(wrong.sum() / of.sum())
-    low, high = 1 - _upper(1 - share, worth), _upper(share, worth)
+    total = float((of * alike).sum())
+    worth = of * alike * (total / float((of**2 * alike).sum()))
+    rate = float((wrong * alike).sum() / total)
+    low, high = 1 - _upper(1 - share, worth, tail), _upper(share, worth, tail)
     return Interval(min(low, rate), max(high, rate), EXACT)
 
 
-def bound_without_error(subjects: float) -> float:
+def bound_without_error(subjects: float, *, tail: float = TAIL) -> float:
     """Return the upper bound of a rate where none of so many subjects showed an error.
 
     >>> round(bound_without_error(100), 4)
     0.0362
     """
-    return float(1 - TAIL ** (1 / subjects))
+    return float(1 - tail ** (1 / subjects))
 
 
 def effective_subjects(of: Floats) -> float:
@@ -139,9 +145,9 @@ def logit_interval(value: float, found: Spread) -> Interval:
     return Interval(float(special.expit(centre - reach)), float(special.expit(centre + reach)), STUDENT)
 
 
-def _upper(share: Floats, worth: Floats) -> float:
+def _upper(share: Floats, worth: Floats, tail: float) -> float:
     """Return the upper bound of a rate from each subject's share of errors and the subjects that it counts as."""
-    floor = bound_without_error(float(worth.sum()))
+    floor = bound_without_error(float(worth.sum()), tail=tail)
     values, which = np.unique(share, return_inverse=True)
     if values[-1] <= floor:
         return floor
@@ -150,13 +156,13 @@ def _upper(share: Floats, worth: Floats) -> float:
     if len(values) == 1:
         return float(values[0])
     if len(values) == 2:
-        part = float(special.betaincinv(weights[1], weights[0], 1 - TAIL))
+        part = float(special.betaincinv(weights[1], weights[0], 1 - tail))
         return max(floor, float(values[0] + (values[1] - values[0]) * part))
 
     def excess(bound: float) -> float:
         # As a normal deviate, in which the probability is nearly a straight line: few steps to the root.
         above = min(max(_mean_above(bound, values, weights), 1e-300), 1 - 1e-16)
-        return float(special.ndtri(above) - special.ndtri(TAIL))
+        return float(special.ndtri(above) - special.ndtri(tail))
 
     least = max(floor, float(values @ weights / weights.sum()))
     if excess(least) <= 0:

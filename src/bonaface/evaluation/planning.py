@@ -1,0 +1,167 @@
+"""Plan an evaluation: the subjects and presentations that show an error rate, by the intervals of the reports."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bonaface.errors import SettingsError
+from bonaface.evaluation.intervals import CONFIDENCE, rate_interval
+
+ERRORS = (0, 1, 2)
+"""The numbers of errors that a plan covers."""
+_MOST = 10**15
+
+
+@dataclass(frozen=True)
+class PlannedSet:
+    """Presentations of one attack species, or of bona fide, with a number of errors among them.
+
+    `low` and `high` are the bounds that a report on such a set shows, with the errors on the subjects where `high` is
+    highest.
+    """
+
+    errors: int
+    subjects: int
+    presentations: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What shows an error rate, and what a planned set shows.
+
+    `needed` maps `apcer` and `bpcer` to the smallest sets whose upper bound is at most the rate that `wanted` names.
+    `planned` is the given set. APCER needs its set for each attack species; the species may share their subjects.
+    """
+
+    confidence: float
+    per_subject: int
+    species: int
+    wanted: dict[str, float]
+    needed: dict[str, tuple[PlannedSet, ...]]
+    planned: tuple[PlannedSet, ...]
+
+
+def plan(
+    *,
+    apcer: float | None = None,
+    bpcer: float | None = None,
+    subjects: int | None = None,
+    per_subject: int = 1,
+    species: int = 1,
+    confidence: float = CONFIDENCE,
+) -> Plan:
+    """Return the subjects and presentations that show an error rate, and what a planned set shows at best.
+
+    A rate is shown where the upper bound of its interval is at most that rate. Presentations of one subject count as one
+    piece of evidence, so more of them hardly lower the bound. The bounds are those of every report of Bonaface at the
+    confidence 0.95. Presentations without a score do not count: plan for some more.
+
+    Args:
+        apcer: The rate to show for each attack species, as a share.
+        bpcer: The rate to show for bona fide presentations, as a share.
+        subjects: The subjects of a planned set, whose bounds are wanted.
+        per_subject: Presentations of each subject, of each species.
+        species: The number of attack species.
+        confidence: The share of intervals that contain the true rate, 2.5 % of errors on either side at 0.95.
+
+    Returns:
+        The plan, for zero, one and two errors.
+
+    Raises:
+        SettingsError: Nothing to plan was given, or a value is out of its range.
+
+    Examples:
+        >>> import bonaface
+        >>> found = bonaface.plan(apcer=0.05, per_subject=10)
+        >>> found.needed["apcer"][0].subjects, found.needed["apcer"][0].presentations
+        (72, 720)
+        >>> round(bonaface.plan(subjects=40, per_subject=10).planned[0].high, 3)
+        0.088
+    """
+    wanted = {name: _share(name, rate) for name, rate in (("apcer", apcer), ("bpcer", bpcer)) if rate is not None}
+    if not wanted and subjects is None:
+        raise SettingsError(
+            "nothing to plan: give the rate to show (apcer or bpcer, such as 0.05) or the subjects of a planned set"
+        )
+    confidence = _share("confidence", confidence)
+    per_subject = _whole("per_subject", per_subject, least=1)
+    return Plan(
+        confidence=confidence,
+        per_subject=per_subject,
+        species=_whole("species", species, least=1),
+        wanted=wanted,
+        needed={
+            name: tuple(_smallest(rate, errors, per_subject, confidence) for errors in ERRORS)
+            for name, rate in wanted.items()
+        },
+        planned=()
+        if subjects is None
+        else tuple(
+            _bounded(errors, _whole("subjects", subjects, least=2), per_subject, confidence) for errors in ERRORS
+        ),
+    )
+
+
+def _smallest(rate: float, errors: int, per_subject: int, confidence: float) -> PlannedSet:
+    """Return the smallest set whose upper bound is at most the rate, found by halving."""
+    enough = 2
+    while (found := _bounded(errors, enough, per_subject, confidence)).high > rate:
+        enough *= 2
+        if enough > _MOST:
+            raise SettingsError(f"a rate of {rate:g} needs more than {_MOST:.0e} subjects; expected a higher rate")
+    few = enough // 2 if enough > 2 else enough - 1
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        tried = _bounded(errors, middle, per_subject, confidence)
+        if tried.high <= rate:
+            enough, found = middle, tried
+        else:
+            few = middle
+    return found
+
+
+def _bounded(errors: int, subjects: int, per_subject: int, confidence: float) -> PlannedSet:
+    """Return the set with the bounds of the worse placement: all errors on few subjects, or each on its own."""
+    placements = [[1] * errors] if errors <= subjects else []
+    if errors <= per_subject:
+        placements.append([errors])
+    found = [_interval(placed, subjects, per_subject, confidence) for placed in placements]
+    low, high = max(found, key=operator.itemgetter(1))
+    return PlannedSet(errors, subjects, subjects * per_subject, low, high)
+
+
+def _interval(placed: Sequence[int], subjects: int, per_subject: int, confidence: float) -> tuple[float, float]:
+    wrong = np.array([0.0, *placed])
+    alike = np.array([subjects - len(placed), *[1] * len(placed)], dtype=np.float64)
+    found = rate_interval(wrong, np.full(len(wrong), float(per_subject)), alike=alike, confidence=confidence)
+    return found.low, found.high
+
+
+def _share(name: str, value: float) -> float:
+    if not isinstance(value, int | float | np.number) or not 0 < float(value) < 1:
+        such_as = CONFIDENCE if name == "confidence" else 0.05
+        hint = f"; for {value:g} % write {value / 100:g}" if _is_percent(value) else ""
+        raise SettingsError(f"{name} is {value}; expected a share between 0 and 1, such as {such_as}{hint}")
+    return float(value)
+
+
+def _is_percent(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and 1 <= value < 100
+
+
+def _whole(name: str, value: int, *, least: int) -> int:
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise SettingsError(f"{name} is {value!r}; expected a whole number") from None
+    if whole < least:
+        why = ": one person alone says nothing about others" if least > 1 else ""
+        raise SettingsError(f"{name} is {whole}; expected {least} or more{why}")
+    return whole
