@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli.measure_lines import plan_lines
+from bonaface.cli.measure_lines import plan_lines, profile_lines
 from bonaface.cli.options import (
     BundlePath,
     FramesAsVideo,
@@ -99,6 +99,9 @@ def report_command(
     threshold: Annotated[float | None, typer.Option(help="The threshold, on the scale of the scores.")] = None,
     fusion: Fusion = None,
     policy: Policy = "reject",
+    profile: Annotated[
+        str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")
+    ] = None,
     by: Annotated[list[str] | None, typer.Option(help="Column to group the errors by; may be repeated.")] = None,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -115,9 +118,13 @@ def report_command(
         fusion=fusion,  # type: ignore[arg-type]
         policy=policy,  # type: ignore[arg-type]
         by=by or (),
+        profile=profile,  # type: ignore[arg-type]
         allow_missing=allow_missing,
     )
     echo_lines(report_lines(result))
+    if result.profile is not None:
+        echo()
+        echo_lines(profile_lines(result.profile))
 
 
 @app.command("plan")

@@ -1,4 +1,4 @@
-"""Format plans of an evaluation as lines of text."""
+"""Format plans of an evaluation, and the tables of a standard, as lines of text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bonaface.evaluation.planning import Plan, PlannedSet
+    from bonaface.report.iso_profile import IsoProfile, ProfileLine
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -31,6 +32,45 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     )
     if plan.confidence != 0.95:
         yield f"note: reports show 95 % intervals, not {100 * plan.confidence:g} %"
+
+
+def profile_lines(profile: IsoProfile) -> Iterator[str]:
+    """Yield the threshold, a line for each species and for bona fide, each followed by what it lacks, and the rest."""
+    from bonaface.report.formatting import score
+
+    yield profile.standard
+    if profile.threshold is not None:
+        yield f"threshold {score(profile.threshold.threshold)}: {profile.source}"
+    width = max(9, *(len(line.name) for line in (*profile.species, profile.bona_fide)))
+    if profile.species:
+        yield _profile_row(width, ("", "presentations", "subjects", "instruments", "APCER", "95 % bounds", "APNRR"))
+    for line in profile.species:
+        yield from _profile_line(width, line)
+    yield _profile_row(width, ("", "presentations", "subjects", "", "BPCER", "95 % bounds", "BPNRR"))
+    yield from _profile_line(width, profile.bona_fide, instruments=False)
+    yield from (f"missing: {what}" for what in profile.missing)
+    yield profile.in_words
+
+
+def _profile_line(width: int, line: ProfileLine, *, instruments: bool = True) -> Iterator[str]:
+    from bonaface.report.formatting import interval
+
+    subjects, kinds = ("-" if count is None else f"{count:,}" for count in (line.subjects, line.instruments))
+    error, no_response = (str(rate) if rate.defined else "undefined" for rate in (line.error, line.no_response))
+    bounds = f"{interval(line.error)} %" if interval(line.error) else "-"
+    yield _profile_row(
+        width,
+        (line.name, f"{line.presentations:,}", subjects, kinds if instruments else "", error, bounds, no_response),
+    )
+    yield from (f"    missing: {what}" for what in line.missing)
+
+
+def _profile_row(width: int, cells: Sequence[str]) -> str:
+    name, *figures = cells
+    return "  ".join((f"{name:<{width}}", *(f"{cell:>{size}}" for cell, size in zip(figures, _WIDTHS, strict=True))))
+
+
+_WIDTHS = (13, 8, 11, 18, 16, 18)
 
 
 def _table(sets: Sequence[PlannedSet]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from bonaface.types import Label, Status
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_TRUE = {"true", "1", "yes"}
+_TRUE = ("true", "1", "yes")
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,14 @@ def _species(table: pd.DataFrame, bona_fide: Bools) -> tuple[NDArray[np.intp], t
 
 def _subjects(table: pd.DataFrame) -> tuple[NDArray[np.intp], int, bool]:
     subject = text_column(table, "subject")
-    named = subject != ""
-    known = bool(named.all())
-    if "subject_known" in table.columns:
-        known &= all(str(value).lower() in _TRUE for value in pd.unique(text_column(table, "subject_known")))
-    alone = np.where(named, "", text_column(table, "presentation"))
+    alone = np.where(subject != "", "", text_column(table, "presentation"))
     code = pd.DataFrame({"subject": subject, "alone": alone}).groupby(["subject", "alone"]).ngroup().to_numpy()
-    return code.astype(np.intp), int(code.max(initial=-1)) + 1, known
+    return code.astype(np.intp), int(code.max(initial=-1)) + 1, bool(known_subjects(table).all())
+
+
+def known_subjects(table: pd.DataFrame) -> Bools:
+    """Return which presentations have a subject that is known."""
+    known = np.asarray(text_column(table, "subject") != "", dtype=bool)
+    if "subject_known" in table.columns:
+        known &= np.isin(np.char.lower(text_column(table, "subject_known").astype(str)), _TRUE)
+    return known

@@ -29,6 +29,7 @@ from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
 from bonaface.report import formatting
 from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
+from bonaface.report.iso_profile import IsoProfile
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
 from bonaface.report.style import Drawing, slug
 from bonaface.report.tables import axis_end, group_rows, methods, no_answer, species_rows, whisker
@@ -46,7 +47,8 @@ class ReportInput:
     `evaluations` and `presentations` have the same keys: the ways in which presentations were scored, such as `one
     image`. `validation` has some of these keys: the presentations that chose the thresholds. `groups` maps a column to
     its values' measures. `facts` and `provenance` are printed as they are, above and below. `notes` are caveats,
-    printed first. `differences` are those of the systems, where the ways are systems.
+    printed first. `differences` are those of the systems, where the ways are systems. `profile` is the table
+    of ISO/IEC 30107-3.
     """
 
     title: str
@@ -62,6 +64,7 @@ class ReportInput:
     provenance: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, ScoreArrays] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
+    profile: IsoProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,7 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
         ],
         "recipe": data.recipe,
         "differences": json_safe(list(data.differences)),
+        "profile": json_safe(data.profile),
         "provenance": {str(name): str(value) for name, value in data.provenance.items()},
     }
 

@@ -17,6 +17,7 @@ from bonaface.evaluation.results import Evaluation, Measures, Policy
 from bonaface.evaluation.scores import HigherIs
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.io import new_folder
+from bonaface.report.iso_profile import IsoProfile, Profile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import FusionRule
 from bonaface.workflows.score_tables import ScoreReader, ScoreSource, inverted
@@ -26,11 +27,12 @@ _NAME = "presentations"
 
 @dataclass(frozen=True)
 class Reported:
-    """The error rates of a score table, and the path of the page."""
+    """The error rates of a score table, the path of the page, and the table of a profile where one was asked for."""
 
     evaluation: Evaluation
     path: Path
     notes: tuple[str, ...] = ()
+    profile: IsoProfile | None = None
 
 
 def report_scores(
@@ -46,6 +48,7 @@ def report_scores(
     fusion: FusionRule | None = None,
     policy: Policy = "reject",
     by: Sequence[str] = (),
+    profile: Profile | None = None,
     title: str | None = None,
     allow_missing: bool = False,
 ) -> Reported:
@@ -58,6 +61,7 @@ def report_scores(
     `mapping` says what its labels mean, as `{"0": "attack"}`, and `higher_is="attack"` turns its scores round.
     """
     check_policy(policy)
+    check_profile(profile)
     parse_criterion(criterion)
     with new_folder(output, what="report") as folder:
         reader = ScoreReader(manifest=manifest, mapping=mapping, fusion=fusion, allow_missing=allow_missing)
@@ -84,9 +88,10 @@ def report_scores(
             notes=found,
             facts={name: value for name, value in (("system", systems), ("datasets", datasets)) if value},
             groups=groups,
+            profile=None if profile is None else iso_profile(given.rows, arrays, evaluation),
         )
         write_page(data, folder, faces=False)
-    return Reported(evaluation, Path(output) / "report.html", found)
+    return Reported(evaluation, Path(output) / "report.html", found, data.profile)
 
 
 def _check_columns(rows: pd.DataFrame, by: Sequence[str]) -> None:
