@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,25 +66,33 @@ def _row(parameter: Any) -> tuple[str, str, str]:
 
 def recipes() -> str:
     """Every setting of a recipe, from the models that read it."""
-    from bonaface.config import Recipe
+    import bonaface
+    from bonaface.config import Recipe, Settings, recipe_summary
 
     lines = [
         "# Recipe settings",
         "",
         "A recipe is a YAML file with these keys. Any key can be changed on the command line: "
-        "`bonaface train default training.epochs=40`.",
+        "`bonaface train default training.epochs=40`. `bonaface recipe show default` prints a recipe with every value, "
+        "`bonaface recipe describe training.` this page.",
         "",
     ]
-    for name, field in Recipe.model_fields.items():
-        section = field.annotation
-        if not (inspect.isclass(section) and hasattr(section, "model_fields")):
-            continue
-        lines += [f"## {name}", "", _plain(section.__doc__ or ""), ""]
+    lines += _table(
+        ("recipe", "what it is"), [(f"`{name}`", recipe_summary(name)) for name in bonaface.shipped_recipes()]
+    )
+    for section, settings in itertools.groupby(
+        bonaface.recipe_settings(), key=lambda setting: setting.key.partition(".")[0]
+    ):
+        model = Recipe.model_fields[section].annotation
+        about = (
+            inspect.getdoc(model) if inspect.isclass(model) and issubclass(model, Settings) else "A setting of its own."
+        )
+        lines += [f"## {section}", "", _plain(about or ""), ""]
         rows = [
-            (f"`{name}.{key}`", f"`{value.default}`", _plain(value.description or ""))
-            for key, value in section.model_fields.items()
+            (f"`{each.key}`", _plain(each.values), f"`{each.default}`" if each.default else "", _plain(each.meaning))
+            for each in settings
         ]
-        lines += _table(("key", "default", "meaning"), rows)
+        lines += _table(("key", "values", "default", "meaning"), rows)
     return "\n".join(lines)
 
 

@@ -19,6 +19,8 @@ from bonaface.errors import needs_extra
 if TYPE_CHECKING:
     from bonaface.config import Recipe as Recipe
     from bonaface.config import load_recipe as load_recipe
+    from bonaface.config import recipe_settings as recipe_settings
+    from bonaface.config import shipped_recipes as shipped_recipes
     from bonaface.data.datasets.registry import layouts as layouts
     from bonaface.data.manifest import Manifest as Manifest
     from bonaface.data.manifest import read_manifest as read_manifest
@@ -80,7 +82,9 @@ _HOMES = {
     "predict": "workflows.predict",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
+    "recipe_settings": "config",
     "report_scores": "workflows.report",
+    "shipped_recipes": "config",
     "split": "workflows.prepare",
     "compare": "workflows.compare",
     "folds": "workflows.cross_validate",
@@ -117,7 +121,9 @@ __all__ = [
     "pull_bundle",
     "read_manifest",
     "read_scores",
+    "recipe_settings",
     "report_scores",
+    "shipped_recipes",
     "split",
     "train",
     "write_manifest",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -77,10 +79,10 @@ class AugmentSettings(Settings):
     scale_jitter: Fraction = Field(0.0, description="the crop scale is multiplied by 1 ± this")
     shift: Fraction = Field(0.0, description="the crop is shifted by up to this fraction of its side")
     rotate: float = Field(0.0, ge=0, le=180, description="degrees to either side")
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    saturation: Fraction = 0.0
-    hue: float = Field(0.0, ge=0, le=0.5)
+    brightness: Fraction = Field(0.0, description="brightness is multiplied by 1 ± this")
+    contrast: Fraction = Field(0.0, description="contrast is multiplied by 1 ± this")
+    saturation: Fraction = Field(0.0, description="saturation is multiplied by 1 ± this")
+    hue: float = Field(0.0, ge=0, le=0.5, description="the hue is turned by up to this fraction of the circle")
     blur: Fraction = Field(0.0, description="probability of a Gaussian blur")
     downscale: Fraction = Field(0.0, description="probability of shrinking and enlarging again")
     jpeg: Fraction = Field(0.0, description="probability of a second JPEG compression, quality 30 to 90")
@@ -94,10 +96,10 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The optimiser and the training loop."""
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(1e-5, ge=0)
+    epochs: int = Field(10, ge=1, description="passes over the training presentations, at most")
+    batch_size: int = Field(32, ge=1, description="crops of a batch, in each training process")
+    learning_rate: float = Field(1e-4, gt=0, description="learning rate of Adam at the start")
+    weight_decay: float = Field(1e-5, ge=0, description="weight decay of Adam")
     scheduler_factor: float = Field(0.1, gt=0, lt=1, description="ReduceLROnPlateau on the validation loss")
     scheduler_patience: int = Field(
         10, ge=0, description="epochs without a better validation loss before the rate falls"
@@ -116,10 +118,14 @@ class TrainingSettings(Settings):
         "none", description="class balance: by loss weights, by sampling, or as the data has it"
     )
     frame: Literal["random", "first"] = Field("random", description="which stored frame of a video an epoch uses")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="labels are moved from 0 and 1 by this")
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = Field(
+        "32", description="floating-point format of the training"
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="what trains; auto takes a GPU where there is one"
+    )
     accumulate: int = Field(
         1,
         ge=1,
@@ -152,7 +158,7 @@ class ScoringSettings(Settings):
 class Recipe(Settings):
     """All settings of a training, as `bonaface train` reads them and the run folder keeps them."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of every random draw of the training")
     data: DataSettings = DataSettings()
     crop: CropSettings = CropSettings()
     model: ModelSettings = ModelSettings()
@@ -204,6 +210,85 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML, every value written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def recipe_summary(name: str) -> str:
+    """Return the first sentence of the comment at the head of a shipped recipe."""
+    lines = shipped_recipes()[name].read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return comment.partition(". ")[0].rstrip(".") + "."
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a recipe: its key, such as `training.epochs`, what it may be, its default and its meaning."""
+
+    key: str
+    values: str
+    default: str
+    meaning: str
+
+
+def recipe_settings(key: str = "") -> list[Setting]:
+    """Return the settings of a recipe: all, those of a section (`training.`), or one (`training.epochs`).
+
+    Args:
+        key: The section or the setting; all settings where it is empty.
+
+    Returns:
+        The settings, in the order of the recipe.
+
+    Raises:
+        SettingsError: There is no such key.
+
+    Examples:
+        >>> import bonaface
+        >>> bonaface.recipe_settings("training.epochs")[0].values
+        'whole number, at least 1'
+        >>> [setting.key for setting in bonaface.recipe_settings("scoring.")]
+        ['scoring.frames', 'scoring.fusion', 'scoring.criterion']
+    """
+    settings: list[Setting] = []
+    for name, field in Recipe.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Settings):
+            settings += _settings_of(section, f"{name}.")
+        else:
+            settings += [setting for setting in _settings_of(Recipe, "") if setting.key == name]
+    wanted = key.strip().removesuffix(".")
+    found = [each for each in settings if wanted in ("", each.key) or each.key.startswith(f"{wanted}.")]
+    if not found:
+        known = dict.fromkeys([*(each.key.partition(".")[0] for each in settings), *(each.key for each in settings)])
+        same_name = [name for name in known if name.rpartition(".")[2] == wanted]
+        hint = f" (did you mean '{same_name[0]}'?)" if same_name else did_you_mean(wanted, known)
+        sections = ", ".join(name for name in known if "." not in name)
+        raise SettingsError(f"no setting {key!r}{hint}; sections are {sections}")
+    return found
+
+
+def _settings_of(model: type[Settings], prefix: str) -> list[Setting]:
+    schema: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    return [
+        Setting(f"{prefix}{name}", _values(field), _written(field.get("default")), field.get("description", ""))
+        for name, field in schema.items()
+    ]
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """Return in words what a JSON schema allows."""
+    if "anyOf" in schema:
+        return ", or ".join(_values(each) for each in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return " | ".join(schema.get("enum", [schema.get("const")]))
+    words = {"integer": "whole number", "number": "number", "boolean": "true | false", "null": "empty"}
+    word = words.get(schema.get("type", ""), "path" if schema.get("format") == "path" else "text")
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return ", ".join([word, *(f"{text} {schema[name]:g}" for name, text in bounds.items() if name in schema)])
+
+
+def _written(default: object) -> str:
+    """Return a default as a recipe writes it; empty for none."""
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _recipe_path(source: str | Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
-from bonaface.cli import bundle, data, evaluate, predict, serve, train
+from bonaface.cli import bundle, data, evaluate, predict, recipe, serve, train
 from bonaface.cli.output import echo, echo_lines, print_error, print_warnings, use_any_console
 from bonaface.errors import BonafaceError, needs_extra, one_line
 
@@ -25,6 +25,7 @@ for commands in (train.app, evaluate.app, predict.app, serve.app):
     app.add_typer(commands)
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(recipe.app, name="recipe")
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 """Base of the parser's errors (an unknown option, a missing argument), which Typer keeps in a private module."""
@@ -77,6 +78,7 @@ def _top(
 
 @data.app.callback(invoke_without_command=True)
 @bundle.app.callback(invoke_without_command=True)
+@recipe.app.callback(invoke_without_command=True)
 def _print_help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         echo_lines(context.get_help().splitlines())
