@@ -16,6 +16,7 @@ from bonaface.data.hdf5 import HDF5_SUFFIXES, Hdf5Reader
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
 from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
 from bonaface.data.video import VideoInfo, VideoReader
+from bonaface.data.video_process import SUPPORTED, WatchedVideo
 from bonaface.errors import MediaError
 
 VIDEO_SUFFIXES = frozenset(
@@ -29,7 +30,7 @@ Media = Path | bytes | tuple[bytes, ...] | tuple[NDArray[np.uint8], ...]
 """A file, or a folder of numbered pictures; an upload: an image, a video, or the images of a burst in order; RGB frames."""
 
 
-Reader = VideoReader | Hdf5Reader | FrameFolder
+Reader = VideoReader | WatchedVideo | Hdf5Reader | FrameFolder
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,16 @@ def open_frames(
 
 
 def open_video(source: Path | bytes) -> Reader:
-    """Return the reader of a video: a folder's pictures, an HDF5 file's colour stream, or a file that FFmpeg knows."""
+    """Return the reader of a video: a folder's pictures, an HDF5 file's colour stream, or a file that FFmpeg knows.
+
+    FFmpeg works in a separate process with limits, on systems that have them.
+    """
     if isinstance(source, Path):
         if source.suffix.lower() in HDF5_SUFFIXES:
             return Hdf5Reader(source)
         if source.is_dir():
             return FrameFolder(source)
-    return VideoReader(source)
+    return WatchedVideo(source) if SUPPORTED else VideoReader(source)
 
 
 def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:

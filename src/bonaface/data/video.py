@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import threading
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from bonaface.errors import MediaError
 # What PyAV raises on damaged files, in addition to FFmpegError: not every FFmpeg code has a built-in counterpart.
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, ArithmeticError, MemoryError, RuntimeError)
 MAX_PIXELS = 64_000_000
+_LARGE = 9_000_000
+_THREADS = 8
 # Containers that hold their own pictures: a playlist under a video's name would read other files, or the network.
 _CONTAINERS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,dv,rm,h264,hevc,m4v,mjpeg,gif,jpeg_pipe,png_pipe"
@@ -106,9 +110,12 @@ class VideoReader:
             self.close()
             raise MediaError(f"{self.name}: holds no video stream; expected a video")
         self._stream.thread_type = "AUTO"
-        if self._stream.codec_context is not None:
+        context = self._stream.codec_context
+        if context is not None:
             # The pictures may be larger than the container says.
-            self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            context.options = {"max_pixels": str(MAX_PIXELS)}
+            # Every thread holds frames of its own.
+            context.thread_count = 1 if context.width * context.height > _LARGE else min(os.cpu_count() or 1, _THREADS)
 
     def _probe(self) -> VideoInfo:
         import av
@@ -119,8 +126,7 @@ class VideoReader:
             raise MediaError(f"{self.name}: its codec is not known to FFmpeg; convert it to H.264")
         if context.width * context.height > MAX_PIXELS:
             raise MediaError(f"{self.name}: {context.width} x {context.height} is more pixels than are decoded")
-        times: list[int] = []
-        keys: list[int] = []
+        times, keys = array("q"), array("q")
         held = hidden = 0
         with contextlib.suppress(av.error.FFmpegError, *_DAMAGE):
             for packet in self._container.demux(stream):
@@ -130,9 +136,12 @@ class VideoReader:
                     held += 1
                     if packet.pts is not None:
                         times.append(packet.pts)
-                        keys += [packet.pts] if packet.is_keyframe else []
+                        if packet.is_keyframe:
+                            keys.append(packet.pts)
+        if not held + hidden:
+            raise MediaError(f"{self.name}: holds no frame that can be read; it is damaged, or its index is too long")
         declared = max(int(stream.frames or 0) - hidden, 0)
-        ordered = np.sort(np.asarray(times, dtype=np.float64))
+        ordered = np.sort(np.array(times, dtype=np.int64))
         steps = (ordered[1:] - ordered[:-1])[:-1] if len(times) == held > 3 else np.empty(0)
         base = float(stream.time_base) if stream.time_base else 0.0
         typical = np.float64(np.median(steps)) if len(steps) else np.float64(0)
@@ -153,9 +162,9 @@ class VideoReader:
             ),
         )
         # Seeking gives the frames that counting gives only if each packet is one shown frame with a time of its own.
-        exact = not hidden and len(set(times)) == held > 0 and min(times) in keys
+        exact = not hidden and len(times) == held > 0 and (ordered[1:] > ordered[:-1]).all() and ordered[0] in keys
         seekable = exact and self._container.format.name in _SEEKABLE
-        self._shown = sorted(times) if seekable else []
+        self._shown = array("q", ordered.tobytes()) if seekable else array("q")
         self._keys = sorted(bisect_right(self._shown, key) - 1 for key in keys) if seekable else []
         self._open()
         return info

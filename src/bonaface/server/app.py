@@ -111,17 +111,23 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
             slot.leave()
             raise
         point = bundle.operating_point(upload.kind)
-        sample = await queue.score(slot, partial(prepare, upload, point))
+        sample = await queue.score(slot, partial(prepare, upload, point, slot.started + limits.timeout))
         readable = [frame for frame in sample.frames if frame.status is not Status.UNREADABLE]
         # A burst with one damaged picture has no verdict: which frames are scored must not depend on damage.
         if not readable or (isinstance(upload.media, tuple) and len(readable) < min(upload.files, point.frames)):
             raise ApiError("unreadable")
         return verdict_of(sample, point, bundle=bundle.id, kind=upload.kind)
 
-    def prepare(upload: Upload, point: OperatingPoint) -> Prepared:
+    def prepare(upload: Upload, point: OperatingPoint, end: float) -> Prepared:
+        def stop() -> bool:
+            return time.perf_counter() > end
+
         try:
-            with open_frames(upload.media, count=point.frames) as frames, queue.decoding(check(upload, frames, limits)):
-                return pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames)
+            with (
+                open_frames(upload.media, count=point.frames, stop=stop) as frames,
+                queue.decoding(check(upload, frames, limits)),
+            ):
+                return pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
         except MediaError:
             raise ApiError("unreadable") from None
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
+from bonaface.data.video_process import start
 from bonaface.inference.pipeline import Pipeline, Prepared, Sample
 from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
@@ -123,6 +124,7 @@ class RequestQueue:
 
     def _warm_up(self) -> None:
         """Prepare a blank picture in every thread and run the network: libraries load parts of themselves on first use."""
+        start(self._threads)
         together = threading.Barrier(self._threads)
 
         def prepare() -> Prepared:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bonaface.data.camera import BURST_SECONDS, Camera, camera_number
+from bonaface.data.frames import kind_of
 from bonaface.data.sources import Colour, Input, Source, Sources, expand
+from bonaface.data.video_process import start
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_image, write_annotated_video
 from bonaface.inference.bundle import Bundle, load_bundle
@@ -186,6 +188,8 @@ def predict(
     Wrong arguments are raised at once: InputError if there is nothing to score, and what `load_bundle` and `Pipeline`
     raise.
     """
+    if any(isinstance(source, str | Path) and kind_of(source) == "video" for source in sources):
+        start()  # while the bundle is loaded
     predictor = Predictor(
         bundle,
         faces=faces,
