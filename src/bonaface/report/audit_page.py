@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -17,8 +15,9 @@ from bonaface.data.audit.findings import Area, Audit
 from bonaface.data.audit.leaks import Level, Shared
 from bonaface.data.frames import kind_of, open_frames, open_video
 from bonaface.errors import MediaError
-from bonaface.report.formatting import number, sentence, soft
+from bonaface.report.formatting import number, render
 from bonaface.report.pictures import data_uri
+from bonaface.report.tables import draw_interval
 
 MOST_PAIRS = 60
 MOST_ROWS = 200
@@ -59,25 +58,6 @@ _GROUPS = (
 
 def render_page(audit: Audit, *, faces: bool) -> str:
     """Return the page as HTML; without any picture of a person if `faces` is False."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bonaface.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    style = resources.files("bonaface.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
-    environment.globals.update(
-        style=Markup(style),
-        bar=_bar,
-        number=number,
-        sentence=sentence,
-        soft=soft,
-        bounds=_bounds,
-        most=MOST_ROWS,
-        same=SAME,
-        titles=PROPERTIES,
-    )
     flips = {}
     if "flip" in audit.manifest.table:
         flips = dict(zip(audit.manifest.table["path"], audit.manifest.table["flip"], strict=True))
@@ -91,8 +71,18 @@ def render_page(audit: Audit, *, faces: bool) -> str:
         ]
         groups.append({**group._asdict(), "count": len(pairs), "shown": shown})
     splits = [str(name) for name in audit.balance.columns[2:] if not str(name).endswith("_subjects")]
-    return environment.get_template("audit.html.j2").render(
-        audit=audit, groups=groups, splits=splits, faces=faces, balance=audit.balance.to_dict(orient="records")
+    return render(
+        "audit.html.j2",
+        audit=audit,
+        groups=groups,
+        splits=splits,
+        faces=faces,
+        balance=audit.balance.to_dict(orient="records"),
+        bar=_bar,
+        bounds=_bounds,
+        most=MOST_ROWS,
+        same=SAME,
+        titles=PROPERTIES,
     )
 
 
@@ -129,20 +119,5 @@ def _bounds(area: Area) -> str:
 
 def _bar(area: Area, marked: bool) -> Markup:
     """An AUC and its interval on a scale from 0.5 to 1: a triangle if it is marked, else a circle."""
-    if math.isnan(area.value):
-        return Markup("")
-
-    def at(value: float) -> float:
-        return 100 * min(max(2 * value - 1, 0), 1)
-
-    line = ""
-    if not math.isnan(area.low):
-        low, high = at(area.low), at(area.high)
-        line = f'<line class="reach" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
-    mark = '<path d="M0 -5 4.8 4 -4.8 4z"/>' if marked else '<circle r="4.2"/>'
     label = f"AUC {area.value:.3f}, 95 % interval {_bounds(area)}"
-    return Markup(
-        f'<svg class="whisker {"attack" if marked else "bona"}" role="img" aria-label="{label}">'
-        f'<line class="axis" x1="0" x2="100%" y1="50%" y2="50%"/>{line}'
-        f'<svg x="{at(area.value):.2f}%" y="50%" overflow="visible">{mark}</svg></svg>'
-    )
+    return draw_interval(area.value, area.low, area.high, axis=(0.5, 1), triangle=marked, label=label)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
+from functools import cache
+from importlib import resources
+from typing import Any
 
+import jinja2
 from markupsafe import Markup, escape
 
 from bonaface.evaluation.results import Figure, Rate
@@ -191,3 +195,27 @@ def soft(name: str) -> Markup:
     Markup('a_<wbr>b&lt;i&gt;')
     """
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
+
+
+def render(template: str, **content: Any) -> str:
+    """Return one of the package's pages as HTML, with the page's style and the functions of this module."""
+    return _environment().get_template(template).render(content)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bonaface.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = resources.files("bonaface.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
+    for function in (
+        *(percent, number, score, interval, reason_of, capital, sentence, soft),
+        *(point_name, column_title, difference, measure_name, chosen_words, criterion_words),
+    ):
+        environment.globals[function.__name__] = function
+    environment.globals.update(style=Markup(style), status_name=lambda status: STATUS_NAMES.get(status, status))
+    return environment

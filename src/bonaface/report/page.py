@@ -6,13 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Difference
@@ -27,8 +24,8 @@ from bonaface.evaluation.error_curve import (
 )
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
-from bonaface.report import formatting
 from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
+from bonaface.report.formatting import capital, render, sentence
 from bonaface.report.iso_profile import IsoProfile
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
 from bonaface.report.style import Drawing, slug
@@ -131,48 +128,30 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
 
 
 def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, faces: bool) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bonaface.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    style = resources.files("bonaface.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
-    environment.globals.update(
-        style=Markup(style),
-        percent=formatting.percent,
-        number=formatting.number,
-        score=formatting.score,
-        interval=formatting.interval,
-        reason_of=formatting.reason_of,
-        capital=formatting.capital,
-        # Names of compared systems are kept as given; names of kinds are capitalised.
-        heading=str if data.differences else formatting.capital,
-        sentence=partial(formatting.sentence, names=tuple(data.evaluations) if data.differences else ()),
-        soft=formatting.soft,
-        point_name=formatting.point_name,
-        column_title=formatting.column_title,
-        difference=formatting.difference,
-        measure_name=formatting.measure_name,
-        chosen_words=formatting.chosen_words,
-        criterion_words=formatting.criterion_words,
-        status_name=lambda status: formatting.STATUS_NAMES.get(status, status),
-        species_rows=species_rows,
-        group_rows=group_rows,
-        no_answer=no_answer,
-        axis_end=axis_end,
-        whisker=whisker,
-        methods=methods,
-    )
     groups: dict[str, list[dict[str, Any]]] = {}
     for item in data.gallery:
         shown = [(caption, data_uri(picture)) for caption, picture in item.pictures()] if faces else []
         groups.setdefault(item.group, []).append({"item": item, "pictures": shown})
     gallery = [(*GALLERY_TITLES.get(name, (name, "")), items) for name, items in groups.items()]
     has_maps = any(item.bona_fide is not None or item.attack is not None for item in data.gallery)
-    return environment.get_template("page.html.j2").render(
-        data=data, drawings=drawings, gallery=gallery, faces=faces, has_maps=has_maps
+    # Names of compared systems are kept as given; names of kinds are capitalised.
+    heading = str if data.differences else capital
+    names = tuple(data.evaluations) if data.differences else ()
+    return render(
+        "page.html.j2",
+        data=data,
+        drawings=drawings,
+        gallery=gallery,
+        faces=faces,
+        has_maps=has_maps,
+        heading=heading,
+        sentence=partial(sentence, names=names),
+        species_rows=species_rows,
+        group_rows=group_rows,
+        no_answer=no_answer,
+        axis_end=axis_end,
+        whisker=whisker,
+        methods=methods,
     )
 
 
@@ -183,11 +162,8 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
         "faces": faces,
         "facts": {str(name): str(value) for name, value in data.facts.items()},
         "notes": [str(note) for note in data.notes],
-        "evaluations": {name: json_safe(evaluation) for name, evaluation in data.evaluations.items()},
-        "groups": {
-            column: {value: json_safe(measures) for value, measures in values.items()}
-            for column, values in data.groups.items()
-        },
+        "evaluations": json_safe(data.evaluations),
+        "groups": json_safe(data.groups),
         "curves": {name: _line_content(line) for name, line in lines.items()},
         "history": [] if data.history is None else _records(data.history),
         "embedding": [] if data.embedding is None else _records(data.embedding),
@@ -212,31 +188,18 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
 
 
 def _line_content(line: _Lines) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "histogram": {
-            "scale": line.histogram.scale,
-            "edges": [json_safe(value) for value in line.histogram.edges],
-            "bona_fide": line.histogram.bona_fide.tolist(),
-            "attacks": line.histogram.attacks.tolist(),
-            "species": {name: counts.tolist() for name, counts in line.histogram.species.items()},
-        },
-        "errors": {
-            "scale": line.errors.scale,
-            **{
-                name: [json_safe(value) for value in getattr(line.errors, name)]
-                for name in ("threshold", "far", "frr", "hter", "apcer_max")
-            },
-        },
+    content = {
+        "histogram": _columns(line.histogram, "edges", "bona_fide", "attacks"),
+        "errors": _columns(line.errors, "threshold", "far", "frr", "hter", "apcer_max"),
     }
+    content["histogram"]["species"] = {name: counts.tolist() for name, counts in line.histogram.species.items()}
     if line.roc is not None:
-        content["roc"] = {
-            "scale": line.roc.scale,
-            **{
-                name: [json_safe(value) for value in getattr(line.roc, name)]
-                for name in ("threshold", "fpr", "tpr", "apcer_max")
-            },
-        }
+        content["roc"] = _columns(line.roc, "threshold", "fpr", "tpr", "apcer_max")
     return content
+
+
+def _columns(curve: Histogram | ErrorCurves | RocCurve, *names: str) -> dict[str, Any]:
+    return {"scale": curve.scale, **{name: json_safe(getattr(curve, name).tolist()) for name in names}}
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -86,24 +86,31 @@ def axis_end(rates: Iterable[Rate]) -> float:
 
 def whisker(rate: Rate, end: float, *, bona_fide: bool = False) -> Markup:
     """A rate and its interval as a small drawing from 0 to `end`: a circle for bona fide, a triangle for attacks."""
-    if not rate.defined:
-        return Markup("")
-    at = 100 * min(rate.value / end, 1)
     bounds = interval(rate)
+    label = percent(rate.value) + (f", 95 % interval {bounds} %" if bounds else "")
+    return draw_interval(rate.value, rate.low, rate.high, axis=(0, end), triangle=not bona_fide, label=label)
+
+
+def draw_interval(
+    value: float, low: float, high: float, *, axis: tuple[float, float], triangle: bool, label: str
+) -> Markup:
+    """A value and its bounds on an axis as SVG: a circle or a triangle on a line; empty for NaN."""
+    if math.isnan(value):
+        return Markup("")
+
+    def at(each: float) -> str:
+        return f"{100 * min(max((each - axis[0]) / (axis[1] - axis[0]), 0), 1):.2f}%"
+
     line = ""
-    if bounds:
-        low, high = (100 * min(bound / end, 1) for bound in (rate.low, rate.high))
-        line = (
-            f'<line class="reach" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
-            f'<line class="reach" x1="{low:.2f}%" x2="{low:.2f}%" y1="30%" y2="70%"/>'
-            f'<line class="reach" x1="{high:.2f}%" x2="{high:.2f}%" y1="30%" y2="70%"/>'
+    if not math.isnan(low):
+        line = f'<line class="reach" x1="{at(low)}" x2="{at(high)}" y1="50%" y2="50%"/>' + "".join(
+            f'<line class="reach" x1="{at(end)}" x2="{at(end)}" y1="30%" y2="70%"/>' for end in (low, high)
         )
-    mark = '<circle r="4.2"/>' if bona_fide else '<path d="M0 -5 4.8 4 -4.8 4z"/>'
-    label = f"{percent(rate.value)}" + (f", 95 % interval {bounds} %" if bounds else "")
+    mark = '<path d="M0 -5 4.8 4 -4.8 4z"/>' if triangle else '<circle r="4.2"/>'
     return Markup(
-        f'<svg class="whisker {"bona" if bona_fide else "attack"}" role="img" aria-label="{label}">'
+        f'<svg class="whisker {"attack" if triangle else "bona"}" role="img" aria-label="{label}">'
         f'<line class="axis" x1="0" x2="100%" y1="50%" y2="50%"/>{line}'
-        f'<svg x="{at:.2f}%" y="50%" overflow="visible">{mark}</svg></svg>'
+        f'<svg x="{at(value)}" y="50%" overflow="visible">{mark}</svg></svg>'
     )
 
 

@@ -22,8 +22,7 @@ from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.io import TABLE_SUFFIXES, new_folder
-from bonaface.report.pictures import GalleryItem, contact_sheet
-from bonaface.report.strips import strip
+from bonaface.report.pictures import GalleryItem, contact_sheet, strip
 from bonaface.types import Progress, Status, Verdict
 from bonaface.workflows.assess import rows_of
 from bonaface.workflows.prepare import part_of
