@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Quiet, Weights, as_numbers
+from bonaface.cli import options
 from bonaface.cli.output import echo, echo_lines, show_progress
 from bonaface.cli.summaries import calibrate_lines
 
@@ -19,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from netw
 
 
 @app.command("show")
-def show_command(bundle: BundlePath) -> None:
+def show_command(bundle: options.BundlePath) -> None:
     """Check every file of a bundle, and print what it is, what it holds and how it was measured."""
     shown = bonaface.load_bundle(bundle)
     card = shown.card
@@ -33,7 +33,7 @@ def show_command(bundle: BundlePath) -> None:
 @app.command("from-onnx")
 def from_onnx_command(
     network: Annotated[Path, typer.Argument(metavar="NETWORK", help="ONNX file of one image input.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
+    output: options.OutputBundle,
     output_type: Annotated[
         str,
         typer.Option(help="Model output: logit, probability, logits[i] or softmax[i], where i is the bona fide class."),
@@ -47,8 +47,8 @@ def from_onnx_command(
     std: Annotated[str | None, typer.Option(help="Then divided by, one number or three.")] = None,
     output_name: Annotated[str | None, typer.Option(help="The output to use, if there are several.")] = None,
     embedding: Annotated[str | None, typer.Option(help="The output that is an embedding, if there is one.")] = None,
-    detector: Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")] = "yunet",
-    weights: Weights = None,
+    detector: options.Detector = "yunet",
+    weights: options.Weights = None,
     name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the file's).")] = None,
     licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the network.")] = "",
     source: Annotated[str, typer.Option(help="Where the network was published.")] = "",
@@ -63,8 +63,8 @@ def from_onnx_command(
         layout=layout,
         colour=colour,
         pixels=pixels,
-        mean=as_numbers(mean, "--mean"),
-        std=as_numbers(std, "--std"),
+        mean=options.as_numbers(mean, "--mean"),
+        std=options.as_numbers(std, "--std"),
         output_name=output_name,
         embedding=embedding,
         detector=detector,
@@ -79,19 +79,15 @@ def from_onnx_command(
 
 @app.command("calibrate")
 def calibrate_command(
-    bundle: BundlePath,
+    bundle: options.BundlePath,
     scores: Annotated[Path, typer.Argument(metavar="SCORES", help="This bundle's score table of validation.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write.")],
-    criterion: Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05, fixed=0.5.")] = "eer",
+    output: options.OutputBundle,
+    criterion: options.Criterion = "eer",
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of a video to fuse; by default the bundle's.")
     ] = None,
-    fusion: Annotated[
-        str | None, typer.Option(help="mean, median, max_attack or first; by default the bundle's.")
-    ] = None,
-    higher_is: Annotated[
-        str, typer.Option(metavar="CLASS", help="What a higher score in the table means: bona_fide or attack.")
-    ] = "bona_fide",
+    fusion: options.Fusion = None,
+    higher_is: options.HigherIs = "bona_fide",
 ) -> None:
     """Choose a bundle's thresholds again on validation scores, by another criterion or on your own footage."""
     done = bonaface.calibrate_bundle(
@@ -112,8 +108,8 @@ def pull_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write; by default NAME.bonaface.")
     ] = None,
-    weights: Weights = None,
-    quiet: Quiet = False,
+    weights: options.Weights = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Download an open model, verify its sha256 and make a bundle of it."""
     from bonaface.inference.model_zoo import OPEN_MODELS

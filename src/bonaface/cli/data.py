@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import bonaface
-from bonaface.cli.options import Manifest, NoFaces, Quiet, Root, Weights, as_names, as_pairs, as_share, as_whole
+from bonaface.cli import options
 from bonaface.cli.output import echo, echo_lines, show_progress
 from bonaface.cli.summaries import audit_lines, crop_lines, index_lines
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
 
@@ -53,20 +50,16 @@ def index_command(
     table: Annotated[
         Path | None, typer.Option(help="The table of layout `csv`, if the folder given is that of the footage.")
     ] = None,
-    boxes: Annotated[
-        bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
-    ] = None,
+    boxes: options.Boxes = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default the folder's.")] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Skip listed files that do not exist.")
-    ] = False,
+    allow_missing: options.AllowMissing = False,
     allow_unmatched: Annotated[
         bool, typer.Option("--allow-unmatched", help="Leave out files that do not fit --pattern.")
     ] = False,
     same_person: SamePerson = False,
     distinct: Distinct = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a dataset's manifest: a row per image or video, read from names alone."""
     with show_progress(quiet=quiet) as progress:
@@ -78,8 +71,8 @@ def index_command(
             fold=fold,
             split=split,
             pattern=pattern,
-            mapping=as_pairs(mapping, "--map"),
-            columns=as_pairs(column, "--column"),
+            mapping=options.as_pairs(mapping, "--map"),
+            columns=options.as_pairs(column, "--column"),
             table=table,
             boxes=boxes,
             dataset=dataset,
@@ -96,7 +89,7 @@ def index_command(
 
 @app.command("split")
 def split_command(
-    manifest: Manifest,
+    manifest: options.Manifest,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="By default the manifest itself.")] = None,
     val: Annotated[list[str] | None, typer.Option(help="Fraction of persons, or persons by name, with commas.")] = None,
     test: Annotated[
@@ -109,16 +102,16 @@ def split_command(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     same_person: SamePerson = False,
     distinct: Distinct = False,
-    root: Root = None,
+    root: options.Root = None,
 ) -> None:
     """Assign persons to train, val and test, balanced by class and species; no person is in two of them."""
     result = bonaface.split(
         manifest,
         output=output,
-        val=as_share(val),
-        test=as_share(test),
-        train=as_names(train),
-        keep=as_names(keep) or (),
+        val=options.as_share(val),
+        test=options.as_share(test),
+        train=options.as_names(train),
+        keep=options.as_names(keep) or (),
         seed=seed,
         same_person=same_person,
         distinct=distinct,
@@ -129,18 +122,18 @@ def split_command(
 
 @app.command("crop")
 def crop_command(
-    manifest: Manifest,
+    manifest: options.Manifest,
     output: Annotated[Path, typer.Option("-o", "--output", help="Crop store to fill.")],
-    detector: Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")] = "yunet",
-    weights: Weights = None,
+    detector: options.Detector = "yunet",
+    weights: options.Weights = None,
     frames: Annotated[str, typer.Option(help="Frames per presentation, or `all`.")] = "10",
     scale: Annotated[float, typer.Option(help="Side of the stored square over the face box's longer side.")] = 2.7,
     side: Annotated[int, typer.Option(help="Maximum side of a stored crop, in pixels.")] = 384,
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
     resize: Annotated[int | None, typer.Option(help="Shorter side of whole frames, in pixels, scaled first.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    workers: options.Workers = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Detect the faces and store a wide square around each, for training at any narrower scale."""
     with show_progress(quiet=quiet) as progress:
@@ -149,7 +142,7 @@ def crop_command(
             output=output,
             detector=detector,
             weights=weights,
-            frames="all" if frames == "all" else as_whole(frames, "--frames"),
+            frames="all" if frames == "all" else options.as_whole(frames, "--frames"),
             scale=scale,
             side=side,
             quality=quality,
@@ -163,16 +156,16 @@ def crop_command(
 
 @app.command("audit")
 def audit_command(
-    manifest: Manifest,
+    manifest: options.Manifest,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for audit.html and audit.json.")
     ] = None,
     detector: Annotated[str, typer.Option(help="yunet, haar, boxes, or whole_frame to look for no faces.")] = "haar",
-    weights: Weights = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
-    no_faces: NoFaces = False,
-    root: Root = None,
-    quiet: Quiet = False,
+    weights: options.Weights = None,
+    workers: options.Workers = None,
+    no_faces: options.NoFaces = False,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find leaks, copies, unreadable files and shortcuts before training.
 

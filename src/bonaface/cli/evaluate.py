@@ -9,18 +9,8 @@ from typing import Annotated, Any
 import typer
 
 import bonaface
+from bonaface.cli import options
 from bonaface.cli.measure_lines import plan_lines, profile_lines
-from bonaface.cli.options import (
-    BundlePath,
-    FramesAsVideo,
-    Manifest,
-    NoFaces,
-    Quiet,
-    Root,
-    Threads,
-    Weights,
-    as_pairs,
-)
 from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
@@ -34,33 +24,26 @@ LabelMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="LABEL=MEANING", help="bona_fide, attack, attack:SPECIES or ignore, as in 0=attack."),
 ]
-Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
-Fusion = Annotated[str | None, typer.Option(help="Fuse frames again: mean, median, max_attack or first.")]
 Policy = Annotated[str, typer.Option(help="Presentations without a score: reject or exclude.")]
-AllowMissing = Annotated[
+CountMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Count presentations of the manifest without a score as unreadable.")
 ]
 
 
 @app.command("evaluate")
 def evaluate_command(
-    bundle: BundlePath,
-    manifest: Manifest,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
-    split: Annotated[
-        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
-    ] = None,
-    no_faces: NoFaces = False,
-    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
-    backend: Annotated[str | None, typer.Option(help="onnxruntime or openvino, in f32.")] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(help="A face detector other than the bundle's, such as whole_frame for ready crops."),
-    ] = None,
-    weights: Weights = None,
-    threads: Threads = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    bundle: options.BundlePath,
+    manifest: options.Manifest,
+    output: options.Output,
+    split: options.Split = None,
+    no_faces: options.NoFaces = False,
+    variant: options.Variant = None,
+    backend: options.Backend = None,
+    detector: options.OtherDetector = None,
+    weights: options.Weights = None,
+    threads: options.Threads = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Score a manifest through a bundle and report its error rates at the bundle's thresholds."""
     with show_progress(quiet=quiet) as progress:
@@ -86,24 +69,22 @@ def report_command(
     scores: Annotated[
         Path, typer.Argument(metavar="SCORES", help="Score table of any system: .csv, .tsv or .parquet.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
+    output: options.Output,
     validation: Annotated[
         Path | None, typer.Option(metavar="SCORES", help="Scores of validation, which choose the threshold.")
     ] = None,
     manifest: ScoresManifest = None,
     labels: LabelMap = None,
-    higher_is: Annotated[
-        str, typer.Option(metavar="CLASS", help="What a higher score means: bona_fide or attack.")
-    ] = "bona_fide",
-    criterion: Criterion = "eer",
+    higher_is: options.HigherIs = "bona_fide",
+    criterion: options.Criterion = "eer",
     threshold: Annotated[float | None, typer.Option(help="The threshold, on the scale of the scores.")] = None,
-    fusion: Fusion = None,
+    fusion: options.Fusion = None,
     policy: Policy = "reject",
     profile: Annotated[
         str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")
     ] = None,
     by: Annotated[list[str] | None, typer.Option(help="Column to group the errors by; may be repeated.")] = None,
-    allow_missing: AllowMissing = False,
+    allow_missing: CountMissing = False,
 ) -> None:
     """Report the error rates of any system's score table, with confidence intervals."""
     result = bonaface.report_scores(
@@ -111,7 +92,7 @@ def report_command(
         output=output,
         validation=validation,
         manifest=manifest,
-        mapping=as_pairs(labels, "--map"),
+        mapping=options.as_pairs(labels, "--map"),
         higher_is=higher_is,  # type: ignore[arg-type]
         criterion=criterion,
         threshold=threshold,
@@ -172,13 +153,13 @@ def compare_command(
             metavar="[NAME=]CLASS", help="What a higher score means: bona_fide or attack; of one system or all."
         ),
     ] = None,
-    criterion: Criterion = "eer",
-    fusion: Fusion = None,
+    criterion: options.Criterion = "eer",
+    fusion: options.Fusion = None,
     policy: Policy = "reject",
     intersect: Annotated[
         bool, typer.Option("--intersect", help="Compare only the presentations that all systems have.")
     ] = False,
-    allow_missing: AllowMissing = False,
+    allow_missing: CountMissing = False,
 ) -> None:
     """Compare systems on the same presentations and test the differences for significance."""
     tables: dict[str, str | Path | Any] = {}
@@ -191,21 +172,21 @@ def compare_command(
             raise SettingsError(f"two systems are called {key}; name them, as in {key}=FILE")
         tables[key] = file
     limits = {}
-    for name, value in (as_pairs(threshold, "--threshold") or {}).items():
+    for name, value in (options.as_pairs(threshold, "--threshold") or {}).items():
         try:
             limits[name] = float(value)
         except ValueError:
             raise SettingsError(f"--threshold {name}={value}: expected a number") from None
     every = [value for value in higher_is or [] if "=" not in value]
     meant = dict.fromkeys(tables, every[-1]) if every else {}
-    meant |= as_pairs([value for value in higher_is or [] if "=" in value], "--higher-is") or {}
+    meant |= options.as_pairs([value for value in higher_is or [] if "=" in value], "--higher-is") or {}
     result = bonaface.compare(
         tables,
         output=output,
-        validation=as_pairs(validation, "--validation"),
+        validation=options.as_pairs(validation, "--validation"),
         thresholds=limits,
         manifest=manifest,
-        mapping=as_pairs(labels, "--map"),
+        mapping=options.as_pairs(labels, "--map"),
         higher_is=meant,  # type: ignore[arg-type]
         criterion=criterion,
         fusion=fusion,  # type: ignore[arg-type]
@@ -218,17 +199,17 @@ def compare_command(
 
 @app.command("explain")
 def explain_command(
-    bundle: BundlePath,
+    bundle: options.BundlePath,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, videos, folders or a manifest.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pictures.")] = Path(
         "explain"
     ),
     frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
     count: Annotated[int, typer.Option(min=1, help="Pictures per row of a manifest's gallery.")] = 6,
-    frames_as_video: FramesAsVideo = False,
-    weights: Weights = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    frames_as_video: options.FramesAsVideo = False,
+    weights: options.Weights = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw Grad-CAM heat maps for both outcomes over the crops, with the scores.
 
@@ -254,17 +235,15 @@ def explain_command(
 
 @app.command("embed")
 def embed_command(
-    bundle: BundlePath,
-    manifest: Manifest,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path("embed"),
+    bundle: options.BundlePath,
+    manifest: options.Manifest,
+    output: options.Output = Path("embed"),
     colour: Annotated[str, typer.Option("--colour", "--color", help="Manifest column to colour by.")] = "species",
-    split: Annotated[
-        str | None, typer.Option(help="train, val, test or all; by default test where there is one.")
-    ] = None,
+    split: options.Split = None,
     seed: Annotated[int, typer.Option(help="Seed of the t-SNE.")] = 0,
-    weights: Weights = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    weights: options.Weights = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw a t-SNE map of the embeddings, coloured by any manifest column, and write its coordinates."""
     with show_progress(quiet=quiet) as progress:

@@ -22,7 +22,44 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on
 FramesAsVideo = Annotated[
     bool, typer.Option("--frames-as-video", help="The pictures of a folder are the frames of one presentation.")
 ]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Skip listed files that do not exist.")]
+Backend = Annotated[str | None, typer.Option(help="onnxruntime or openvino; by default what the bundle says.")]
+Boxes = Annotated[
+    bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
+]
+Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
+Detector = Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")]
+Faces = Annotated[
+    str,
+    typer.Option(
+        help="Of several faces score the `largest` (as training and evaluation do), `all` (the least bona fide decides), "
+        "or `refuse`. Use refuse for onboarding, where the verdict must be on the face that is compared."
+    ),
+]
+Fusion = Annotated[
+    str | None, typer.Option(help="Fuse frames by mean, median, max_attack or first; by default as before.")
+]
+HigherIs = Annotated[
+    str, typer.Option(metavar="CLASS", help="What a higher score in the table means: bona_fide or attack.")
+]
+OtherDetector = Annotated[
+    str | None, typer.Option(help="A face detector other than the bundle's, such as whole_frame for ready crops.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")]
+OutputBundle = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="BUNDLE", help="Bundle to write: a zip if its name ends in .bonaface or .zip."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as training.epochs=2.")
+]
+Recipe = Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")]
+Split = Annotated[str | None, typer.Option(help="train, val, test or all; by default test where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; by default one per core.")]
+Variant = Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")]
 
 
 def as_pairs(values: list[str] | None, option: str) -> dict[str, str] | None:

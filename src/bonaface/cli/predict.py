@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, FramesAsVideo, Quiet, Root, Threads, Weights
+from bonaface.cli import options
 from bonaface.cli.output import echo, echo_left_out, show_progress
 from bonaface.errors import SettingsError
 
@@ -24,7 +24,7 @@ app = typer.Typer()
 
 @app.command("predict")
 def predict_command(
-    bundle: BundlePath,
+    bundle: options.BundlePath,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -37,25 +37,17 @@ def predict_command(
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for annotated copies: boxes, verdict, score trace.")
     ] = None,
-    frames_as_video: FramesAsVideo = False,
-    faces: Annotated[
-        str,
-        typer.Option(
-            help="Of several faces score the `largest` (as training, evaluation and `serve` do), `all` (the least bona "
-            "fide decides), or `refuse`. Use refuse for onboarding, where the verdict must be on the face that is compared."
-        ),
-    ] = "largest",
+    frames_as_video: options.FramesAsVideo = False,
+    faces: options.Faces = "largest",
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video; by default the bundle's.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop the camera after this many seconds.")] = None,
-    detector: Annotated[str | None, typer.Option(help="A face detector other than the bundle's.")] = None,
-    weights: Weights = None,
-    variant: Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="onnxruntime or openvino; by default what the bundle says.")
-    ] = None,
-    threads: Threads = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    detector: options.OtherDetector = None,
+    weights: options.Weights = None,
+    variant: options.Variant = None,
+    backend: options.Backend = None,
+    threads: options.Threads = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Score presentations: exit code 0 if all are bona fide, 1 if any is an attack, 3 if any has no score, 2 on an error.
 

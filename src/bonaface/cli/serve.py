@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import BundlePath, Threads, Weights
+from bonaface.cli import options
 from bonaface.cli.output import echo
 
 app = typer.Typer()
@@ -16,13 +16,13 @@ app = typer.Typer()
 
 @app.command("serve")
 def serve_command(
-    bundle: BundlePath,
+    bundle: options.BundlePath,
     host: Annotated[
         str, typer.Option(help="Address to listen on; the default serves this machine only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     max_concurrent: Annotated[int, typer.Option(min=1, help="Maximum concurrent requests; others get 429.")] = 32,
-    threads: Threads = None,
+    threads: options.Threads = None,
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="Maximum size of a request body, in MB.")] = 16.0,
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Maximum size of an image, in megapixels.")] = 16.0,
     max_video_seconds: Annotated[float, typer.Option(min=0.1, help="Maximum duration of a video, in seconds.")] = 20.0,
@@ -31,10 +31,7 @@ def serve_command(
     max_upload_seconds: Annotated[
         float, typer.Option(min=0.1, help="Maximum time until the body of a request has arrived, in seconds.")
     ] = 20.0,
-    faces: Annotated[
-        str,
-        typer.Option(help="Of several faces score the `largest`, `all` (the least bona fide decides), or `refuse`."),
-    ] = "largest",
+    faces: options.Faces = "largest",
     key_file: Annotated[
         Path | None, typer.Option(envvar="BONAFACE_KEY_FILE", help="File with the API key that requests must carry.")
     ] = None,
@@ -51,8 +48,8 @@ def serve_command(
     log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file or an SQLAlchemy URL.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS (PEM).")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
-    variant: Annotated[str | None, typer.Option(help="Variant of the bundle, used at its own thresholds.")] = None,
-    weights: Weights = None,
+    variant: options.Variant = None,
+    weights: options.Weights = None,
 ) -> None:
     """Serve a bundle: REST API under /v1, its reference at /docs, a page with a camera at /."""
     from bonaface.server.serve import serve

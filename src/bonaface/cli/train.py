@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bonaface
-from bonaface.cli.options import NoFaces, Quiet, Root, Weights
+from bonaface.cli import options
 from bonaface.cli.output import echo_lines, show_progress
 from bonaface.cli.summaries import demo_lines, export_lines, folds_lines, run_lines
 from bonaface.errors import SettingsError, needs_extra
@@ -19,17 +19,15 @@ app = typer.Typer()
 
 @app.command("train")
 def train_command(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
+    recipe: options.Recipe,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Run folder to write.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.manifest=manifest.csv.")
-    ] = None,
+    overrides: options.Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in RUN.")] = False,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train although subjects occur in two splits.")
     ] = False,
-    no_faces: NoFaces = False,
-    quiet: Quiet = False,
+    no_faces: options.NoFaces = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
     extra = ["data.allow_leak=true"] if allow_leak else []
@@ -46,23 +44,21 @@ def train_command(
 
 @app.command("folds")
 def folds_command(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: default, baseline, demo.")],
+    recipe: options.Recipe,
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE... [KEY=VALUE]...", help="A dataset's folder, or manifests.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")],
+    output: options.Output,
     layout: Annotated[str | None, typer.Option(help="Layout of the dataset's folder.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol whose folds to run.")] = None,
-    boxes: Annotated[
-        bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
-    ] = None,
+    boxes: options.Boxes = None,
     leave_one_dataset_out: Annotated[
         bool, typer.Option("--leave-one-dataset-out", help="Test on each dataset, trained on all others.")
     ] = False,
-    allow_missing: Annotated[bool, typer.Option(help="Skip listed files that do not exist.")] = False,
+    allow_missing: options.AllowMissing = False,
     seed: Annotated[int, typer.Option(help="Seed for drawing a validation split where a dataset has none.")] = 0,
-    no_faces: NoFaces = False,
-    quiet: Quiet = False,
+    no_faces: options.NoFaces = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run all folds of a dataset's official protocol, or leave each dataset out in turn; report mean and spread."""
     with needs_extra("bonaface.folds", extra="train"):
@@ -93,15 +89,11 @@ def folds_command(
 
 @app.command("demo")
 def demo_command(
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as training.epochs=2.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.")] = Path(
-        "bonaface-demo"
-    ),
+    overrides: options.Overrides = None,
+    output: options.Output = Path("bonaface-demo"),
     persons: Annotated[int, typer.Option(min=4, help="Persons to draw.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Try everything on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
     with show_progress(quiet=quiet) as progress:
@@ -125,9 +117,9 @@ def export_command(
     int8: Annotated[bool, typer.Option("--int8", help="Add the variant int8; takes minutes.")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the bundle.")] = None,
     crops: Annotated[Path | None, typer.Option(help="The run's crop store, if it moved.")] = None,
-    weights: Weights = None,
-    root: Root = None,
-    quiet: Quiet = False,
+    weights: options.Weights = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Export a trained run to a bundle and verify it against PyTorch; variants are verified against the bundle."""
     with show_progress(quiet=quiet) as progress:
