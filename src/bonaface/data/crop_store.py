@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from bonaface.config import CropSettings
 from bonaface.data.cropping import MINIMUM_FACE, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
-from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
+from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
@@ -129,11 +129,10 @@ def fill_store(
     Raises OutputError where the store cannot be written or the folder holds something else, and what `load_detector`
     raises.
     """
-    boxes = boxes_of(manifest) if settings.detector == "boxes" else None
-    detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes)
+    detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes_of(manifest))
     _open_store(store)
     hashes = _hashes(manifest.files(), store, workers, progress)
-    jobs = _jobs(manifest, store, settings, detector.identity, boxes, hashes)
+    jobs = _jobs(manifest, store, settings, detector.identity, hashes)
     held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None}
     todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
     done = len(jobs) - len(todo)
@@ -167,6 +166,17 @@ def boxes_of(manifest: Manifest) -> dict[Key, GivenBox] | None:
     }
 
 
+def boxes_by_row(manifest: Manifest, detector: str) -> list[dict[Key, GivenBox] | None]:
+    """Return each presentation's own face boxes for the detector `boxes`, in row order; None each for any other."""
+    paths = manifest.table["path"].tolist()
+    if detector != "boxes":
+        return [None] * len(paths)
+    of_path: dict[str, dict[Key, GivenBox]] = {}
+    for key, box in (boxes_of(manifest) or {}).items():
+        of_path.setdefault(key[0], {})[key] = box
+    return [of_path.get(path, {}) for path in paths]
+
+
 def _open_store(store: Path) -> None:
     """Make the folder, or accept one that is empty or a crop store, and remove what killed calls left in it."""
     if store.exists() and not (store / "entries").is_dir() and (not store.is_dir() or any(store.iterdir())):
@@ -180,23 +190,12 @@ def _open_store(store: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _jobs(
-    manifest: Manifest,
-    store: Path,
-    settings: CropSettings,
-    identity: str,
-    boxes: Boxes | None,
-    hashes: list[str],
-) -> list[Job]:
-    files = manifest.files()
-    per_path: dict[str, dict[Key, GivenBox]] = {}
-    for key, box in (boxes or {}).items():
-        per_path.setdefault(key[0], {})[key] = box
+def _jobs(manifest: Manifest, store: Path, settings: CropSettings, identity: str, hashes: list[str]) -> list[Job]:
     jobs = []
-    for path, file, (flip, first), sha256 in zip(
-        manifest.table["path"], files, manifest.readings(), hashes, strict=True
+    boxes = boxes_by_row(manifest, settings.detector)
+    for path, file, (flip, first), sha256, own in zip(
+        manifest.table["path"], manifest.files(), manifest.readings(), hashes, boxes, strict=True
     ):
-        own = per_path.get(path, {}) if boxes is not None else None
         what = {
             "file": sha256,
             "detector": identity,
@@ -277,10 +276,7 @@ def _remembered(log: Path) -> dict[str, tuple[str, str]]:
 
 def _crop(settings: CropSettings, job: Job) -> str:
     """Crop one presentation into its entry, written to a temporary folder and moved; return the presentation's name."""
-    if settings.detector == "boxes":
-        detector = load_detector("boxes", boxes=job.boxes)
-    else:
-        detector = shared_detector(settings.detector, settings.weights)
+    detector = worker_detector(settings.detector, settings.weights, job.boxes)
     try:
         _write_entry(job, settings, detector)
     except OSError as error:
@@ -308,14 +304,7 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
     try:
         with open_frames(job.file, count=settings.frames, flip=job.flip, first=job.first) as frames:
             for frame in frames:
-                row: dict[str, Any] = {
-                    "frame": frame.index,
-                    "time": frame.time,
-                    "status": Status.NO_FACE.value,
-                    "file": "",
-                    "box": None,
-                    "confidence": None,
-                }
+                row = _frame_entry(frame.index, Status.NO_FACE, frame.time)
                 image = frame.image if settings.resize is None else resize_frame(frame.image, settings.resize)
                 faces = detector.detect(image, path=job.path, frame=frame.index)
                 if faces:
@@ -325,10 +314,11 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
             note = frames.note
     except MediaError as error:
         reason = str(error).removeprefix(f"{job.file}: ")  # the same content may lie elsewhere tomorrow
-    if not found:
-        empty = {"time": None, "file": "", "box": None, "confidence": None}
-        found.append({"frame": 0, "status": Status.UNREADABLE.value, **empty})
-    return {"frames": found, "note": note, "reason": reason}
+    return {"frames": found or [_frame_entry(0, Status.UNREADABLE)], "note": note, "reason": reason}
+
+
+def _frame_entry(frame: int, status: Status, time: float | None = None) -> dict[str, Any]:
+    return {"frame": frame, "time": time, "status": status.value, "file": "", "box": None, "confidence": None}
 
 
 def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings) -> dict[str, Any]:
@@ -360,5 +350,4 @@ def _read_entry(job: Job) -> dict[str, Any] | None:
 def _absent(job: Job) -> dict[str, Any]:
     """Return the entry of a presentation whose file cannot be read at all."""
     reason = "a folder without pictures" if job.file.is_dir() else "unreadable" if job.file.exists() else "no such file"
-    empty = {"time": None, "file": "", "box": None, "confidence": None}
-    return {"frames": [{"frame": 0, "status": Status.UNREADABLE.value, **empty}], "note": "", "reason": reason}
+    return {"frames": [_frame_entry(0, Status.UNREADABLE)], "note": "", "reason": reason}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
-from bonaface.io import read_table, relative_paths, remove_file, text_frame, write_json, write_table
+from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.types import CATEGORIES, Label
 
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
@@ -228,7 +228,7 @@ def _check_paths(paths: pd.Series, problems: _Problems) -> None:
     refuse("an absolute path, not one relative to the root,", paths.str.match(r"/|[A-Za-z]:[\\/]|\\\\"))
     refuse("a path that goes through '..'", paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)"))
     refuse("a path with a backslash, where '/' is expected,", paths.str.contains("\\", regex=False))
-    refuse("a path with a NUL byte or invalid UTF-8", _unwritable(paths))
+    refuse("a path with a NUL byte or invalid UTF-8", paths.map(lambda path: "\0" in path or not is_utf8(path)))
     refuse("a path that is listed more than once", paths.duplicated(keep=False) & (paths != ""))
 
 
@@ -279,18 +279,6 @@ def _completed(table: pd.DataFrame, known: pd.Series, own: pd.Series) -> pd.Data
 def _normal_paths(paths: pd.Series) -> pd.Series:
     odd = paths.str.contains(r"(?:^|/)\.(?:/|$)|//|/$") & ~paths.str.startswith("/")
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
-
-
-def _unwritable(paths: pd.Series) -> Rows:
-    text = "\n".join(paths)
-    try:
-        clean = "\0" not in text and bool(text.encode())
-    except UnicodeEncodeError:
-        clean = False
-    if clean or not text:
-        return np.zeros(len(paths), dtype=bool)
-    bad = ("\0" in path or path != path.encode(errors="ignore").decode() for path in paths)
-    return np.fromiter(bad, dtype=bool, count=len(paths))
 
 
 def _checked_boxes(boxes: pd.DataFrame, prefix: str, name_rows: RowNamer, paths: pd.Series) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def check_scores(
         "repeated (presentation, frame)",
         np.asarray(key.duplicated(keep="first")) & ~bad_frame & (names != ""),
     )
-    first = _first_of_each(code)
+    first = np.unique(code, return_index=True)[1]
     for column in ("label", "species", "subject"):
         values = label if column == "label" else text_column(table, column)
         fault(f"one presentation with two values of {column}", values != values[first[code]])
@@ -187,10 +187,3 @@ def _decimal_commas(table: pd.DataFrame, column: str, bad: Bools) -> Bools:
     if bad.any():
         found[bad] = [decimal_comma(text) for text in text_column(table, column)[bad]]
     return found
-
-
-def _first_of_each(code: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The first row of each presentation."""
-    first = np.zeros(int(code.max()) + 1, dtype=np.intp)
-    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
-    return first

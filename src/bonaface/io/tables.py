@@ -149,7 +149,7 @@ def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
         absent = frame[name].isna().tolist()
         values = zip(frame[name].tolist(), absent, strict=True)
         columns[str(name)] = cells = as_text(None if gone else value for value, gone in values)
-        bad = next((row for row, cell in enumerate(cells) if not _is_utf8(cell)), None)
+        bad = next((row for row, cell in enumerate(cells) if not is_utf8(cell)), None)
         if bad is not None:
             raise ManifestError(f"invalid UTF-8 in row {bad + 1} ({cells[bad]!r})")
     return pd.DataFrame(columns, index=range(len(frame)), dtype="str")
@@ -324,7 +324,8 @@ def _read_parquet(path: Path, error: type[InputError]) -> TextTable:
     return TextTable(str(path), _named(names, columns, path, error))
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether text can be written as UTF-8; a file name in other bytes cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.audit.duplicates import SIDE, View, shrink
-from bonaface.data.crop_store import boxes_of
-from bonaface.data.faces.detector import Boxes, Detector, GivenBox, load_detector, shared_detector
+from bonaface.data.crop_store import boxes_by_row, boxes_of
+from bonaface.data.faces.detector import GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
 from bonaface.data.manifest import Manifest
@@ -115,9 +115,11 @@ def read_files(
     With the detector `whole_frame` no face is looked for. Raises SettingsError, InputError or DownloadError if the detector
     is not available.
     """
-    boxes = boxes_of(manifest) if detector == "boxes" else None
-    load_detector(detector, weights=weights, boxes=boxes)  # fails here and downloads here, not in every worker
-    jobs = list(_jobs(manifest, boxes, detector, weights))
+    load_detector(detector, weights=weights, boxes=boxes_of(manifest))  # fails and downloads here, not in each worker
+    flips = [flip for flip, _ in manifest.readings()]
+    boxes = boxes_by_row(manifest, detector)
+    rows = zip(manifest.table["path"], manifest.files(), flips, boxes, strict=True)
+    jobs = [_Job(str(path), file, flip, own, detector, weights) for path, file, flip, own in rows]
     facts: list[FileFacts] = []
     for fact in parallel_map(_read, jobs, workers=workers):
         facts.append(fact)
@@ -130,17 +132,6 @@ def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
     """Return the cheap properties, one row per file; NaN or `""` where a file has none."""
     names = [field.name for field in fields(FileFacts) if field.name in PROPERTIES]
     return pd.DataFrame({name: [getattr(fact, name) for fact in facts] for name in names})
-
-
-def _jobs(manifest: Manifest, boxes: Boxes | None, detector: str, weights: Path | None) -> Iterable[_Job]:
-    table = manifest.table
-    flips = table["flip"] if "flip" in table else [""] * len(table)
-    per_path: dict[str, dict[tuple[str, int], GivenBox]] = {}
-    for key, box in (boxes or {}).items():
-        per_path.setdefault(key[0], {})[key] = box
-    for path, file, flip in zip(table["path"], manifest.files(), flips, strict=True):
-        own = per_path.get(path, {}) if boxes is not None else None
-        yield _Job(str(path), file, str(flip), own, detector, weights)
 
 
 def _read(job: _Job) -> FileFacts:
@@ -209,7 +200,7 @@ def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
 def _seen(pictures: Pictures, job: _Job) -> dict[str, Any]:
     """Means over the views of what a picture shows, the faces, and the views for the copy search."""
     rows, views, shares = [], [], []
-    detector = _detector(job)
+    detector = None if job.detector == "whole_frame" else worker_detector(job.detector, job.weights, job.boxes)
     for index, picture in pictures:
         small = shrink(picture, LONG_SIDE)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
@@ -234,9 +225,3 @@ def _seen(pictures: Pictures, job: _Job) -> dict[str, Any]:
         "faces": len(shares) if detector else None,
         "views": tuple(views),
     }
-
-
-def _detector(job: _Job) -> Detector | None:
-    if job.detector == "boxes":
-        return load_detector("boxes", boxes=job.boxes)
-    return None if job.detector == "whole_frame" else shared_detector(job.detector, job.weights)

@@ -15,6 +15,7 @@ from bonaface.data.audit.leaks import Level, Shared
 from bonaface.data.audit.shortcuts import DatasetBias, OneClassValue
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import Leak
+from bonaface.io import json_safe
 
 NOTABLE, GLARING = 0.6, 0.7
 """A shortcut is marked from the first AUC on if its interval excludes chance (0.5), from the second on in any case."""
@@ -33,11 +34,6 @@ class Area:
     def marked(self) -> bool:
         """Whether this is marked: at least GLARING, or at least NOTABLE with chance excluded."""
         return self.value >= GLARING or (self.value >= NOTABLE and self.low > 0.5)
-
-    def to_dict(self) -> dict[str, float | str | None]:
-        """Return it safe for JSON, None in place of NaN."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {**{name: None if math.isnan(n) else n for name, n in numbers.items()}, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,6 @@ class Shortcut:
     def marked(self) -> bool:
         """Whether this is worth a look."""
         return self.auc.marked or self.worst.marked
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything, safe for JSON."""
-        found = {name: getattr(self, name) for name in ("name", "title", "source", "how", "direction", "worst_species")}
-        return {**found, "marked": self.marked, "auc": self.auc.to_dict(), "worst": self.worst.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -166,15 +157,15 @@ class Audit:
             "leaks": self.leaks,
             "unknown_subjects": self.unknown,
             "notes": list(self.notes),
-            "persons": [{"subject": leak.subject, "splits": list(leak.splits)} for leak in self.persons],
+            "persons": json_safe(self.persons),
             "shared": [shared.to_dict() for shared in self.shared],
             "unreadable": [{"path": fact.path, "reason": fact.reason} for fact in self.unreadable],
             "damaged": [{"path": fact.path, "note": fact.note} for fact in self.damaged],
             "without_a_face": [fact.path for fact in self.faceless],
             "balance": self.balance.to_dict(orient="records"),
-            "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
-            "one_class_values": [vars(value) for value in self.one_class],
-            "dataset_biases": [vars(bias) for bias in self.datasets],
+            "shortcuts": [{**json_safe(shortcut), "marked": shortcut.marked} for shortcut in self.shortcuts],
+            "one_class_values": json_safe(self.one_class),
+            "dataset_biases": json_safe(self.datasets),
             "left_out": dict(self.left_out),
         }
 

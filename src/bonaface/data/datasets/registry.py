@@ -32,6 +32,7 @@ from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.sources import MEDIA_SUFFIXES, Problem, is_media, walk
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
+from bonaface.io import is_utf8
 
 _LAYOUTS = (
     FOLDER,
@@ -143,7 +144,7 @@ def _media(chosen: Layout, request: Request) -> list[str]:
         raise ManifestError(f"{what}: expected the folder that holds the dataset{_nearby(root)}")
     found = walk(root, progress=request.progress)
     problems = list(found.problems)
-    strange = [name for name in found.files if not name.isascii() and not _is_utf8(name)]
+    strange = [name for name in found.files if not name.isascii() and not is_utf8(name)]
     request.files = [name for name in found.files if name not in set(strange)] if strange else found.files
     request.left_out = Counter(found.left_out)
     media = []
@@ -183,14 +184,6 @@ def _no_media(chosen: Layout, request: Request) -> str:
     shown = f"; found: {format_list(files, limit=3)}{_looks_like(files, chosen)}" if files else ""
     notes = "".join(f"; {note}" for note in request.notes)
     return f"{request.root} holds {held}: expected {chosen.expects}{shown}{notes}"
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _nearby(root: Path) -> str:

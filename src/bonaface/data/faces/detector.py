@@ -181,9 +181,13 @@ def load_detector(name: str, *, weights: Path | None = None, boxes: Boxes | None
     return DETECTORS[name](weights, boxes)
 
 
+def worker_detector(name: str, weights: Path | None, boxes: Boxes | None) -> Detector:
+    """Return the detector of that name, made once in this process unless it has boxes; for workers of one thread."""
+    return _made_once(name, weights) if boxes is None else load_detector(name, boxes=boxes)
+
+
 @lru_cache(maxsize=4)
-def shared_detector(name: str, weights: Path | None) -> Detector:
-    """Return the detector of that name, made once in this process; for worker processes of one thread."""
+def _made_once(name: str, weights: Path | None) -> Detector:
     return load_detector(name, weights=weights)
 
 
