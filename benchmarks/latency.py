@@ -39,10 +39,10 @@ from bonaface.inference.backends import as_network_input, computes_bf16, load_ba
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard
 from bonaface.inference.pipeline import Pipeline, verdict_of
+from bonaface.inference.verdict import Verdict
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
 from bonaface.models.openvino_export import openvino_files, search_int8
-from bonaface.types import Verdict
 
 PARTS = 1.25
 """A photo to verdict may cost this times decoding, detecting and the network alone."""

@@ -10,14 +10,13 @@ import sys
 from pathlib import Path
 
 import cv2
-import pandas as pd
 import pytest
 
 import bonaface
 from bonaface.data.frames import open_frames
 from bonaface.data.synthetic.dataset import write_demo_dataset
-from bonaface.types import Label, probability
-from tests.conftest import SMALL
+from bonaface.types import Label
+from tests.conftest import SMALL, ranked_as_labelled
 from tests.workflows.test_bundle_commands import network as foreign_network
 
 README = Path(__file__).parents[1] / "README.md"
@@ -52,14 +51,6 @@ def run(command: str, folder: Path) -> None:
         [sys.executable, "-m", "bonaface", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode in ANSWERS.get(name, {0}), f"{command}\n{done.stdout}\n{done.stderr}"
-
-
-def ranked_as_labelled(table: Path, output: Path) -> None:
-    """Write `table` with scores that rank as its labels say: one epoch of training ranks by chance."""
-    scores = pd.read_csv(table, dtype=str)
-    scores["logit"] = scores["label"].map({"bona_fide": 2.0, "attack": -2.0})
-    scores["score"] = probability(scores["logit"].to_numpy())
-    scores.to_csv(output, index=False)
 
 
 @pytest.mark.slow

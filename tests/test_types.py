@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.types import FUSION_RULES, Box, FrameScore, Label, Status, Verdict, fuse, logit, probability
+from bonaface.inference.verdict import Verdict
+from bonaface.types import FUSION_RULES, Box, FrameScore, Label, Status, fuse, logit, probability
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bonaface.evaluation.scores import read_scores as read_scores
     from bonaface.inference.bundle import Bundle as Bundle
     from bonaface.inference.bundle import load_bundle as load_bundle
-    from bonaface.types import Verdict as Verdict
+    from bonaface.inference.verdict import Verdict as Verdict
     from bonaface.workflows.audit import audit as audit
     from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
     from bonaface.workflows.bundle import calibrate_bundle as calibrate_bundle
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from bonaface.workflows.evaluate_scores import evaluate_scores as evaluate_scores
     from bonaface.workflows.explain import explain as explain
     from bonaface.workflows.export import export as export
-    from bonaface.workflows.predict import predict as predict
+    from bonaface.workflows.model import Model as Model
+    from bonaface.workflows.model import load as load
+    from bonaface.workflows.model import predict as predict
     from bonaface.workflows.prepare import crop as crop
     from bonaface.workflows.prepare import index as index
     from bonaface.workflows.prepare import split as split
@@ -61,7 +63,7 @@ _HOMES = {
     "Bundle": "inference.bundle",
     "Manifest": "data.manifest",
     "Recipe": "config",
-    "Verdict": "types",
+    "Verdict": "inference.verdict",
     "audit": "workflows.audit",
     "bundle_from_onnx": "workflows.bundle",
     "calibrate_bundle": "workflows.bundle",
@@ -74,12 +76,14 @@ _HOMES = {
     "export": "workflows.export",
     "index": "workflows.prepare",
     "layouts": "data.datasets.registry",
+    "Model": "workflows.model",
+    "load": "workflows.model",
     "load_bundle": "inference.bundle",
     "load_recipe": "config",
     "log": "workflows.drift",
     "pull_bundle": "workflows.bundle",
     "plan": "evaluation.planning",
-    "predict": "workflows.predict",
+    "predict": "workflows.model",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
     "recipe_settings": "config",
@@ -96,6 +100,7 @@ __all__ = [
     "BonafaceError",
     "Bundle",
     "Manifest",
+    "Model",
     "Recipe",
     "Verdict",
     "__version__",
@@ -113,6 +118,7 @@ __all__ = [
     "folds",
     "index",
     "layouts",
+    "load",
     "load_bundle",
     "load_recipe",
     "log",

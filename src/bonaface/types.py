@@ -1,4 +1,4 @@
-"""Types that every layer uses: labels, statuses, boxes, scores and the verdict.
+"""Types that every layer uses: labels, statuses, boxes and scores.
 
 A higher score is more bona fide, and `score >= threshold` accepts.
 """
@@ -6,10 +6,9 @@ A higher score is more bona fide, and `score >= threshold` accepts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -90,112 +89,6 @@ class Threshold:
     criterion: str
     chosen_on: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Result of one presentation: `bona_fide` or `attack`, or the status that says why there is neither.
-
-    `kind` names the operating point that was applied; `faces` is the largest number of faces in a frame that were large
-    enough to be scored. `reason` says what a caller should know of the verdict: few frames with a face, several faces,
-    damage. `seconds` maps a stage (`decode`, `detect`, `crop`, `network`) to the time spent in it.
-    """
-
-    source: str
-    outcome: Label | Status
-    score: float | None
-    threshold: float
-    logit: float | None = None
-    frames: tuple[FrameScore, ...] = ()
-    bundle: str = ""
-    reason: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
-    logit_threshold: float | None = None
-    kind: Literal["image", "video"] = "image"
-    faces: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "seconds": dict(self.seconds)}  # a mapping proxy can be neither pickled nor copied
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, seconds=MappingProxyType(state["seconds"]))
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the outcome is `bona_fide`; a presentation that could not be scored is not accepted."""
-        return self.outcome is Label.BONA_FIDE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain values for JSON, the same in the command line, the API and Python."""
-        return {
-            "source": self.source,
-            "verdict": self.outcome.value,
-            "accepted": self.accepted,
-            "score": self.score,
-            "threshold": self.threshold,
-            "logit": self.logit,
-            "logit_threshold": self.logit_threshold,
-            "kind": self.kind,
-            "faces": self.faces,
-            "reason": self.reason,
-            "bundle": self.bundle,
-            "frames": [
-                {
-                    "frame": frame.frame,
-                    "time": frame.time,
-                    "status": frame.status.value,
-                    "score": frame.score,
-                    "logit": frame.logit,
-                    "faces": frame.faces,
-                    "box": None if frame.box is None else [round(value, 2) for value in frame.box],
-                    "confidence": frame.confidence,
-                }
-                for frame in self.frames
-            ],
-            "seconds": {stage: round(spent, 6) for stage, spent in self.seconds.items()},
-        }
-
-    def describe(self) -> str:
-        """Return score, threshold and reason in words.
-
-        >>> Verdict("a.jpg", Label.ATTACK, 0.25, 0.5, reason="2 faces, the largest judged").describe()
-        'score 0.2500, threshold 0.5000 (2 faces, the largest judged)'
-        """
-        parts = (f"score {self.score_text()}", f"threshold {self.threshold:.4f}", self.margin_text())
-        return ", ".join(part for part in parts if part) + (f" ({self.notes()})" if self.reason else "")
-
-    def notes(self) -> str:
-        """Return the reason without the name of the source, for a line that has it already."""
-        return self.reason.replace(f"{self.source}: ", "", 1)
-
-    def score_text(self) -> str:
-        """Return the probability with four decimals, `-` where there is none."""
-        return "-" if self.score is None else f"{self.score:.4f}"
-
-    def margin_text(self) -> str:
-        """Return the logit and its distance to the threshold where the printed probabilities say too little.
-
-        That is where one of them rounds to 0 or 1, or both are printed alike; empty elsewhere.
-        """
-        shown = {self.score_text(), f"{self.threshold:.4f}"}
-        distinct = len(shown) == 2 and not shown & {"0.0000", "1.0000"}
-        if self.logit is None or self.logit_threshold is None or distinct:
-            return ""
-        margin = self.logit - self.logit_threshold
-        where = f"{_compact(abs(margin))} {'above' if margin > 0 else 'below'}" if margin else "at"
-        return f"logit {_compact(self.logit)}, {where} the threshold"
-
-
-def _compact(value: float) -> str:
-    """Return a logit with a number of decimals that suits its size: 12.03, 0.0417, 1.2e-05, 3.1e+07.
-
-    >>> [_compact(value) for value in (12.0341, -0.0417, 0.0000123, 31000000.0, 0.0)]
-    ['12.0341', '-0.0417', '1.23e-05', '3.1e+07', '0.0000']
-    """
-    return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 class Progress(Protocol):

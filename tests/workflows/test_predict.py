@@ -21,7 +21,6 @@ from bonaface.data.manifest import read_manifest
 from bonaface.data.sources import Source
 from bonaface.errors import InputError, OutputError
 from bonaface.inference.pipeline import Pipeline
-from bonaface.workflows.predict import Predictor
 from tests.workflows.test_bundle_commands import network
 
 RED, GREEN = (220, 30, 30), (30, 220, 30)
@@ -93,6 +92,7 @@ def test_every_kind_of_source_in_the_order_given(reddish: Path, media: Path):
         manifest,
         photo.read_bytes(),
         np.full((40, 60, 3), GREEN, np.uint8),
+        colour="RGB",
     )
     good, bad = ("photo.png", "bona_fide"), ("photo.png", "attack")
     clip = ("clip.mp4", "bona_fide")
@@ -233,13 +233,18 @@ RGB = np.full((40, 60, 3), RED, np.uint8)
 @pytest.mark.parametrize(
     ("given", "options", "outcome", "kind"),
     [
-        (RGB, {}, "bona_fide", "image"),
+        (RGB, {"colour": "RGB"}, "bona_fide", "image"),
         (RGB[..., ::-1], {"colour": "BGR"}, "bona_fide", "image"),
         (Image.fromarray(RGB), {}, "bona_fide", "image"),
         (Image.new("RGBA", (40, 40), (*GREEN, 255)), {}, "attack", "image"),
         (io.BytesIO(encoded("PNG")), {}, "bona_fide", "image"),
         (encoded("JPEG"), {}, "bona_fide", "image"),
-        ([RGB, Image.fromarray(RGB), encoded("PNG"), io.BytesIO(encoded("PNG"))], {}, "bona_fide", "video"),
+        (
+            [RGB, Image.fromarray(RGB), encoded("PNG"), io.BytesIO(encoded("PNG"))],
+            {"colour": "RGB"},
+            "bona_fide",
+            "video",
+        ),
         ((RGB[..., ::-1], RGB[..., ::-1]), {"colour": "BGR"}, "bona_fide", "video"),
         (b"no picture", {}, "unreadable", "video"),
     ],
@@ -255,6 +260,7 @@ def test_values_in_memory_are_scored(reddish: Path, given: Any, options: dict[st
     [
         (RGB.astype(np.float32), "float32 is not a picture; expected uint8"),
         (RGB[..., 0], "expected uint8 of shape"),
+        (RGB, 'add colour="RGB", or colour="BGR"'),
         (np.zeros((2, 40, 40, 4), np.uint8), "expected uint8 of shape"),
         ([], "an empty list"),
         (["a.jpg", "b.jpg"], "pass them one by one"),
@@ -264,7 +270,7 @@ def test_values_in_memory_are_scored(reddish: Path, given: Any, options: dict[st
         ({"a": 1}, "dict cannot be scored"),
         ("http://user:secret@host/a.jpg", "an address"),
     ],
-    ids=["float", "grey", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
+    ids=["float", "grey", "no order", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
 )
 def test_unscorable_value_is_refused(reddish: Path, given: Any, said: str):
     with pytest.raises(InputError, match=said) as caught:
@@ -283,13 +289,6 @@ def test_a_closed_file_is_refused(reddish: Path, tmp_path: Path):
 def test_detector_weights_may_be_a_string(reddish: Path, tmp_path: Path):
     with pytest.raises(InputError, match="no Haar cascade at"):
         bonaface.predict(reddish, RGB, detector="haar", detector_weights=str(tmp_path / "none.xml"))
-
-
-def test_predictor_scores_repeatedly(reddish: Path, media: Path):
-    with Predictor(reddish, threads=2) as predictor:
-        first = [verdict.outcome for verdict in predictor.predict([media])]
-        again = [verdict.outcome for verdict in predictor.predict([media, RGB])]
-    assert again == [*first, "bona_fide"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bonaface.data.images import encode_jpeg, read_image
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
 from bonaface.inference.pipeline import Pipeline
-from tests.conftest import SMALL
+from tests.conftest import SMALL, ranked_as_labelled
 
 
 def test_a_run_folder_holds_everything(run):
@@ -170,7 +170,7 @@ def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Pa
     jpeg = encode_jpeg(frame)
     (tmp_path / "a.jpg").write_bytes(jpeg)
     array, encoded, image, folder, pattern, film = (
-        next(bonaface.predict(run.bundle, source))
+        next(bonaface.predict(run.bundle, source, colour="RGB"))
         for source in (frame, jpeg, tmp_path / "a.jpg", tmp_path, str(tmp_path / "*.jpg"), video.read_bytes())
     )
     assert encoded.logit == image.logit == folder.logit == pattern.logit
@@ -184,12 +184,12 @@ def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Pa
 def test_several_faces_follow_the_policy(run, footage: Path):
     (frame,) = [frame.image for frame in open_frames(next(footage.glob("live/*/*.mp4")), count=1)]
     pair = np.concatenate([frame[:, 90:550], frame[::1, 90:550]], axis=1)
-    single = next(bonaface.predict(run.bundle, frame))
+    single = next(bonaface.predict(run.bundle, frame, colour="RGB"))
     if single.outcome == "no_face":
         pytest.skip("the detector missed this head")
-    refused = next(bonaface.predict(run.bundle, pair, faces="refuse"))
-    every = next(bonaface.predict(run.bundle, pair, faces="all"))
-    largest = next(bonaface.predict(run.bundle, pair))
+    refused = next(bonaface.predict(run.bundle, pair, colour="RGB", faces="refuse"))
+    every = next(bonaface.predict(run.bundle, pair, colour="RGB", faces="all"))
+    largest = next(bonaface.predict(run.bundle, pair, colour="RGB"))
     assert refused.outcome == "several_faces"
     assert refused.score is None
     assert not refused.accepted
@@ -243,8 +243,9 @@ def test_a_run_that_failed_before_its_first_epoch_may_be_tried_again(run, tmp_pa
 
 
 def test_thresholds_can_be_calibrated_again(run, footage: Path, tmp_path: Path):
+    ranked_as_labelled(run.path / "scores" / "val.csv", tmp_path / "val.csv")
     done = bonaface.calibrate_bundle(
-        run.bundle, run.path / "scores" / "val.csv", criterion="bpcer<=0.5", output=tmp_path / "other"
+        run.bundle, tmp_path / "val.csv", criterion="bpcer<=0.5", output=tmp_path / "other"
     )
     again = bonaface.load_bundle(tmp_path / "other")
     assert again.card.operating_points["video"].criterion == "bpcer<=0.5"

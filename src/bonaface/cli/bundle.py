@@ -21,7 +21,9 @@ app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from netw
 @app.command("show")
 def show_command(bundle: options.BundlePath) -> None:
     """Check every file of a bundle, and print what it is, what it holds and how it was measured."""
-    shown = bonaface.load_bundle(bundle)
+    from bonaface.workflows.bundle import find_bundle
+
+    shown = find_bundle(bundle)
     card = shown.card
     echo(f"{card.name}, bundle {shown.id}, format {card.format}, made {card.created}")
     _print_card(card)

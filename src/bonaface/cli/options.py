@@ -11,7 +11,10 @@ import typer
 from bonaface.errors import SettingsError
 
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest as `bonaface data index` writes it.")]
-BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, or the run folder that holds it.")]
+BundlePath = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="Bundle, the run folder that holds it, or the name of an open model."),
+]
 Root = Annotated[Path | None, typer.Option(help="Folder the manifest's paths are relative to, if it moved.")]
 Weights = Annotated[
     Path | None,

@@ -17,7 +17,7 @@ from bonaface.cli.output import echo, echo_left_out, show_progress
 from bonaface.errors import SettingsError
 
 if TYPE_CHECKING:
-    from bonaface.types import Verdict
+    from bonaface.inference.verdict import Verdict
 
 app = typer.Typer()
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -24,11 +24,12 @@ from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import InputError, MediaError, format_list
 from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
+from bonaface.types import Box
 
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
 Colour = Literal["RGB", "BGR"]
 Picture = NDArray[np.uint8] | Image.Image | bytes | IO[bytes]
-Input = str | Path | int | Picture | list[Picture] | tuple[Picture, ...]
+Input = str | Path | int | Picture | Sequence[Picture | str | Path]
 """A file, folder, glob or manifest; the number of a camera; a picture `(h, w, 3)` uint8, a Pillow image, an encoded picture
 or video as bytes or as an open binary file; a list of pictures, which are the frames of ONE presentation."""
 
@@ -40,7 +41,8 @@ class Source:
     """One presentation: its name, and a file, a folder of frames, or a value in memory.
 
     `flip` undoes a stored flip ("vertical"), `first` bounds the frames of a video, from its start on, that are taken from.
-    `problem` says why it cannot be read, if that is known already.
+    `problem` says why it cannot be read, if that is known already. `boxes` are the faces of each picture, where the caller
+    found them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Source:
     flip: str = ""
     first: int | None = None
     problem: str = ""
+    boxes: tuple[tuple[Box, ...], ...] | None = None
 
     @cached_property
     def kind(self) -> Literal["image", "video"]:
@@ -186,16 +189,16 @@ def expand(
     *,
     root: str | Path | None = None,
     frames_as_video: bool = False,
-    colour: Colour = "RGB",
+    colour: Colour | None = None,
     allow_tables: bool = True,
 ) -> Sources:
     """Return the presentations of inputs in the order given; what cannot be read is one with a `problem`.
 
     `root` is the folder that a manifest's paths are relative to. With `frames_as_video` the pictures of a folder are the
-    frames of one presentation. `colour` is the channel order of arrays. Raises InputError for what does not exist or
-    holds no presentation.
+    frames of one presentation. `colour` is the channel order of arrays, without which they are refused. Raises InputError
+    for what does not exist or holds no presentation.
     """
-    if colour not in ("RGB", "BGR"):
+    if colour not in (None, "RGB", "BGR"):
         raise InputError(f"colour {colour!r}: expected RGB or BGR")
     found = Sources()
     for number, item in enumerate(inputs):
@@ -342,7 +345,7 @@ def _root_of(about: Path) -> Path:
         return about.parent
 
 
-def _in_memory(item: Any, number: int, colour: Colour) -> Source:
+def _in_memory(item: Any, number: int, colour: Colour | None) -> Source:
     """Return a value in memory as a source; `number` is its place among the inputs."""
     if isinstance(item, list | tuple):
         if not item:
@@ -356,13 +359,17 @@ def _in_memory(item: Any, number: int, colour: Colour) -> Source:
     return Source(f"array {number}" if isinstance(item, np.ndarray) else f"picture {number}", (_picture(item, colour),))
 
 
-def _picture(item: Any, colour: Colour, where: str = "") -> NDArray[np.uint8]:
+def _picture(item: Any, colour: Colour | None, where: str = "") -> NDArray[np.uint8]:
     """Return a picture as RGB `(h, w, 3)`."""
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or 0 in item.shape:
             raise InputError(
-                f"an array {item.shape} of {item.dtype} is not a picture; expected uint8 of shape (height, width, 3), "
-                'in RGB, or in BGR with colour="BGR"'
+                f"an array {item.shape} of {item.dtype} is not a picture; expected uint8 of shape (height, width, 3)"
+            )
+        if colour is None:
+            raise InputError(
+                'an array does not say the order of its channels; add colour="RGB", or colour="BGR" for what cv2.imread '
+                "and cv2.VideoCapture return"
             )
         return np.ascontiguousarray(item if colour == "RGB" else item[..., ::-1])
     try:

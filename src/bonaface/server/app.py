@@ -24,6 +24,7 @@ from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.decision_log import Decision, DecisionLog
 from bonaface.inference.pipeline import Pipeline, Prepared, verdict_of
+from bonaface.inference.verdict import Verdict
 from bonaface.server.docs_page import BODY, DESCRIPTION, complete, docs_page
 from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
@@ -32,7 +33,7 @@ from bonaface.server.request_queue import RequestQueue, Slot
 from bonaface.server.schemas import LivenessAnswer, ModelAnswer, describe, error_responses, verdict_json
 from bonaface.server.settings import ServerSettings
 from bonaface.server.uploads import Upload, check, read_upload
-from bonaface.types import Status, Verdict
+from bonaface.types import Status
 
 _STATIC = Path(__file__).with_name("static")
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import Limits
-from bonaface.types import FusionRule, Status, Verdict
+from bonaface.types import FusionRule, Status
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small"]
 Kind = Literal["image", "video"]

@@ -18,10 +18,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from bonaface.errors import OutputError, SettingsError
-from bonaface.inference.bundle import load_bundle
-from bonaface.inference.pipeline import Pipeline
 from bonaface.server.app import create_app
 from bonaface.server.settings import ServerSettings
+from bonaface.workflows.model import load
 
 _LOGGER = logging.getLogger("bonaface.server")
 _BACKLOG = 128
@@ -46,13 +45,10 @@ def serve(
     """
     if bool(settings.certificate) != bool(settings.certificate_key):
         raise SettingsError("HTTPS needs two files: --certificate and --certificate-key")
-    pipeline = Pipeline(
-        load_bundle(bundle).use(variant),
-        detector_weights=detector_weights,
-        threads=settings.threads,
-        faces=settings.faces,
+    model = load(
+        bundle, variant=variant, faces=settings.faces, detector_weights=detector_weights, threads=settings.threads
     )
-    app = create_app(pipeline, settings)
+    app = create_app(model.pipeline, settings)
     config = uvicorn.Config(
         app,
         host=settings.host,

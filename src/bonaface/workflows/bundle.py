@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from bonaface.config import describe_validation_error
-from bonaface.data.downloads import fetch, sha256_of
+from bonaface.data.downloads import cache_folder, fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
 from bonaface.errors import BundleError, ScoreTableError, SettingsError, did_you_mean, format_list, needs_extra
 from bonaface.inference.backends import load_backend
@@ -37,6 +38,33 @@ RANGES: Mapping[str, tuple[float, float, float]] = {
 
 
 OUTPUT_TYPE = re.compile(r"logit|probability|(logits|softmax)\[\d+\]")
+
+
+def find_bundle(
+    bundle: str | Path | Bundle, *, detector_weights: str | Path | None = None, progress: Progress | None = None
+) -> Bundle:
+    """Return a bundle: one that is loaded, a bundle's or run's path, or the name of an open model.
+
+    An open model is downloaded once, and the bundle around it kept in the cache folder. Raises BundleError, DownloadError.
+    """
+    if isinstance(bundle, Bundle):
+        return bundle
+    name = str(bundle)
+    if Path(bundle).exists():
+        return load_bundle(bundle)
+    if name not in OPEN_MODELS or OPEN_MODELS[name].input is None:
+        hint = did_you_mean(name, OPEN_MODELS)
+        raise BundleError(
+            f"no bundle at {name} and no open model of that name{hint}; expected a bundle, a run folder, or one of "
+            f"{format_list(key for key, model in OPEN_MODELS.items() if model.input)}"
+        )
+    kept = cache_folder() / f"{name}-{version('bonaface')}.bonaface"
+    try:
+        return load_bundle(kept)
+    except BundleError:  # none yet, or damaged
+        made = pull_bundle(name, output=kept, detector_weights=detector_weights, progress=progress)
+        assert isinstance(made, Bundle)
+        return made
 
 
 def bundle_from_onnx(
@@ -136,7 +164,7 @@ def calibrate_bundle(
         from bonaface.evaluation.scores import read_scores, turned_round
         from bonaface.workflows.assess import choose_points, refuse_inverted
 
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = find_bundle(bundle)
     given = read_scores(scores) if isinstance(scores, str | Path) else scores
     table, _ = turned_round(given, higher_is)
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []

@@ -11,11 +11,12 @@ import pandas as pd
 
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, SettingsError, did_you_mean, needs_extra
-from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.bundle import Bundle
 from bonaface.inference.scoring import Scored, column_in_scores, score_manifest
 from bonaface.io import new_folder, write_text
 from bonaface.report.training_figures import embedding_figure
 from bonaface.types import Progress
+from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.prepare import part_of
 
 _COORDINATES = ("x", "y")
@@ -46,7 +47,7 @@ def embed(
 
     Wrong arguments are raised before the first presentation is scored; a failed call leaves nothing behind.
     """
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     if colour not in whole.table:
         known = list(whole.table.columns)

@@ -19,13 +19,14 @@ from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.iso30107 import by_group
 from bonaface.evaluation.results import Measures
 from bonaface.evaluation.scores import digest, write_scores
-from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
+from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
 from bonaface.workflows.prepare import counts_line, part_of
@@ -78,7 +79,7 @@ def evaluate(
     bundle's, with thresholds of its own; `backend` (`onnxruntime`, `openvino`) runs `model.onnx` in f32 on a different
     engine. Where the report cannot be written the scores are kept next to `output`.
     """
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)

@@ -17,14 +17,16 @@ from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.sources import Source, Sources, expand
 from bonaface.errors import BundleError, InputError, needs_extra
-from bonaface.inference.bundle import Bundle, load_bundle
+from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
 from bonaface.inference.scoring import score_manifest, sources_of
+from bonaface.inference.verdict import Verdict
 from bonaface.io import TABLE_SUFFIXES, new_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet, strip
-from bonaface.types import Progress, Status, Verdict
+from bonaface.types import Progress, Status
 from bonaface.workflows.assess import rows_of
+from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.prepare import part_of
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def explain(
     Inputs are found as `predict` finds them. A video gives a strip of `frames` frames, a manifest one gallery with `count`
     presentations a row: the most wrong, and the most certain of each class.
     """
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     if not inputs:
         raise InputError("nothing to explain: name images, videos, folders, a glob or a manifest")
     paths = [Path(item) for item in inputs]

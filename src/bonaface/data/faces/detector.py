@@ -191,6 +191,18 @@ def _made_once(name: str, weights: Path | None) -> Detector:
     return load_detector(name, weights=weights)
 
 
+def given_faces(boxes: Iterable[Box], image: NDArray[np.uint8]) -> list[Face]:
+    """Return faces that the caller found, the largest first. Raises InputError for one whose centre is outside the picture."""
+    height, width = image.shape[:2]
+    for box in boxes:
+        if not (0 <= box.x + box.w / 2 < width and 0 <= box.y + box.h / 2 < height and box.w > 0 and box.h > 0):
+            raise InputError(
+                f"the face box {tuple(box)} lies outside the picture of {width} x {height} pixels; expected left, top, "
+                "width and height in pixels"
+            )
+    return _ordered([Face(box, 1.0) for box in boxes], image)
+
+
 def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The picture with a long side of at most so many pixels."""
     height, width = image.shape[:2]

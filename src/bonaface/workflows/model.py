@@ -1,0 +1,338 @@
+"""The model object: a bundle that is loaded once and asked any number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.camera import camera_number
+from bonaface.data.frames import kind_of
+from bonaface.data.sources import Colour, Input, Source, expand
+from bonaface.data.video_process import start
+from bonaface.errors import InputError, needs_extra
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline
+from bonaface.inference.verdict import Verdict
+from bonaface.types import Box, Progress
+from bonaface.workflows.bundle import calibrate_bundle, find_bundle
+from bonaface.workflows.predict import Predictions, check_frames, predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bonaface.data.manifest import Manifest
+    from bonaface.workflows.embed import Embedded
+    from bonaface.workflows.evaluate import Evaluated
+    from bonaface.workflows.explain import Explained
+
+Boxes = Sequence[Any] | NDArray[Any]
+"""(left, top, width, height) of each face of a picture, or such lists for a list of pictures."""
+
+
+class Model:
+    """A bundle, loaded once, that scores from any number of threads at a time.
+
+    Made by `bonaface.load`. `bundle` is what was loaded. The end of a `with` block, or `close`, ends the threads that
+    decode ahead; a later call starts new ones.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        faces: FacePolicy = DEFAULT_FACES,
+        detector: str | None = None,
+        detector_weights: str | Path | None = None,
+        threads: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.pipeline = Pipeline(
+            bundle,
+            detector=detector,
+            detector_weights=detector_weights,
+            faces=faces,
+            threads=threads,
+            backend=backend,
+        )
+        self._options: dict[str, Any] = {
+            "detector": detector,
+            "detector_weights": None if detector_weights is None else Path(detector_weights),
+            "threads": threads,
+            "backend": backend,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Model {self.bundle.card.name}, bundle {self.bundle.id}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads that decode; a later call starts new ones."""
+        self.pipeline.close()
+
+    def __call__(
+        self,
+        source: Input,
+        *,
+        frames: int | None = None,
+        colour: Colour | None = None,
+        boxes: Boxes | None = None,
+    ) -> Verdict:
+        """Return the verdict on one presentation.
+
+        Args:
+            source: the path of a picture, a video or a folder of frames; an encoded picture or video as bytes or as an
+                open binary file; a NumPy array `(height, width, 3)` of uint8; a Pillow image; or a list of pictures,
+                which are the frames of one presentation.
+            frames: how many evenly spaced frames of a video are scored, by default the bundle's number.
+            colour: the order of an array's channels, `"RGB"` or `"BGR"`; it must be given for arrays.
+            boxes: the faces, where you found them yourself, so that none are searched: for one picture a list of
+                (left, top, width, height) in pixels; for a list of pictures a list of such lists.
+
+        Returns:
+            The verdict; a presentation without a face or that cannot be decoded is a verdict with that `status`.
+
+        Raises:
+            InputError: for what cannot be one presentation, and for boxes that do not fit the picture.
+
+        Example:
+            model = bonaface.load("run")
+            verdict = model("photo.jpg")
+            print(verdict.accepted, verdict.score, verdict.threshold)
+        """
+        check_frames(frames)
+        return self.pipeline.verdict(self._source(source, colour, boxes), frames=frames)
+
+    def predict(
+        self,
+        sources: Input | Iterable[Input],
+        *,
+        frames: int | None = None,
+        frames_as_video: bool = False,
+        colour: Colour | None = None,
+        save: str | Path | None = None,
+        root: str | Path | None = None,
+        seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions:
+        """Return an iterator of verdicts, one a presentation, in the order given and cameras last.
+
+        Decoding runs ahead in threads and the network runs on several presentations at a time, so this is the fastest way
+        to score many.
+
+        Args:
+            sources: one source, or any number of them: files, folders, globs, manifests, numbers of cameras, and whatever
+                calling the model takes.
+            frames: as in a call of the model.
+            frames_as_video: the pictures of a folder are the frames of one presentation.
+            colour: as in a call of the model.
+            save: a folder for annotated copies.
+            root: the folder that the paths of a manifest are relative to.
+            seconds: how long a camera is watched, by default forever.
+            progress: called with stage, done and total.
+
+        Returns:
+            The verdicts; `sources` of the iterator lists what was found and what was left out.
+
+        Raises:
+            InputError: at once, for what does not exist or cannot be scored.
+
+        Example:
+            for verdict in model.predict(["clips", "*.mp4"]):
+                print(verdict.source, verdict.outcome)
+        """
+        one = isinstance(sources, str | bytes | bytearray | memoryview | np.ndarray) or hasattr(sources, "read")
+        given = list(sources) if isinstance(sources, Iterable) and not one else [sources]
+        return predictions(
+            self.pipeline,
+            cast("list[Input]", given),
+            frames=frames,
+            frames_as_video=frames_as_video,
+            colour=colour,
+            save=save,
+            root=root,
+            seconds=seconds,
+            progress=progress,
+        )
+
+    def evaluate(self, manifest: str | Path | Manifest, *, output: str | Path, **options: Any) -> Evaluated:
+        """Write a score table and a report on a manifest's presentations: `bonaface.evaluate` with this model."""
+        with needs_extra("Model.evaluate"):
+            from bonaface.workflows.evaluate import evaluate
+        return evaluate(self.bundle, manifest, output=output, **{**self._options, **options})
+
+    def explain(self, *inputs: str | Path, output: str | Path, **options: Any) -> Explained:
+        """Write Grad-CAM pictures of presentations: `bonaface.explain` with this model."""
+        with needs_extra("Model.explain", extra="train"):
+            from bonaface.workflows.explain import explain
+        weights = self._options["detector_weights"]
+        return explain(self.bundle, *inputs, output=output, **{"detector_weights": weights, **options})
+
+    def embed(self, manifest: str | Path | Manifest, *, output: str | Path, **options: Any) -> Embedded:
+        """Write a t-SNE map of a manifest's presentations: `bonaface.embed` with this model."""
+        with needs_extra("Model.embed"):
+            from bonaface.workflows.embed import embed
+        weights = self._options["detector_weights"]
+        return embed(self.bundle, manifest, output=output, **{"detector_weights": weights, **options})
+
+    def calibrate(self, scores: str | Path | pd.DataFrame, *, output: str | Path, **options: Any) -> Model:
+        """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
+        done = calibrate_bundle(self.bundle, scores, output=output, **options)
+        return Model(done.bundle, **self._options)
+
+    def _source(self, item: Any, colour: Colour | None, boxes: Boxes | None) -> Source:
+        """Return one presentation. Raises InputError where it is none, or more than one."""
+        if camera_number(item) is not None:
+            raise InputError(f"{item} is the number of a camera; watch it with model.predict({item})")
+        if isinstance(item, list | tuple):
+            item = [_read(each) if isinstance(each, str | Path) else each for each in item]
+        found = expand([item], frames_as_video=True, colour=colour, allow_tables=False).items
+        if len(found) != 1:
+            raise InputError(f"{item} holds {len(found)} presentations; score them with model.predict")
+        return found[0] if boxes is None else _with_boxes(found[0], boxes)
+
+
+def load(
+    model: str | Path | Bundle,
+    *,
+    variant: str | None = None,
+    faces: FacePolicy = DEFAULT_FACES,
+    detector: str | None = None,
+    detector_weights: str | Path | None = None,
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a model, ready to score.
+
+    Args:
+        model: a bundle, the run folder that holds one, or the name of an open model, which is downloaded once.
+        variant: one of the bundle's variants, at its own thresholds.
+        faces: which of several faces is scored: `"largest"`, `"all"` (the least bona fide decides) or `"refuse"`.
+        detector: a face detector other than the bundle's.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        threads: threads to use, by default one per core.
+        backend: `"onnxruntime"` or `"openvino"`, by default what the bundle says.
+        progress: called with the stage `download`, bytes so far and bytes in all.
+
+    Returns:
+        The model.
+
+    Raises:
+        BundleError: where there is no bundle, or a damaged one.
+        DownloadError: where an open model or a detector cannot be downloaded.
+
+    >>> import bonaface
+    >>> bonaface.load("minifas-129")
+    Traceback (most recent call last):
+    bonaface.errors.BundleError: no bundle at minifas-129 and no open model of that name; did you mean minifas-128?...
+    """
+    bundle = find_bundle(model, detector_weights=detector_weights, progress=progress).use(variant)
+    return Model(
+        bundle, faces=faces, detector=detector, detector_weights=detector_weights, threads=threads, backend=backend
+    )
+
+
+def predict(
+    bundle: str | Path | Bundle,
+    *sources: Input,
+    faces: FacePolicy = DEFAULT_FACES,
+    frames: int | None = None,
+    frames_as_video: bool = False,
+    colour: Colour | None = None,
+    save: str | Path | None = None,
+    detector: str | None = None,
+    detector_weights: str | Path | None = None,
+    threads: int | None = None,
+    variant: str | None = None,
+    backend: str | None = None,
+    root: str | Path | None = None,
+    seconds: float | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Return an iterator of verdicts, one a presentation, in the order given and cameras last, at the bundle's thresholds.
+
+    It loads the model, calls `Model.predict` and closes it; to score more than once keep what `load` returns.
+
+    An image is scored at the operating point for one image, a video at that for a video, over `frames` evenly spaced
+    frames (by default the bundle's). Where some of these have no face, others between them are searched; with less than
+    half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a
+    list of pictures always is. Of several faces the largest is scored, unless `faces` says `all` (the least bona fide
+    decides) or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. A file that cannot be read has
+    the outcome `unreadable`; a file that is neither picture nor video is listed in the iterator's `sources`.
+
+    The arguments are those of `load` and `Model.predict`. Wrong ones are raised at once: InputError if there is nothing to
+    score, and what `load` raises.
+    """
+    if any(isinstance(source, str | Path) and kind_of(source) == "video" for source in sources):
+        start()  # while the bundle is loaded
+    model = load(
+        bundle,
+        variant=variant,
+        faces=faces,
+        detector=detector,
+        detector_weights=detector_weights,
+        threads=threads,
+        backend=backend,
+        progress=progress,
+    )
+    found = model.predict(
+        sources,
+        frames=frames,
+        frames_as_video=frames_as_video,
+        colour=colour,
+        save=save,
+        root=root,
+        seconds=seconds,
+        progress=progress,
+    )
+    return Predictions(found.sources, _closing(model, found))
+
+
+def _closing(model: Model, verdicts: Predictions) -> Iterator[Verdict]:
+    with model:
+        try:
+            yield from verdicts
+        finally:
+            verdicts.close()
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"the frame {path} cannot be read: {error.strerror or error}") from None
+
+
+def _with_boxes(source: Source, boxes: Boxes) -> Source:
+    """Return a picture, or a list of pictures, with the caller's faces."""
+    pictures = len(source.path) if isinstance(source.path, tuple) else 1
+    if source.kind == "video" and not isinstance(source.path, tuple):
+        raise InputError("boxes belong to a picture or a list of pictures, not to a video; pass its frames as a list")
+    of_each = boxes if pictures > 1 else [boxes]
+    if len(of_each) != pictures:
+        raise InputError(
+            f"boxes for {len(of_each)} pictures, but there are {pictures}; expected a list of boxes for each"
+        )
+    return Source(
+        source.name, source.path, source.flip, source.first, source.problem, tuple(_boxes(each) for each in of_each)
+    )
+
+
+def _boxes(boxes: Any) -> tuple[Box, ...]:
+    try:
+        values = np.asarray(boxes, dtype=np.float64).reshape(len(boxes), 4) if len(boxes) else np.empty((0, 4))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"boxes {boxes!r}: expected a list of (left, top, width, height) in pixels for each picture"
+        ) from None
+    return tuple(Box(*(float(value) for value in row)) for row in values)
