@@ -268,7 +268,7 @@ def test_values_in_memory_are_scored(reddish: Path, given: Any, options: dict[st
         (io.StringIO("text"), "opened as binary"),
         (None, "NoneType cannot be scored"),
         ({"a": 1}, "dict cannot be scored"),
-        ("http://user:secret@host/a.jpg", "an address"),
+        ("ftp://user:secret@host/a.jpg", "an address"),
     ],
     ids=["float", "grey", "no order", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
 )

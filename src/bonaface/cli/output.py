@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from bonaface.data.addresses import without_passwords
 from bonaface.errors import BonafaceWarning, format_list
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def print_warnings() -> None:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, BonafaceWarning):
-            echo(f"bonaface: {message}", err=True)
+            echo(f"bonaface: {without_passwords(str(message))}", err=True)
         else:
             usual(message, category, *where, **more)
 
@@ -106,7 +107,7 @@ def print_error(message: str) -> None:
     """Write the one line of an error to stderr, after its traceback where BONAFACE_DEBUG is set."""
     if os.environ.get("BONAFACE_DEBUG") and sys.exc_info()[0] is not None:
         traceback.print_exc()
-    echo(f"bonaface: {message}", err=True)
+    echo(f"bonaface: {without_passwords(message)}", err=True)
 
 
 @contextmanager

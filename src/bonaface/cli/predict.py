@@ -29,8 +29,8 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Images, videos, folders, globs, a manifest or a camera's number. Files are recognised by content; hidden "
-            "ones in a folder are left out, linked folders are followed.",
+            help="Images, videos, folders, globs, a manifest, http(s):// files, rtsp:// cameras, or a camera's number or "
+            "device. Files are recognised by content; hidden ones in a folder are left out, linked folders are followed.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, with every frame.")] = False,

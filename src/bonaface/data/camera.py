@@ -1,4 +1,4 @@
-"""Read frames of a camera in a thread, so that the newest are always available."""
+"""Read frames of a camera, here or in the network, in a thread, so that the newest are always available."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.addresses import WAIT_SECONDS, scheme_of, shown
 from bonaface.errors import InputError, MediaError
 
 BURST_SECONDS = 1.0
@@ -22,14 +23,18 @@ _DEVICE = re.compile(r"/dev/video(\d+)")
 _MOST_PROBED = 4
 
 
-def camera_number(source: object) -> int | None:
-    """Return the number of the camera that a source names: 0, "0" or "/dev/video0"; None for anything else.
+def camera_of(source: object) -> int | str | None:
+    """Return the camera that a source names: the number of 0, "0" or "/dev/video0", or an rtsp address; None if it is none.
 
-    A file whose name is a number is a file.
+    A file whose name is a number is a file; a link in /dev, such as those in /dev/v4l/by-id, is the device.
     """
     if isinstance(source, int):
         return int(source)
     text = str(source) if isinstance(source, str | Path) else ""
+    if scheme_of(source) in ("rtsp", "rtsps"):
+        return text
+    if text.startswith("/dev/"):
+        text = os.path.realpath(text)
     if device := _DEVICE.fullmatch(text):
         return int(device[1])
     return int(text) if text.isascii() and text.isdecimal() and not Path(text).exists() else None
@@ -49,17 +54,16 @@ def cameras() -> dict[int, str]:
 class Camera:
     """A camera, opened for a `with` block; `count` frames are kept, spread over about the last second.
 
-    Raises InputError where it cannot be opened.
+    `source` is the number of a camera here, or the rtsp address of one in the network; `name` is for messages. Raises
+    InputError where it cannot be opened.
     """
 
-    def __init__(self, number: int, count: int) -> None:
-        self._number = number
+    def __init__(self, source: int | str, count: int) -> None:
+        self.name = shown(source) if isinstance(source, str) else f"camera {source}"
         self._ended = threading.Event()
         self._full = threading.Condition()
         self._kept: deque[tuple[float, NDArray[np.uint8]]] = deque(maxlen=count)
-        self._video = _open(number)
-        if not self._video.isOpened():
-            raise InputError(f"no camera {number} here{_what_is_there(number)}")
+        self._video: _Local | _Network = _Network(source, self.name) if isinstance(source, str) else _Local(source)
         self._gap = BURST_SECONDS / count
         self._reader = threading.Thread(target=self._read, daemon=True, name="bonaface-camera")
 
@@ -76,21 +80,76 @@ class Camera:
         """Return the RGB frames of about the last second, at least one. Raises MediaError where the camera gives none."""
         with self._full:
             if not self._full.wait_for(lambda: len(self._kept) == self._kept.maxlen, timeout=5) and not self._kept:
-                raise MediaError(f"camera {self._number} returns no frames")
+                raise MediaError(f"{self.name} returns no frames")
             if self._ended.is_set():
-                raise MediaError(f"camera {self._number} has stopped")
+                raise MediaError(f"{self.name} has stopped")
             return tuple(picture for _, picture in self._kept)
 
     def _read(self) -> None:
         while not self._ended.is_set():
-            found, picture = self._video.read()
+            picture = self._video.read()
             now = time.monotonic()
             with self._full:
-                if not found:
+                if picture is None:
                     self._ended.set()
                 elif not self._kept or now - self._kept[-1][0] >= self._gap:
-                    self._kept.append((now, np.ascontiguousarray(picture[..., ::-1])))
+                    self._kept.append((now, picture))
                 self._full.notify_all()
+
+
+class _Local:
+    """A camera of this machine. Raises InputError where it cannot be opened."""
+
+    def __init__(self, number: int) -> None:
+        self._video = _open(number)
+        if not self._video.isOpened():
+            raise InputError(f"no camera {number} here{_what_is_there(number)}")
+
+    def read(self) -> NDArray[np.uint8] | None:
+        found, picture = self._video.read()
+        return np.ascontiguousarray(picture[..., ::-1]) if found else None
+
+    def release(self) -> None:
+        self._video.release()
+
+
+class _Network:
+    """A camera at an rtsp address. Raises InputError where it cannot be opened."""
+
+    def __init__(self, address: str, name: str) -> None:
+        import av
+
+        try:
+            self._container = av.open(
+                address,
+                format="rtsp",
+                options={"rtsp_flags": "prefer_tcp", "protocol_whitelist": "rtsp,rtsps,tcp,udp,rtp,srtp,tls"},
+                timeout=WAIT_SECONDS,
+                metadata_errors="ignore",
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:  # whose own text holds the address
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise InputError(
+                f"{name}: no connection to the camera, or no answer within {WAIT_SECONDS:.0f} seconds ({reason}); check its "
+                "address and password"
+            ) from None
+        try:
+            self._frames = self._container.decode(video=0)
+        except (av.error.FFmpegError, LookupError, ValueError):
+            self._container.close()
+            raise InputError(f"{name}: the stream holds no video that can be decoded") from None
+
+    def read(self) -> NDArray[np.uint8] | None:
+        import av
+
+        try:
+            frame = next(self._frames, None)
+            return None if frame is None else np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        except (av.error.FFmpegError, OSError, ValueError, LookupError):
+            return None
+
+    def release(self) -> None:
+        self._container.close()
 
 
 def _open(number: int) -> Any:

@@ -6,6 +6,8 @@ import glob
 import json
 import os
 import re
+import shutil
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bonaface.data.addresses import download, scheme_of, shown, without_passwords
 from bonaface.data.frame_folder import are_numbered_frames, natural_order
 from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
 from bonaface.data.hdf5 import HDF5_SUFFIXES
@@ -30,8 +33,8 @@ MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
 Colour = Literal["RGB", "BGR"]
 Picture = NDArray[np.uint8] | Image.Image | bytes | IO[bytes]
 Input = str | Path | int | Picture | Sequence[Picture | str | Path]
-"""A file, folder, glob or manifest; the number of a camera; a picture `(h, w, 3)` uint8, a Pillow image, an encoded picture
-or video as bytes or as an open binary file; a list of pictures, which are the frames of ONE presentation."""
+"""A file, folder, glob or manifest; an http(s) or rtsp address; the number of a camera; a picture `(h, w, 3)` uint8, a Pillow
+image, an encoded picture or video as bytes or as an open binary file; a list of pictures, the frames of ONE presentation."""
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
@@ -212,8 +215,9 @@ def expand(
 def _expand_path(
     item: str | Path, found: Sources, *, root: str | Path | None, frames_as_video: bool, allow_tables: bool
 ) -> None:
-    if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(item)):
-        raise InputError(f"an address ({address[0]}...) cannot be read; expected a file: download it first")
+    if (scheme := scheme_of(item)) and isinstance(item, str):
+        found.items.append(_at_address(item, scheme))
+        return
     path = Path(item)
     if path.is_dir():
         before = len(found.items)
@@ -231,7 +235,24 @@ def _expand_path(
     elif glob.has_magic(str(path)):
         _expand_glob(path, found, frames_as_video=frames_as_video)
     else:
-        raise InputError(f"no file or folder at {path}; expected an image, a video, a folder, a manifest or a camera")
+        raise InputError(
+            f"no file or folder at {without_passwords(str(path))}; expected an image, a video, a folder, a manifest, "
+            "an address or a camera"
+        )
+
+
+def _at_address(address: str, scheme: str) -> Source:
+    """Fetch a file; the copy is removed with the source."""
+    if scheme not in ("http", "https"):
+        raise InputError(f"an address {scheme}://... cannot be read; expected http://, https:// or rtsp://")
+    name = shown(address)
+    try:
+        file = download(address)
+    except MediaError as error:
+        return Source(name, Path(name), problem=str(error).removeprefix(f"{name}: "))
+    source = Source(name, file)
+    weakref.finalize(source, shutil.rmtree, file.parent, ignore_errors=True)
+    return source
 
 
 def _expand_folder(folder: Path, found: Sources, *, frames_as_video: bool) -> list[str]:

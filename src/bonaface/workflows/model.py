@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.camera import camera_number
+from bonaface.data.addresses import shown
+from bonaface.data.camera import camera_of
 from bonaface.data.frames import kind_of
 from bonaface.data.sources import Colour, Input, Source, expand
 from bonaface.data.video_process import start
@@ -130,8 +131,9 @@ class Model:
         to score many.
 
         Args:
-            sources: one source, or any number of them: files, folders, globs, manifests, numbers of cameras, and whatever
-                calling the model takes.
+            sources: one source, or any number of them: files, folders, globs, manifests, http(s) addresses of files, cameras
+                (a number, a device or an rtsp address), and whatever calling the model takes. A file at an address is
+                fetched to a temporary folder. Verdicts name addresses without user, password and query.
             frames: as in a call of the model.
             frames_as_video: the pictures of a folder are the frames of one presentation.
             colour: as in a call of the model.
@@ -191,8 +193,8 @@ class Model:
 
     def _source(self, item: Any, colour: Colour | None, boxes: Boxes | None) -> Source:
         """Return one presentation. Raises InputError where it is none, or more than one."""
-        if camera_number(item) is not None:
-            raise InputError(f"{item} is the number of a camera; watch it with model.predict({item})")
+        if camera_of(item) is not None:
+            raise InputError(f"{shown(str(item))} is a camera; watch it with model.predict")
         if isinstance(item, list | tuple):
             item = [_read(each) if isinstance(each, str | Path) else each for each in item]
         found = expand([item], frames_as_video=True, colour=colour, allow_tables=False).items

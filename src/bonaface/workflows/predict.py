@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bonaface.data.camera import BURST_SECONDS, Camera, camera_number
+from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
 from bonaface.data.sources import Colour, Input, Source, Sources, expand
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_video
@@ -51,10 +51,10 @@ def predictions(
 ) -> Predictions:
     """Return the verdicts on sources; see `bonaface.predict`."""
     if not sources:
-        raise InputError("nothing to score: name images, videos, folders, a glob, a manifest or a camera's number")
+        raise InputError("nothing to score: name images, videos, folders, a glob, a manifest, an address or a camera")
     check_frames(frames)
-    cameras = [number for source in sources if (number := camera_number(source)) is not None]
-    files = [source for source in sources if camera_number(source) is None]
+    cameras = [camera for source in sources if (camera := camera_of(source)) is not None]
+    files = [source for source in sources if camera_of(source) is None]
     found = expand(files, root=root, frames_as_video=frames_as_video, colour=colour)
     folder = _folder(save)
     verdicts = _verdicts(
@@ -72,7 +72,7 @@ def check_frames(frames: int | None) -> None:
 def _verdicts(
     pipeline: Pipeline,
     files: Sequence[Source],
-    cameras: Sequence[int],
+    cameras: Sequence[int | str],
     *,
     frames: int | None,
     folder: Path | None,
@@ -91,20 +91,19 @@ def _verdicts(
 
 
 def _watch(
-    pipeline: Pipeline, number: int, *, frames: int | None, seconds: float | None, folder: Path | None
+    pipeline: Pipeline, camera: int | str, *, frames: int | None, seconds: float | None, folder: Path | None
 ) -> Iterator[Verdict]:
     """Yield a verdict about every second on the newest frames of a camera, and save one annotated frame of each."""
     point = pipeline.bundle.operating_point("video")
-    name = f"camera {number}"
-    with Camera(number, frames or point.frames) as stream:
+    with Camera(camera, frames or point.frames) as stream:
         until = None if seconds is None else time.monotonic() + seconds
         while until is None or time.monotonic() < until:
             started = time.monotonic()
             pictures = stream.newest()
-            (sample,) = pipeline.score([Source(name, pictures)], frames=len(pictures))
+            (sample,) = pipeline.score([Source(stream.name, pictures)], frames=len(pictures))
             verdict = verdict_of(sample, point, bundle=pipeline.bundle.id, kind="video")
             if folder is not None:
-                verdict.save(_free(folder / f"{name}.jpg"))
+                verdict.save(_free(folder / f"{Path(stream.name).name}.jpg"))
             yield verdict
             time.sleep(max(0.0, BURST_SECONDS - (time.monotonic() - started)))
 

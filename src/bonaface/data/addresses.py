@@ -1,0 +1,113 @@
+"""Sources by address: files over http(s), network cameras over rtsp(s), and addresses as text without their secrets."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from bonaface.errors import MediaError
+
+WAIT_SECONDS = 10.0
+"""Seconds without an answer after which a connection is given up."""
+DOWNLOAD_SECONDS = 120.0
+MAX_BYTES = 1_000_000_000
+"""Bounds of one download."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]*:/+)(?:[^\s/?#]*@|[^\s/?#\[]*:(?![0-9]*(?:[/?#\s]|$))\S*@)", re.IGNORECASE)
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+
+
+def scheme_of(source: object) -> str:
+    """Return the scheme of an address in lower case, "" for what is not an address.
+
+    >>> scheme_of("RTSP://camera/live"), scheme_of("c:/film.mp4"), scheme_of(0)
+    ('rtsp', '', '')
+    """
+    found = _SCHEME.match(source) if isinstance(source, str) else None
+    return found[1].lower() if found else ""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the user names and passwords of all addresses in it left out.
+
+    >>> without_passwords("no file at rtsp://me:secret@camera/live")
+    'no file at rtsp://camera/live'
+    """
+    return _USER.sub(r"\1", text)
+
+
+def shown(address: str) -> str:
+    """Return an address without user name, password and query, which may hold a key.
+
+    >>> shown("https://me:secret@host/a.jpg?key=1")
+    'https://host/a.jpg'
+    """
+    return _QUERY.sub("", without_passwords(address))
+
+
+def download(address: str) -> Path:
+    """Return the path of a file fetched over http(s), alone in a new temporary folder that the caller removes.
+
+    Raises MediaError, which names the address without its secrets, where it cannot be fetched within the bounds.
+    """
+    import requests
+
+    name = shown(address)
+    folder = Path(tempfile.mkdtemp(prefix="bonaface-"))
+    try:
+        # The suffix says what a file is where its content does not.
+        target = folder / f"file{re.sub(r'[^.a-zA-Z0-9]', '', PurePosixPath(urlsplit(address).path).suffix)[:8]}"
+        with requests.get(address, stream=True, timeout=WAIT_SECONDS) as answer:
+            _check(answer.status_code, answer.headers.get("Content-Type", ""))
+            end, size = time.monotonic() + DOWNLOAD_SECONDS, 0
+            with target.open("wb") as file:
+                for chunk in answer.iter_content(1 << 16):
+                    size += file.write(chunk)
+                    if size > MAX_BYTES:
+                        raise _Failed(
+                            f"longer than the {MAX_BYTES // 1_000_000} MB that are fetched; download it first"
+                        )
+                    if time.monotonic() > end:
+                        raise _Failed(f"not complete within {DOWNLOAD_SECONDS:.0f} seconds; download it first")
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _Failed):
+            raise MediaError(f"{name}: {error}") from None
+        if isinstance(error, requests.RequestException | ValueError | OSError):
+            raise MediaError(f"{name}: {_reason(error)}") from None
+        raise
+    return target
+
+
+class _Failed(Exception):
+    """Why an answer is not taken."""
+
+
+def _check(status: int, content: str) -> None:
+    if status != HTTPStatus.OK:
+        phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "unknown"
+        raise _Failed(f"the server answered {status} ({phrase}); expected a file")
+    if content.startswith("multipart/x-mixed-replace"):
+        raise _Failed("a stream without end; expected a file, or the camera's rtsp:// address")
+
+
+def _reason(error: Exception) -> str:
+    from requests import exceptions
+
+    if isinstance(error, exceptions.SSLError):
+        return "no connection: the server's certificate cannot be verified"
+    if isinstance(error, exceptions.TooManyRedirects):
+        return "the server redirects without end"
+    if isinstance(error, exceptions.ChunkedEncodingError | exceptions.ContentDecodingError):
+        return "the connection broke before the file was complete"
+    if isinstance(error, exceptions.ConnectionError | exceptions.Timeout):
+        return f"no connection to the server, or no answer within {WAIT_SECONDS:.0f} seconds; check the address"
+    if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
+        return f"it cannot be stored while it is read ({error.strerror or error})"
+    return "not a valid address; expected one such as https://host/file.mp4"
