@@ -118,7 +118,9 @@ class TrainingSettings(Settings):
         "none", description="class balance: by loss weights, by sampling, or as the data has it"
     )
     frame: Literal["random", "first"] = Field("random", description="which stored frame of a video an epoch uses")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="labels are moved from 0 and 1 by this")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="labels 0 and 1 become s / 2 and 1 - s / 2 for this s"
+    )
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Literal["32", "16-mixed", "bf16-mixed"] = Field(
         "32", description="floating-point format of the training"
