@@ -189,16 +189,38 @@ class Recipe(Settings):
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with Bonaface, by name."""
+    """Return the recipes that come with Bonaface, by name.
+
+    Returns:
+        The paths of their YAML files.
+
+    Examples:
+        >>> import bonaface
+        >>> list(bonaface.shipped_recipes())
+        ['baseline', 'default', 'demo']
+    """
     installed = Path(str(resources.files("bonaface"))) / "recipes"
     folder = installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Load a recipe from a YAML file, or a shipped one by name, and apply `section.key=value` overrides in order.
+    """Load a recipe from a YAML file, or a shipped one by name, and apply overrides in order.
 
-    Raises SettingsError naming the unknown key or the value that does not fit.
+    Args:
+        source: a YAML file, or the name of a shipped recipe.
+        overrides: `section.key=value`, such as `training.epochs=20`.
+
+    Returns:
+        The recipe, with every setting.
+
+    Raises:
+        SettingsError: a key is not known, or a value does not fit.
+
+    Examples:
+        >>> import bonaface
+        >>> bonaface.load_recipe("default", ["training.epochs=3"]).training.epochs
+        3
     """
     values = _read_yaml(_recipe_path(source))
     for override in overrides:
@@ -235,13 +257,13 @@ def recipe_settings(key: str = "") -> list[Setting]:
     """Return the settings of a recipe: all, those of a section (`training.`), or one (`training.epochs`).
 
     Args:
-        key: The section or the setting; all settings where it is empty.
+        key: the section or the setting; all settings where it is empty.
 
     Returns:
         The settings, in the order of the recipe.
 
     Raises:
-        SettingsError: There is no such key.
+        SettingsError: there is no such key.
 
     Examples:
         >>> import bonaface

@@ -102,9 +102,24 @@ class Manifest:
 def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manifest:
     """Read a manifest from CSV or Parquet, with the files that `write_manifest` writes next to it.
 
-    Only `path` and `label` are required. `root` is the folder of the footage if it moved; by default the one
-    that the meta file names, else the manifest's folder. Raises ManifestError with every problem and its rows,
-    and where the meta file was written for other files or labels: then its root may be wrong.
+    Only `path` and `label` are required.
+
+    Args:
+        path: the manifest.
+        root: the folder of the footage, if it moved; by default the one that the meta file names, else the manifest's.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ManifestError: rows break a rule, each named; or the meta file was written for other files or labels, so that its
+            root may be wrong.
+
+    Examples:
+        ```python
+        manifest = bonaface.read_manifest("manifest.csv")
+        print(len(manifest), "presentations below", manifest.root)
+        ```
     """
     path = Path(path)
     table = read_table(path, error=ManifestError)
@@ -131,10 +146,23 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
-    """Write the table (CSV or Parquet by suffix), `<stem>.meta.json` and, with boxes, `<stem>.boxes.csv`.
+    """Write a manifest's table, `<stem>.meta.json` and, with boxes, `<stem>.boxes.csv`.
 
-    Each file is replaced as a whole, the table last. The meta file names the files and labels it was written
-    for by their SHA-256, so that it cannot be read with an older table. Raises OutputError.
+    Each file is replaced as a whole, the table last. The meta file names the files and labels it was written for by their
+    SHA-256, so that it cannot be read with an older table.
+
+    Args:
+        manifest: the manifest.
+        path: the table to write, `.csv` or `.parquet`.
+
+    Raises:
+        OutputError: a file cannot be written.
+
+    Examples:
+        ```python
+        manifest = bonaface.read_manifest("manifest.csv")
+        bonaface.write_manifest(manifest.where("test"), "test.parquet")
+        ```
     """
     path = Path(path)
     about = {

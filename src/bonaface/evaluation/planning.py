@@ -64,18 +64,18 @@ def plan(
     confidence 0.95. Presentations without a score do not count: plan for some more.
 
     Args:
-        apcer: The rate to show for each attack species, as a share.
-        bpcer: The rate to show for bona fide presentations, as a share.
-        subjects: The subjects of a planned set, whose bounds are wanted.
-        per_subject: Presentations of each subject, of each species.
-        species: The number of attack species.
-        confidence: The share of intervals that contain the true rate, 2.5 % of errors on either side at 0.95.
+        apcer: the rate to show for each attack species, as a share.
+        bpcer: the rate to show for bona fide presentations, as a share.
+        subjects: the subjects of a planned set, whose bounds are wanted.
+        per_subject: presentations of each subject, of each species.
+        species: the number of attack species.
+        confidence: the share of intervals that contain the true rate, 2.5 % of errors on either side at 0.95.
 
     Returns:
         The plan, for zero, one and two errors.
 
     Raises:
-        SettingsError: Nothing to plan was given, or a value is out of its range.
+        SettingsError: nothing to plan was given, or a value is out of its range.
 
     Examples:
         >>> import bonaface

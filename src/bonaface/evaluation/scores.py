@@ -26,7 +26,23 @@ Turned = Literal["", "1 - score", "-score"]
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
-    """Read and check a score table from CSV, TSV, text or Parquet; numbers come back exactly as written."""
+    """Read and check a score table; numbers come back exactly as written.
+
+    Args:
+        path: the table: CSV, TSV, text or Parquet.
+
+    Returns:
+        The table, with every column of the format in its type.
+
+    Raises:
+        ScoreTableError: rows break a rule of the format, each named.
+
+    Examples:
+        ```python
+        scores = bonaface.read_scores("scores.csv")
+        print(scores.groupby("label")["score"].median())
+        ```
+    """
     table = read_table(path, error=ScoreTableError)
     return check_scores(table.frame, name=table.name, places=table.places)
 

@@ -96,8 +96,21 @@ class Bundle:
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle's folder or zip and check every file against its card.
 
-    Raises BundleError for a missing, changed, unlisted or unknown part, for an ONNX file with external data and for weights
-    of a different network than the card's.
+    Args:
+        path: the bundle, or the run folder that holds it.
+
+    Returns:
+        The bundle, with its card and the contents of its files.
+
+    Raises:
+        BundleError: a part is missing, changed, unlisted or unknown, an ONNX file has external data, or the weights are
+            those of a different network than the card's.
+
+    Examples:
+        ```python
+        bundle = bonaface.load_bundle("run/bundle")
+        print(bundle.id, bundle.card.name, bundle.operating_point("video").threshold)
+        ```
     """
     path = Path(path)
     with _open_zip(path) if path.is_file() else _open_folder(path) as members:

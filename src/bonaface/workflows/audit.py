@@ -39,10 +39,30 @@ def audit(
     faces: bool = True,
     progress: Progress | None = None,
 ) -> Audit:
-    """Audit a manifest, and write `audit.json` and `audit.html` into the folder `output` if one is given.
+    """Audit a manifest: leaks, copies, unreadable files and shortcuts, found by opening every file.
 
-    Every file is opened. `detector` is yunet, haar, boxes or whole_frame (no faces are looked for). With `faces=False` the
-    page shows no picture. An earlier audit in `output` is replaced. Raises OutputError if anything else is in it.
+    Args:
+        manifest: the manifest, or its path.
+        output: the folder for `audit.html` and `audit.json`; an earlier audit in it is replaced.
+        root: the folder that the manifest's paths are relative to, if it moved.
+        detector: `yunet`, `haar`, `boxes`, or `whole_frame` to look for no faces.
+        weights: the file of the detector's weights, by default the cached download.
+        workers: processes, by default one per core.
+        faces: whether the page shows pictures.
+        progress: called with stage, done and total.
+
+    Returns:
+        What was found; `leaks` counts subjects and pairs of presentations in two splits.
+
+    Raises:
+        ManifestError: the manifest cannot be read.
+        OutputError: anything but an audit is in `output`.
+
+    Examples:
+        ```python
+        found = bonaface.audit("manifest.csv", output="audit")
+        print(found.verdict, found.leaks)
+        ```
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     folder = None if output is None else _folder(output)

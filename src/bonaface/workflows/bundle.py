@@ -89,10 +89,41 @@ def bundle_from_onnx(
 ) -> Bundle:
     """Write a bundle around a third party's ONNX network, so that it is measured and served by the same code as ours.
 
-    `output_type` is `logit`, `probability`, `logits[i]` or `softmax[i]`, where i is the bona fide class; `pixels` one of
-    `RANGES`, then `(x - mean) / std` a channel. `size` and `layout` are read from the file where it has them. The network is
-    run on a few pictures before anything is written. Raises BundleError where its outputs cannot be what `output_type`
-    says, or are the same for all pictures.
+    The network is run on a few pictures before anything is written.
+
+    Args:
+        network: an ONNX file with one image input.
+        output: the bundle to write: a zip where its name ends in `.bonaface` or `.zip`, else a folder.
+        output_type: `logit`, `probability`, `logits[i]` or `softmax[i]`, where i is the bona fide class.
+        crop_scale: the side of the crop over the longer side of the face box.
+        size: the side of the input in pixels, where the file leaves it open.
+        layout: `NCHW` or `NHWC`, where the file leaves it open.
+        colour: `RGB` or `BGR`.
+        pixels: the range of the pixels: `0..1`, `0..255` or `-1..1`.
+        mean: then subtracted, one number or one a channel.
+        std: then divided by, one number or one a channel.
+        output_name: the output to use, where there are several.
+        embedding: the output that is an embedding.
+        detector: the face detector, `yunet`, `haar`, `boxes` or `whole_frame`.
+        detector_weights: the file of its weights, by default the cached download.
+        name: the bundle's name, by default the file's.
+        licence: the licence of the network.
+        source: where the network was published.
+
+    Returns:
+        The bundle, with the threshold 0.5 until it is calibrated.
+
+    Raises:
+        BundleError: the network's outputs cannot be what `output_type` says, or are the same for all pictures.
+        SettingsError: an option is not one that is known.
+
+    Examples:
+        ```python
+        peer = bonaface.bundle_from_onnx(
+            "network.onnx", output="peer", output_type="softmax[0]", pixels="0..1", crop_scale=1.5, detector="haar"
+        )
+        print(peer.id)
+        ```
     """
     if not OUTPUT_TYPE.fullmatch(output_type):
         raise SettingsError(
@@ -155,10 +186,29 @@ def calibrate_bundle(
 ) -> Calibrated:
     """Write a bundle with thresholds that a criterion picks on its own scores of validation presentations.
 
-    `scores` is a table that `evaluate` wrote with this bundle, of footage that it will not be tested on. Its variants are
-    left out, since their thresholds were chosen otherwise. `higher_is="attack"` turns the table's scores round, not the
-    bundle's. Raises ScoreTableError for scores of a different bundle, of split test, or that rank attacks above bona fide
-    presentations; SettingsError for an unknown criterion.
+    Its variants are left out, since their thresholds were chosen otherwise.
+
+    Args:
+        bundle: the bundle, its path, or the run folder that holds it.
+        scores: a score table that `evaluate` wrote with this bundle, of footage that it will not be tested on.
+        output: the bundle to write.
+        criterion: `eer`, `hter`, `bpcer20`, `apcer<=0.01`, `bpcer<=0.05` or `fixed=0.5`.
+        frames: frames of a video to fuse, by default the bundle's number.
+        fusion: `mean`, `median`, `max_attack` or `first`, by default the bundle's.
+        higher_is: what a higher score in the table means, `bona_fide` or `attack`.
+
+    Returns:
+        The new bundle, and what chose its thresholds.
+
+    Raises:
+        ScoreTableError: the scores are of a different bundle, of split test, or rank attacks above bona fide presentations.
+        SettingsError: the criterion or an option is not known.
+
+    Examples:
+        ```python
+        done = bonaface.calibrate_bundle("run/bundle", "val.csv", criterion="apcer<=0.1", output="strict")
+        print(done.bundle.operating_point("video").threshold)
+        ```
     """
     with needs_extra("bonaface.calibrate_bundle"):
         from bonaface.evaluation.scores import read_scores, turned_round
@@ -199,11 +249,28 @@ def pull_bundle(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Bundle | Path:
-    """Download a published model by its name in `OPEN_MODELS`, verify its sha256 and write a bundle around it.
+    """Download a published model, verify its sha256 and write a bundle around it.
 
-    The face detector that it needs is downloaded as well. For a model that is not a liveness network, such as a face
-    detector, the path of its file is returned. `output` is NAME.bonaface in the current folder by default. Raises
-    SettingsError for an unknown name, DownloadError.
+    The face detector that it needs is downloaded as well.
+
+    Args:
+        name: the name of an open model, such as `minifas-128`.
+        output: the bundle to write, by default `NAME.bonaface` in the current folder.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        cache: the folder of downloads, by default the user's cache.
+        progress: called with stage, done and total.
+
+    Returns:
+        The bundle; for a model that is not a liveness network, such as a face detector, the path of its file.
+
+    Raises:
+        SettingsError: there is no open model of that name.
+        DownloadError: a file cannot be downloaded, or is not the one that was published.
+
+    Examples:
+        ```python
+        bundle = bonaface.pull_bundle("minifas-128")
+        ```
     """
     if name not in OPEN_MODELS:
         raise SettingsError(

@@ -50,11 +50,35 @@ def compare(
 ) -> Compared:
     """Compare systems by their score tables, each at its own threshold chosen on validation.
 
-    `scores`, `validation`, `thresholds` and, where it differs, `higher_is` are by the systems' names. Without validation
-    or threshold a table's own rows of split val choose, else the fixed 0.5 where scores are probabilities. `mapping` says
-    what labels mean, as `{"0": "attack"}`. `mismatch="intersect"` compares what all were given. Writes a page,
-    `comparison.json` and the figures where `output` is given. Raises ScoreTableError where the systems were given
-    different presentations, SettingsError where one has no threshold.
+    Without validation or threshold a table's own rows of split val choose, else the fixed 0.5 where scores are probabilities.
+
+    Args:
+        scores: score tables, or their paths, by the systems' names.
+        output: the folder for a page, `comparison.json` and the figures.
+        validation: score tables that choose the thresholds, by the systems' names.
+        thresholds: thresholds, by the systems' names.
+        manifest: the manifest that labels the presentations.
+        mapping: what labels mean, as `{"0": "attack"}`.
+        higher_is: what a higher score means, `bona_fide` or `attack`; of all systems, or by their names.
+        criterion: how thresholds are chosen on validation.
+        fusion: how the scores of frames are fused again, by default not.
+        mismatch: `intersect` compares the presentations that all systems have; `refuse` raises where they differ.
+        policy: presentations without a score count as rejected (`reject`) or are left out (`exclude`).
+        allow_missing: whether presentations of the manifest without a score count as unreadable.
+
+    Returns:
+        Each system's evaluation, and the differences with their intervals and p-values.
+
+    Raises:
+        ScoreTableError: the systems were given different presentations.
+        SettingsError: a system has no threshold, or an option is not known.
+
+    Examples:
+        ```python
+        found = bonaface.compare({"ours": "scores.csv", "theirs": "other-scores.csv"}, thresholds={"ours": 0.5, "theirs": 0.4})
+        for difference in found.comparison.differences:
+            print(difference.measure, difference.value, difference.real)
+        ```
     """
     turned = higher_is if isinstance(higher_is, Mapping) else dict.fromkeys(scores, higher_is)
     for given, option in ((validation, "--validation"), (thresholds, "--threshold"), (turned, "--higher-is")):

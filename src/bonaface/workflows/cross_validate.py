@@ -52,8 +52,29 @@ def folds(
 ) -> Folded:
     """Train and test the recipe on each manifest, a fold each, with one crop store for all of them.
 
-    Writes a run folder per fold, `folds.csv` and `folds.json`. A fold that is complete in `output` already is not trained
-    again, so an interrupted call can be repeated. Raises InputError if a fold has no test split.
+    Writes a run folder per fold, `folds.csv` and `folds.json`. A fold that is complete in `output` is not trained again, so
+    an interrupted call can be repeated.
+
+    Args:
+        recipe: a YAML file, or the name of a shipped recipe.
+        overrides: `section.key=value`, such as `training.epochs=20`.
+        manifests: the manifests of the folds, by the folds' names.
+        output: the folder to write.
+        faces: whether the reports show pictures.
+        progress: called with stage, done and total.
+
+    Returns:
+        A table with the rates of each fold.
+
+    Raises:
+        InputError: a fold has no test split, or cannot be trained on.
+
+    Examples:
+        ```python
+        manifest = bonaface.read_manifest("manifest.csv")
+        folded = bonaface.folds("default", "training.epochs=1", manifests={"a": manifest, "b": manifest}, output="folds")
+        print(folded.table[["fold", "kind", "hter"]])
+        ```
     """
     settings = load_recipe(recipe, overrides)
     without = [name for name, manifest in manifests.items() if not len(manifest.where("test"))]

@@ -36,7 +36,25 @@ def demo(
 ) -> Demonstrated:
     """Draw a small dataset of faces and attacks, then index, split, crop, train, evaluate, explain and embed it.
 
-    `overrides` change the recipe `demo`, as in `train`: `training.epochs=2`.
+    Args:
+        overrides: changes of the recipe `demo`, such as `training.epochs=2`.
+        output: the folder to write.
+        persons: subjects to draw, at least 4.
+        seed: the seed of the drawn subjects and of the training.
+        progress: called with stage, done and total.
+
+    Returns:
+        The run, and where everything was written.
+
+    Raises:
+        SettingsError: an override does not fit.
+        OutputError: `output` holds something else.
+
+    Examples:
+        ```python
+        done = bonaface.demo("training.epochs=1", output="bonaface-demo", persons=4)
+        print(done.run.report)
+        ```
     """
     folder = _own_folder(Path(output))
     footage = folder / "footage"

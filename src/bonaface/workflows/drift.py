@@ -47,10 +47,27 @@ def log(
     until: str | None = None,
     bundle: str | None = None,
 ) -> Decisions:
-    """Read a decision log, by SQLite file or SQLAlchemy address; with `output`, write the plot (PNG) and its numbers.
+    """Read a decision log, and with `output` write its plot (PNG) and its numbers.
 
-    `since` and `until` are dates or times in UTC, the latter not included; `bundle` is the beginning of a bundle's id.
-    Raises SettingsError where the log cannot be opened, and InputError where it holds no such decision.
+    Args:
+        address: the SQLite file, or the SQLAlchemy address.
+        output: the plot to write.
+        since: a date or time in UTC, from which on decisions are read.
+        until: a date or time in UTC, before which they are read.
+        bundle: the beginning of a bundle's id.
+
+    Returns:
+        The decisions, day by day.
+
+    Raises:
+        SettingsError: the log cannot be opened.
+        InputError: it holds no such decision.
+
+    Examples:
+        ```python
+        decisions = bonaface.log("decisions.db", since="2026-01-01", output="drift.png")
+        print(decisions.periods)
+        ```
     """
     kept = [column for column in DECISIONS.columns if not column.primary_key]
     query = select(*kept).order_by(DECISIONS.c.time)

@@ -46,6 +46,30 @@ def embed(
     """Write a t-SNE map of a manifest's presentations, coloured by one of its columns, and the coordinates as CSV.
 
     Wrong arguments are raised before the first presentation is scored; a failed call leaves nothing behind.
+
+    Args:
+        bundle: the bundle, its path, or the run folder that holds it.
+        manifest: the manifest, or its path.
+        output: the folder to write.
+        colour: the column to colour by.
+        split: `train`, `val`, `test` or `all`; by default `test` where there is one.
+        seed: the seed of the t-SNE.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        root: the folder that the manifest's paths are relative to, if it moved.
+        progress: called with stage, done and total.
+
+    Returns:
+        The coordinates, and the paths of plot and table.
+
+    Raises:
+        BundleError: the bundle has no embedding.
+        SettingsError: the manifest has no such column or split.
+
+    Examples:
+        ```python
+        drawn = bonaface.embed("run/bundle", "manifest.csv", split="all", output="map")
+        print(drawn.plot, len(drawn.coordinates))
+        ```
     """
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)

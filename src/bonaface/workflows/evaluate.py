@@ -73,11 +73,36 @@ def evaluate(
 ) -> Evaluated:
     """Write a score table and a report of a bundle on a manifest's presentations.
 
-    `split` is `train`, `val`, `test` or `all`; by default `test` where the manifest has one, else all of it. The
-    thresholds are the bundle's: nothing is chosen on what is evaluated. `detector` replaces the bundle's own, for
-    footage that it does not suit, such as `whole_frame` for ready crops; the report then says so. `variant` is one of the
-    bundle's, with thresholds of its own; `backend` (`onnxruntime`, `openvino`) runs `model.onnx` in f32 on a different
-    engine. Where the report cannot be written the scores are kept next to `output`.
+    The thresholds are the bundle's: nothing is chosen on what is evaluated. Where the report cannot be written the scores
+    are kept next to `output`.
+
+    Args:
+        bundle: the bundle, its path, or the run folder that holds it.
+        manifest: the manifest, or its path.
+        output: the folder to write.
+        split: `train`, `val`, `test` or `all`; by default `test` where there is one.
+        faces: whether the report shows pictures.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        threads: threads to use, by default one per core.
+        detector: a face detector other than the bundle's, such as `whole_frame` for ready crops; the report says so.
+        variant: one of the bundle's variants, at its own thresholds.
+        backend: `onnxruntime` or `openvino`, in f32.
+        root: the folder that the manifest's paths are relative to, if it moved.
+        progress: called with stage, done and total.
+
+    Returns:
+        The score table, the rates for single images and for videos, and the path of the report.
+
+    Raises:
+        BundleError: there is no bundle, or a damaged one.
+        ManifestError: the manifest cannot be read.
+        OutputError: the folder is in use or cannot be written.
+
+    Examples:
+        ```python
+        done = bonaface.evaluate("run/bundle", "manifest.csv", output="results")
+        print(done.assessment.measures("video").apcer_max, done.report)
+        ```
     """
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     model = model if variant is None else model.use(variant)

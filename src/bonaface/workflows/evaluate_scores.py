@@ -39,24 +39,24 @@ def evaluate_scores(
     that got no score belongs into a score table, with its status: see `bonaface.report_scores`.
 
     Args:
-        scores: Finite numbers; a higher one is more bona fide, unless `higher_is` says `attack`.
+        scores: finite numbers; a higher one is more bona fide, unless `higher_is` says `attack`.
         labels: 1, True or a word such as `bona_fide` or `live`; 0, False or a word such as `attack`, `spoof` or `print`.
             A word that names a species is that species.
-        species: The species of each attack; what it holds for bona fide presentations is ignored.
-        subjects: The subject of each presentation. Without it each presentation counts as a subject of its own, so the
+        species: the species of each attack; what it holds for bona fide presentations is ignored.
+        subjects: the subject of each presentation. Without it each presentation counts as a subject of its own, so the
             intervals are too narrow.
-        criterion: How the threshold is chosen: `eer`, `hter`, `bpcer20`, `apcer<=0.01`, `bpcer<=0.05` or `fixed=0.5`.
-        threshold: The threshold itself, on the scale of the scores, in place of a criterion.
-        validation: The sequences that choose the threshold: `(scores, labels)`, then, if known, `species` and `subjects`.
+        criterion: how the threshold is chosen: `eer`, `hter`, `bpcer20`, `apcer<=0.01`, `bpcer<=0.05` or `fixed=0.5`.
+        threshold: the threshold itself, on the scale of the scores, in place of a criterion.
+        validation: the sequences that choose the threshold: `(scores, labels)`, then, if known, `species` and `subjects`.
             Without it the threshold is chosen on what is measured; its rates then have no interval.
-        higher_is: What a higher score means, `bona_fide` or `attack`.
+        higher_is: what a higher score means, `bona_fide` or `attack`.
 
     Returns:
         The evaluation: `counts`, `ranking` (AUC, EER) and the rates at the threshold in `at[0]`.
 
     Raises:
-        ScoreTableError: A sequence has a wrong shape or an unusable element, or a class that the criterion needs is missing.
-        SettingsError: The criterion, the threshold or `higher_is` is not known.
+        ScoreTableError: a sequence has a wrong shape or an unusable element, or a class that the criterion needs is missing.
+        SettingsError: the criterion, the threshold or `higher_is` is not known.
 
     Examples:
         >>> import bonaface

@@ -60,10 +60,35 @@ def explain(
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Explained:
-    """Write a picture for each input: each crop, and over it what spoke for bona fide and what for attack.
+    """Write a picture for each input: each crop, and over it what spoke for bona fide and what for attack (Grad-CAM).
 
-    Inputs are found as `predict` finds them. A video gives a strip of `frames` frames, a manifest one gallery with `count`
-    presentations a row: the most wrong, and the most certain of each class.
+    Inputs are found as `predict` finds them. A video gives a strip of frames, a manifest one gallery: the most wrong
+    presentations, and the most certain of each class.
+
+    Args:
+        bundle: the bundle, its path, or the run folder that holds it.
+        inputs: pictures, videos, folders, globs or a manifest.
+        output: the folder for the pictures.
+        frames: frames of a video in its strip.
+        count: pictures in a row of a manifest's gallery.
+        split: the split of a manifest, by default `test` where there is one.
+        frames_as_video: whether the pictures of a folder are the frames of one presentation.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        root: the folder that a manifest's paths are relative to, if it moved.
+        progress: called with stage, done and total.
+
+    Returns:
+        The verdicts, and the paths of the pictures.
+
+    Raises:
+        InputError: an input does not exist.
+        BundleError: the network cannot be explained.
+
+    Examples:
+        ```python
+        explained = bonaface.explain("run/bundle", "photo.jpg", "clip.mp4", output="why")
+        print(explained.pictures)
+        ```
     """
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     if not inputs:

@@ -95,11 +95,34 @@ def export(
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write a finished run's bundle, with variants if asked for: one zip where `output` ends in .bonaface or .zip.
+    """Write a finished run's bundle, with variants where they are asked for, and verify it against PyTorch.
 
-    Crops of the run go through torch and through the ONNX network first. Nothing is written if they differ, or if a
-    variant changes more decisions than accepted (both BundleError). `crops` and `root` say where the run's crop store and
-    footage are, if they moved; `licence` is what the card says of the network's use.
+    Crops of the run pass through torch and through the ONNX network first.
+
+    Args:
+        run: the run folder of a finished training.
+        output: the bundle to write: a zip where its name ends in `.bonaface` or `.zip`, else a folder.
+        openvino: whether to add the variant `openvino`, in f32.
+        bf16: whether to add the variant `bf16`, for processors that have it.
+        int8: whether to add the variant `int8`, which takes minutes.
+        licence: what the card says of the network's use.
+        crops: the run's crop store, if it moved.
+        detector_weights: the file of the detector's weights, by default the cached download.
+        root: the folder of the run's footage, if it moved.
+        progress: called with stage, done and total.
+
+    Returns:
+        The bundle, and how far it differs from PyTorch.
+
+    Raises:
+        BundleError: the outputs differ, or a variant changes more decisions than accepted; nothing is written then.
+        InputError: the run is not finished, or its crops are gone.
+
+    Examples:
+        ```python
+        exported = bonaface.export("run", output="model.bonaface", licence="MIT")
+        print(exported.bundle.id, exported.parity["max_logit_difference"])
+        ```
     """
     folder = Path(run)
     bundle = load_bundle(folder)

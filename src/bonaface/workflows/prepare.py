@@ -70,15 +70,40 @@ def index(
 ) -> Indexed:
     """Make a dataset's manifest from the names of its files, and write it to `output` if given.
 
-    `protocol`, `fold` and `split` choose among those of the layout; without a protocol every presentation is in.
-    `pattern` (`{subject}/{label}/*`), `frames_as_video` (a folder of numbered pictures is one video) and
-    `allow_unmatched` are for layout `folder`; `columns` (ours -> theirs) and `table` for `csv`, where `root` is the
-    folder of the footage; `mapping` (name -> `bona_fide`, `attack`, `attack:NAME`, a species, `ignore` or `nothing`)
-    for both. `dataset` is put before each subject, by default the layout's name, or the folder's for `folder` and
-    `csv`. `boxes` reads the dataset's own face boxes, by default those of CelebA-Spoof. `allow_missing` skips files
-    that a list names and the disk does not have. `same_person` and `distinct` decide about names that differ only in
-    case, blanks or the writing of a number. `check` opens every file as well. Raises ManifestError where the folder
-    does not look like the layout, SettingsError for an unknown layout or option.
+    Args:
+        root: the dataset's folder, or the table of layout `csv`.
+        layout: how the dataset lies on disk; `bonaface.layouts()` lists them.
+        output: the manifest to write, `.csv` or `.parquet`.
+        protocol: one of the layout's protocols; by default every presentation is in.
+        fold: the fold of the protocol.
+        split: which of the layout's public splits.
+        pattern: how the names of layout `folder` are built, such as `{subject}/{label}/*`.
+        mapping: what a class folder or label means: name -> `bona_fide`, `attack`, `attack:NAME`, a species, `ignore` or
+            `nothing`.
+        columns: ours -> theirs, for layout `csv`.
+        table: the table of layout `csv`, where `root` is the folder of the footage.
+        boxes: whether the dataset's own face boxes are read, by default those of CelebA-Spoof.
+        dataset: put before each subject; by default the layout's name, or the folder's for `folder` and `csv`.
+        frames_as_video: whether a folder of numbered pictures is one video.
+        allow_missing: whether files that a list names and the disk lacks are left out.
+        allow_unmatched: whether files that do not fit `pattern` are left out.
+        same_person: names that differ only in case, blanks or the writing of a number are one subject.
+        distinct: such names are different subjects.
+        check: whether every file is opened as well.
+        progress: called with stage, done and total.
+
+    Returns:
+        The manifest, where it was written, and hints.
+
+    Raises:
+        ManifestError: the folder does not look like the layout.
+        SettingsError: the layout or an option is not known.
+
+    Examples:
+        ```python
+        indexed = bonaface.index("footage", output="footage.csv")
+        print(indexed.manifest.table[["path", "label", "species", "subject"]])
+        ```
     """
     request = Request(
         root=Path(root),
@@ -116,13 +141,32 @@ def split(
     distinct: bool = False,
     root: str | Path | None = None,
 ) -> Indexed:
-    """Assign subjects to train, val and test, and write the manifest back, or to `output`.
+    """Assign subjects to train, val and test, and write the manifest back, or to `output`; no subject is in two of them.
 
-    `val` and `test` are fractions of the subjects (0.2 each by default) or the subjects themselves; those that are not
-    named go to train. Where one is named and the other is a fraction, it is one of the remaining subjects. Splits in
-    `keep` stay as they are, such as a dataset's own `test`. `same_person` and `distinct` decide about names that differ
-    only in case, blanks or the writing of a number. Raises SettingsError for unknown subjects, ManifestError for alike
-    names that are not decided.
+    Args:
+        manifest: the manifest, or its path.
+        output: the manifest to write, by default the one that was read.
+        val: the fraction of the subjects (0.2 by default), or the subjects themselves.
+        test: the same for test; where one of both is named, a fraction is one of the remaining subjects.
+        train: subjects by name; by default all others.
+        keep: splits that stay as they are, such as a dataset's own `test`.
+        seed: the seed of the draw.
+        same_person: names that differ only in case, blanks or the writing of a number are one subject.
+        distinct: such names are different subjects.
+        root: the folder that the manifest's paths are relative to, if it moved.
+
+    Returns:
+        The manifest with its splits, and where it was written.
+
+    Raises:
+        SettingsError: a subject or a split is not known.
+        ManifestError: alike names are not decided.
+
+    Examples:
+        ```python
+        done = bonaface.split("manifest.csv", val=0.25, test=0.25, output="split.csv")
+        print(done.manifest.table.groupby("split")["subject"].nunique())
+        ```
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     named = {
@@ -162,10 +206,36 @@ def crop(
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Cropped:
-    """Find the faces of every presentation once and store wide squares around them in the folder `output`.
+    """Find the faces of every presentation once, and store a wide square around each.
 
-    Entries that the store already has are kept, so that an interrupted call resumes. `resize` scales whole frames to
-    this many pixels on their shorter side first. Raises SettingsError for a setting out of range.
+    Entries that the store already has are kept, so that an interrupted call resumes.
+
+    Args:
+        manifest: the manifest, or its path.
+        output: the folder of the crop store.
+        detector: `yunet`, `haar`, `boxes` (the dataset's own) or `whole_frame`.
+        weights: the file of the detector's weights, by default the cached download.
+        frames: frames of a presentation, evenly spaced, or `all`.
+        scale: the side of the square over the longer side of the face box.
+        side: the maximum side of a stored square, in pixels.
+        quality: the JPEG quality, 50 to 100.
+        resize: for `whole_frame`, the frame's shorter side in pixels, scaled first.
+        workers: processes, by default one per core.
+        root: the folder that the manifest's paths are relative to, if it moved.
+        progress: called with stage, done and total.
+
+    Returns:
+        The store, with the presentations that have no usable frame and why.
+
+    Raises:
+        ManifestError: the manifest cannot be read.
+        SettingsError: a setting is out of range.
+
+    Examples:
+        ```python
+        cropped = bonaface.crop("manifest.csv", output="crops", frames=4, detector="haar")
+        print(len(cropped.store.unusable), "without a usable frame")
+        ```
     """
     try:
         settings = CropSettings.model_validate(

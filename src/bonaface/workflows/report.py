@@ -52,13 +52,40 @@ def report_scores(
     title: str | None = None,
     allow_missing: bool = False,
 ) -> Reported:
-    """Measure a score table and write a page, its figures as JSON and its drawings as PNG.
+    """Measure a score table of any system, and write a page, its figures as JSON and its drawings as PNG.
 
-    The threshold is the one given, or the one that `criterion` picks on `validation` (or on the table's own rows of
-    split val, which are then not evaluated); with neither, what needs no threshold is measured, and the fixed 0.5 where
-    the scores are probabilities. `fusion` fuses the scores of frames again; `by` names columns to group the errors by.
-    A table of a different system needs `presentation` and `score` alone, with the `manifest` that they come from;
-    `mapping` says what its labels mean, as `{"0": "attack"}`, and `higher_is="attack"` turns its scores round.
+    The threshold is the one given, or the one that `criterion` picks on `validation` (or on the table's own rows of split
+    val, which are then not evaluated). With neither, what needs no threshold is measured, and the fixed 0.5 where the scores
+    are probabilities.
+
+    Args:
+        scores: the score table, or its path; with a manifest it needs the columns `presentation` and `score` alone.
+        output: the folder to write.
+        validation: the score table that chooses the threshold.
+        manifest: the manifest that labels the presentations.
+        mapping: what labels mean, as `{"0": "attack"}`.
+        higher_is: what a higher score means, `bona_fide` or `attack`.
+        criterion: `eer`, `hter`, `bpcer20`, `apcer<=0.01`, `bpcer<=0.05` or `fixed=0.5`.
+        threshold: the threshold itself, on the scale of the scores.
+        fusion: how the scores of frames are fused again, by default not.
+        policy: presentations without a score count as rejected (`reject`) or are left out (`exclude`).
+        by: columns to group the errors by.
+        profile: `iso30107-3` for the table of the standard, with what it lacks.
+        title: the title of the page.
+        allow_missing: whether presentations of the manifest without a score count as unreadable.
+
+    Returns:
+        The evaluation, the path of the page, and the table of the profile.
+
+    Raises:
+        ScoreTableError: the table breaks a rule, or a presentation would choose the threshold that it is measured at.
+        SettingsError: an option is not known.
+
+    Examples:
+        ```python
+        reported = bonaface.report_scores("scores.csv", validation="val.csv", profile="iso30107-3", output="report")
+        print(reported.evaluation.at[0].apcer_max, reported.path)
+        ```
     """
     check_policy(policy)
     check_profile(profile)

@@ -50,9 +50,29 @@ def train(
 ) -> Run:
     """Train with a recipe, and write a run folder with the bundle, score tables and report.
 
-    `overrides` are `section.key=value`; `manifest` replaces `data.manifest`. With `faces=False` the report shows no
-    picture of a person. Ctrl-C ends the training cleanly; `resume` continues it. Under torchrun each process calls this,
-    and the first one writes. Raises InputError for a manifest that cannot train, OutputError for a folder in use.
+    Ctrl-C ends the training cleanly. Under torchrun each process calls this, and the first one writes.
+
+    Args:
+        recipe: a recipe, a YAML file, or the name of a shipped recipe.
+        overrides: `section.key=value`, such as `training.epochs=20`; `bonaface.recipe_settings()` lists them.
+        output: the run folder to write.
+        manifest: the manifest, or its path, in place of `data.manifest`.
+        resume: whether the interrupted run in `output` is continued.
+        faces: whether the report shows pictures.
+        progress: called with stage, done and total, and with the line of each epoch.
+
+    Returns:
+        The run: paths of bundle and report, and the test figures.
+
+    Raises:
+        InputError: the manifest cannot train, or a setting does not fit.
+        OutputError: the folder is in use.
+
+    Examples:
+        ```python
+        run = bonaface.train("default", "training.epochs=1", manifest="manifest.csv", output="new-run")
+        print(run.bundle, run.report)
+        ```
     """
     settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if isinstance(recipe, Recipe) and overrides:

@@ -56,7 +56,16 @@ _LAYOUTS = (
 
 
 def layouts() -> list[Layout]:
-    """Return every layout, with what it expects on disk."""
+    """Return every layout that `bonaface.index` reads, with what it expects on disk.
+
+    Returns:
+        The layouts, each with `name`, `title`, `expects`, `protocols` and `splits`.
+
+    Examples:
+        >>> import bonaface
+        >>> [layout.name for layout in bonaface.layouts()][:3]
+        ['folder', 'csv', 'rose_youtu']
+    """
     return list(_LAYOUTS)
 
 
