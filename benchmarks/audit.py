@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from bonaface.data.attack_simulation.camera import Camera, capture
 from bonaface.data.images import read_image
 from bonaface.data.manifest import make_manifest
-from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take
 from bonaface.data.video import VideoReader
+from bonaface.data.video_writer import write_video
 from bonaface.workflows.audit import audit
 
 KINDS = ("re-encoded", "resized", "mirrored", "brightened", "cropped")

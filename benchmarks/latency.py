@@ -32,9 +32,9 @@ from bonaface.data.faces.detector import load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
 from bonaface.data.sources import Source
-from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
+from bonaface.data.video_writer import write_video
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard

@@ -16,7 +16,7 @@ from bonaface.cli import main
 from bonaface.data import addresses
 from bonaface.data.addresses import download, shown, without_passwords
 from bonaface.data.sources import expand
-from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.video_writer import write_video
 from bonaface.errors import InputError, MediaError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bonaface.data import camera
-from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.video_writer import write_video
 from bonaface.errors import InputError, MediaError
 
 

@@ -13,9 +13,9 @@ from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.cropping import resize_frame
 from bonaface.data.frames import open_frames
 from bonaface.data.manifest import make_manifest
-from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
+from bonaface.data.video_writer import write_video
 from bonaface.errors import OutputError
 
 SETTINGS = CropSettings(detector="haar", frames=2)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bonaface.data.frames import evenly_spaced, kind_of, open_frames
-from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.video_writer import write_video
 from bonaface.errors import MediaError
 
 

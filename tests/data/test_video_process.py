@@ -10,9 +10,9 @@ import pytest
 
 from bonaface.data import video_process
 from bonaface.data.frames import open_frames
-from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.video import VideoReader
 from bonaface.data.video_process import WatchedVideo
+from bonaface.data.video_writer import write_video
 from bonaface.errors import MediaError
 from tests.hostile import mp4_of_samples
 

@@ -12,7 +12,7 @@ import pytest
 from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Face
 from bonaface.data.sources import Source
-from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, change_bundle
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.pipeline import FURTHER, FacePolicy, Pipeline, Sample, verdict_of

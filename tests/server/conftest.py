@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from bonaface.data.faces.detector import load_detector
-from bonaface.data.synthetic.dataset import write_video
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
+from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OperatingPoint, OutputCard
 from bonaface.inference.pipeline import Pipeline

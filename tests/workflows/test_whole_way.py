@@ -249,7 +249,7 @@ def test_thresholds_can_be_calibrated_again(run, footage: Path, tmp_path: Path):
     )
     again = bonaface.load_bundle(tmp_path / "other")
     assert again.card.operating_points["video"].criterion == "bpcer<=0.5"
-    assert again.id == done.bundle.id != bonaface.load_bundle(run.bundle).id
+    assert again.id == done.id != bonaface.load_bundle(run.bundle).id
     (verdict,) = bonaface.predict(again, next(footage.glob("live/*/*.mp4")))
     assert verdict.threshold == again.card.operating_points["video"].threshold
     with pytest.raises(ScoreTableError, match="split test"):

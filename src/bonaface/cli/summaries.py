@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from bonaface.data.audit.findings import Audit
     from bonaface.evaluation.results import Evaluation, Measures
+    from bonaface.inference.bundle import Bundle
     from bonaface.types import Threshold
     from bonaface.workflows.assess import Assessment
-    from bonaface.workflows.bundle import Calibrated
     from bonaface.workflows.compare import Compared
     from bonaface.workflows.cross_validate import Folded
     from bonaface.workflows.demo import Demonstrated
@@ -179,9 +179,8 @@ def embed_lines(embedded: Embedded) -> Iterator[str]:
     yield f"coordinates: {embedded.table}"
 
 
-def calibrate_lines(calibrated: Calibrated) -> Iterator[str]:
+def calibrate_lines(bundle: Bundle) -> Iterator[str]:
     """Each threshold, what chose it and its errors there."""
-    bundle = calibrated.bundle
     for kind, point in bundle.card.operating_points.items():
         on = point.chosen_on
         errors = f", validation FAR {100 * on['far']:.2f} %, FRR {100 * on['frr']:.2f} %" if "far" in on else ""

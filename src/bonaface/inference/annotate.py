@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames, open_frames
 from bonaface.data.sources import Source
-from bonaface.errors import reraise_os_error
+from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.drawing import annotated
 from bonaface.inference.pipeline import Pipeline
+from bonaface.io import new_file
 from bonaface.types import FrameScore
 
 _CHUNK = 32
@@ -27,55 +31,27 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
 
     Holds a few frames at a time, however long the video is. The file appears when it is complete.
     """
-    import av
-
-    fresh = target.with_name(f".{target.name}.part")
-    try:
-        with reraise_os_error(target), av.open(str(fresh), "w", format="mp4") as container:
-            stream = None
-            trace: list[float | None] = []
-            longest = 1
-            for picture, frame, rate in _scored_frames(pipeline, source):
-                if stream is None:
-                    stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
-                    stream.height, stream.width = (side - side % 2 for side in picture.shape[:2])
-                    stream.pix_fmt = "yuv420p"
-                    longest = max(int(rate * _TRACE_SECONDS), 2)
-                trace = [*trace, frame.score][-longest:]
-                drawn = annotated(picture, frame, threshold=point.threshold, title=f"frame {frame.frame}", trace=trace)
-                even = np.ascontiguousarray(drawn[: stream.height, : stream.width])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-            if stream is not None:
-                container.mux(stream.encode())
-        with reraise_os_error(target):
-            fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _scored_frames(pipeline: Pipeline, source: Source) -> Iterator[tuple[NDArray[np.uint8], FrameScore, Fraction]]:
-    """Yield every frame with its result, and the video's frames per second."""
-    chunk: list[NDArray[np.uint8]] = []
-    done = 0
-    with open_frames(source.path, count="all", flip=source.flip) as frames:
+    with new_file(target) as fresh, open_frames(source.path, count="all", flip=source.flip) as frames:
         rate = Fraction(frames.rate or 25).limit_denominator(1001)
-        for frame in frames:
-            chunk.append(frame.image)
-            if len(chunk) == _CHUNK:
-                yield from _chunk(pipeline, source, chunk, done, rate)
-                done, chunk = done + len(chunk), []
-    yield from _chunk(pipeline, source, chunk, done, rate)
+        trace: deque[float | None] = deque(maxlen=max(int(rate * _TRACE_SECONDS), 2))
+
+        def drawn() -> Iterator[NDArray[np.uint8]]:
+            for picture, frame in _scored_frames(pipeline, source, frames):
+                trace.append(frame.score)
+                title = f"frame {frame.frame}"
+                yield annotated(picture, frame, threshold=point.threshold, title=title, trace=tuple(trace))
+
+        write_video(fresh, drawn(), fps=rate, container="mp4")
 
 
-def _chunk(
-    pipeline: Pipeline, source: Source, pictures: list[NDArray[np.uint8]], first: int, rate: Fraction
-) -> Iterator[tuple[NDArray[np.uint8], FrameScore, Fraction]]:
-    if not pictures:
-        return
-    (sample,) = pipeline.score([Source(source.name, tuple(pictures))], frames=len(pictures))
-    for number, (picture, frame) in enumerate(zip(pictures, sample.frames, strict=True)):
-        yield (
-            picture,
-            FrameScore(first + number, frame.status, frame.logit, frame.box, confidence=frame.confidence),
-            rate,
-        )
+def _scored_frames(
+    pipeline: Pipeline, source: Source, frames: Frames
+) -> Iterator[tuple[NDArray[np.uint8], FrameScore]]:
+    """Yield every frame with its result."""
+    pictures = (frame.image for frame in frames)
+    number = 0
+    while chunk := list(islice(pictures, _CHUNK)):
+        (sample,) = pipeline.score([Source(source.name, tuple(chunk))], frames=len(chunk))
+        for picture, score in zip(chunk, sample.frames, strict=True):
+            yield picture, replace(score, frame=number)
+            number += 1

@@ -8,9 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +20,11 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from bonaface.config import describe_validation_error
-from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, one_line, reraise_os_error
+from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, one_line
 from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
+from bonaface.io import new_file, new_folder, write_bytes
 from bonaface.types import logit
 
 ZIP_SUFFIXES = (".bonaface", ".zip")
@@ -156,48 +154,26 @@ def write_bundle(bundle: Bundle) -> None:
     zipped = path.suffix.lower() in ZIP_SUFFIXES
     if path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file()):
         raise OutputError(f"{path} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
-    with reraise_os_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            (_write_zip if zipped else _write_folder)(bundle, fresh)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(fresh.with_name(f"{fresh.name}-old"), ignore_errors=True)
+    if zipped:
+        with new_file(path) as fresh:
+            _write_zip(bundle, fresh)
+    else:
+        with new_folder(path, what="bundle", replace=True) as folder:
+            for name, content in bundle.contents.items():
+                write_bytes(folder / name, content)
 
 
-def _write_folder(bundle: Bundle, fresh: Path) -> None:
-    path = bundle.path
-    for name, content in bundle.contents.items():
-        _write_file(fresh / name, content)
-    fresh.chmod(0o755)
-    if path.exists():
-        path.replace(fresh.with_name(f"{fresh.name}-old"))
-    fresh.replace(path)
-
-
-def _write_zip(bundle: Bundle, fresh: Path) -> None:
+def _write_zip(bundle: Bundle, path: Path) -> None:
     """Write a zip whose bytes follow from its content: files in order of name, with one fixed time.
 
     Weights are stored: deflating saves a tenth of their size and delays the first verdict.
     """
-    target = fresh / "bundle.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in sorted(bundle.contents):
             info = zipfile.ZipInfo(name, _SAME_TIME)
             info.compress_type = zipfile.ZIP_STORED if name.endswith(_WEIGHTS) else zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
             archive.writestr(info, bundle.contents[name])
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
-    target.replace(bundle.path)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_zipped_bundle(path: Path) -> bool:

@@ -33,16 +33,20 @@ _PACKAGES = (
 )
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically, and make its folder if needed. Raises OutputError."""
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path next to `path`, whose file takes its place when the block ends without an error.
+
+    Makes the folder if needed. Raises OutputError.
+    """
     fresh: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         fresh = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        os.close(handle)
+        yield fresh
+        with fresh.open("rb+") as file:
             os.fsync(file.fileno())
         fresh.chmod(0o666 & ~_umask())
         fresh.replace(path)
@@ -52,6 +56,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         if fresh is not None:
             fresh.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, and make its folder if needed. Raises OutputError."""
+    with new_file(path) as fresh:
+        fresh.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -167,13 +166,6 @@ def bundle_from_onnx(
     return made
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """A bundle under new thresholds."""
-
-    bundle: Bundle
-
-
 def calibrate_bundle(
     bundle: str | Path | Bundle,
     scores: str | Path | pd.DataFrame,
@@ -183,7 +175,7 @@ def calibrate_bundle(
     frames: int | None = None,
     fusion: FusionRule | None = None,
     higher_is: HigherIs = "bona_fide",
-) -> Calibrated:
+) -> Bundle:
     """Write a bundle with thresholds that a criterion picks on its own scores of validation presentations.
 
     Its variants are left out, since their thresholds were chosen otherwise.
@@ -234,7 +226,7 @@ def calibrate_bundle(
     card = model.card.model_copy(update={"operating_points": points, "variants": {}, "results": {}})
     done = make_bundle(Path(output), card, {name: kept[name] for name in kept if name in model.card.files})
     write_bundle(done)
-    return Calibrated(done)
+    return done
 
 
 def _of_a_variant(name: str, card: BundleCard) -> bool:

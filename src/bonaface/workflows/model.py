@@ -188,8 +188,7 @@ class Model:
 
     def calibrate(self, scores: str | Path | pd.DataFrame, *, output: str | Path, **options: Any) -> Model:
         """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
-        done = calibrate_bundle(self.bundle, scores, output=output, **options)
-        return Model(done.bundle, **self._options)
+        return Model(calibrate_bundle(self.bundle, scores, output=output, **options), **self._options)
 
     def _source(self, item: Any, colour: Colour | None, boxes: Boxes | None) -> Source:
         """Return one presentation. Raises InputError where it is none, or more than one."""

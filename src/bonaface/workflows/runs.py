@@ -84,7 +84,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of killed runs; while the folder is locked, no live process owns any."""
     with reraise_os_error(path):
-        for folder in (path, *(path / name for name in ("checkpoints", "logs", "scores", "report"))):
+        for folder in (path, *(path / name for name in ("bundle", "checkpoints", "logs", "scores", "report"))):
             for item in folder.glob(".*"):
                 if re.fullmatch(r"\..+[.-][a-z0-9_]{8}(-old)?", item.name):  # as `.last.ckpt.k3j2h1g0`
                     shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -15,7 +15,7 @@ from bonaface.data.crop_store import fill_store
 from bonaface.data.datasets.registry import layouts
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
-from bonaface.data.synthetic.dataset import write_video
+from bonaface.data.video_writer import write_video
 from bonaface.errors import ManifestError, SettingsError
 from bonaface.inference.scoring import sources_of
 from tests.corpora import CORPORA, index, write_corpus, write_files

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from bonaface.data.parallel import parallel_map
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presented_frames
+from bonaface.data.video_writer import write_video
 from bonaface.errors import reraise_os_error
 from bonaface.io import new_folder
 
@@ -49,19 +46,6 @@ def write_demo_dataset(
         for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
             if progress:
                 progress(done, len(clips))
-
-
-def write_video(file: Path, frames: list[NDArray[np.uint8]], *, fps: int, quality: int = 20) -> None:
-    """Write RGB frames `(height, width, 3)` as H.264 in an MP4; `quality` is x264's CRF, lower is better."""
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"}
-        )
-        height, width = frames[0].shape[:2]
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def _plan(folder: Path, persons: int, seed: int, takes: int, frames: int, fps: int) -> list[_Clip]:
