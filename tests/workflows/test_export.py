@@ -16,8 +16,8 @@ from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_
 from bonaface.inference.bundle_schema import VariantCard
 from bonaface.models.network import network_bytes
 from bonaface.models.openvino_export import layer_groups, search_int8
-from bonaface.workflows.export import Frames, VariantName, make_variants
 from bonaface.workflows.train import Run
+from bonaface.workflows.variants import Frames, VariantName, make_variants
 from tests.networks import pictures, point, points, tiny_bundle, tiny_network
 
 
@@ -126,7 +126,7 @@ def test_bf16_becomes_a_variant_where_it_is_computed(tiny: Bundle, frames: Frame
 def test_bf16_is_refused_where_it_is_not_computed(
     tiny: Bundle, frames: Frames, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bonaface.workflows.export.computes_bf16", lambda: False)
+    monkeypatch.setattr("bonaface.workflows.variants.computes_bf16", lambda: False)
     said = r"this processor does not compute in bf16, .* leave --bf16 out"
     with pytest.raises(BundleError, match=said):
         make_variants(tiny, ["openvino", "bf16"], frames, points=chosen)

@@ -1,13 +1,12 @@
-"""From a trained network to a bundle, and from a run's bundle to one with variants; both compared before they are written."""
+"""From a trained network to a bundle, and from a run's bundle to one with variants."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,27 +18,30 @@ from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.scores import read_scores
-from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
 from bonaface.inference.bundle_schema import (
     BundleCard,
-    Comparison,
     DetectorCard,
     InputCard,
-    OperatingPoint,
     OutputCard,
-    VariantCard,
 )
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import json_safe, now, versions
-from bonaface.types import Box, Progress, probability
+from bonaface.types import Box, Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
+from bonaface.workflows.variants import (
+    FEWEST_FRAMES,
+    VARIANTS,
+    Frames,
+    Points,
+    VariantName,
+    check_processor,
+    make_variants,
+)
 
 if TYPE_CHECKING:
     from bonaface.models.network import LivenessNet
 
-VariantName = Literal["openvino", "bf16", "int8"]
-VARIANTS: tuple[VariantName, ...] = ("openvino", "bf16", "int8")
 
 PARITY_CROPS = 64
 """Crops, spread over the stored ones, on which the exported network must agree with torch."""
@@ -47,17 +49,8 @@ EXPORT_CROPS = 256
 """The same when a run is exported by itself."""
 CALIBRATION_CROPS = 300
 """Crops of train that int8 takes its ranges from."""
-FEWEST_FRAMES = 1000
-"""A variant is compared with `model.onnx` on at least so many frames."""
 COMPARED_FRAMES = 1200
 """And on at most so many, to limit the time."""
-MOST_CHANGED = 0.005
-"""The share of frames whose decision a variant may change."""
-
-Points = dict[Literal["image", "video"], OperatingPoint]
-_BATCH = 32
-_OPENVINO = ("openvino.xml", "openvino.bin")
-_INT8 = ("int8.xml", "int8.bin")
 
 
 @dataclass(frozen=True)
@@ -67,19 +60,6 @@ class Exported:
     path: Path
     bundle: Bundle
     parity: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Frames:
-    """What variants are made and compared with: crops `(n, size, size, 3)`.
-
-    `calibration` are of the train split alone; `what` and `calibrated_on` describe the crops.
-    """
-
-    compared: NDArray[np.uint8]
-    what: str
-    calibration: NDArray[np.uint8]
-    calibrated_on: str
 
 
 def export(
@@ -215,135 +195,6 @@ def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
             "auc": json_safe(evaluation.ranking.auc),
         }
     return results
-
-
-def check_processor(names: Sequence[VariantName]) -> None:
-    """Raise BundleError if one of these variants cannot be measured, and so not made, on this processor."""
-    if "bf16" in names and not computes_bf16():
-        raise BundleError(
-            "this processor does not compute in bf16, so the variant bf16 cannot be measured and is not written; "
-            "leave --bf16 out, or export on one that does"
-        )
-
-
-def make_variants(
-    bundle: Bundle,
-    names: Sequence[VariantName],
-    frames: Frames,
-    *,
-    points: Callable[[Bundle], Points],
-    progress: Progress | None = None,
-) -> Bundle:
-    """Return the bundle with these variants, in memory; `points` chooses thresholds on validation for what it is given.
-
-    Raises BundleError if the frames are too few, or if a variant changes more decisions than accepted.
-    """
-    if not names:
-        return bundle
-    if len(frames.compared) < FEWEST_FRAMES:
-        raise BundleError(
-            f"variants are compared with model.onnx on at least {FEWEST_FRAMES} frames, and there are "
-            f"{len(frames.compared)} ({frames.what}); store more with crop.frames, or leave the variants out"
-        )
-    check_processor(names)
-    reference = _logits(bundle.use(None), frames.compared)
-    for name in VARIANTS:
-        if name in names:
-            make = _int8 if name == "int8" else partial(_openvino, name=name)
-            bundle = _accept(make(bundle, frames, reference, progress), bundle, frames, reference, points)
-    return bundle
-
-
-def _openvino(bundle: Bundle, *_: Any, name: VariantName) -> Bundle:
-    from bonaface.models.openvino_export import openvino_files
-
-    files = {file: bundle.contents[file] for file in _OPENVINO if file in bundle.contents}
-    if not files:
-        files = dict(zip(_OPENVINO, openvino_files(bundle.contents["model.onnx"]), strict=True))
-    card = VariantCard(backend="openvino", precision="bf16" if name == "bf16" else "f32", files=_OPENVINO)
-    return _candidate(bundle, name, card, files)
-
-
-def _int8(bundle: Bundle, frames: Frames, reference: NDArray[np.float64], progress: Progress | None) -> Bundle:
-    from bonaface.models.openvino_export import Files, search_int8
-
-    card = VariantCard(backend="openvino", precision="int8", files=_INT8, calibrated_on=frames.calibrated_on)
-    threshold = bundle.use(None).operating_point("image").logit_threshold
-
-    def candidate(files: Files) -> Bundle:
-        return _candidate(bundle, "int8", card, dict(zip(_INT8, files, strict=True)))
-
-    def changed(files: Files) -> int:
-        return _changed(_logits(candidate(files), frames.compared), threshold, reference, threshold)
-
-    found = search_int8(
-        bundle.contents["model.onnx"],
-        as_network_input(frames.calibration, bundle.card.input),
-        changed=changed,
-        limit=_limit(reference),
-        progress=partial(progress, "int8") if progress else None,
-    )
-    attempts = ", ".join(f"{name}: {count}" for name, count in found.tried.items())
-    search = f"frames that changed by what stayed in f32, in the order tried: {attempts}"
-    card = card.model_copy(update={"left_alone": found.left_alone, "search": search})
-    return candidate(found.files)
-
-
-def _candidate(bundle: Bundle, name: str, card: VariantCard, files: dict[str, bytes]) -> Bundle:
-    return change_bundle(bundle, files=files, variants={**bundle.card.variants, name: card}).use(name)
-
-
-def _accept(
-    candidate: Bundle,
-    bundle: Bundle,
-    frames: Frames,
-    reference: NDArray[np.float64],
-    points: Callable[[Bundle], Points],
-) -> Bundle:
-    """Return the candidate with its own thresholds and the comparison in its card. Raises BundleError."""
-    from bonaface.models.onnx_export import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, ROUNDING_SPAN
-
-    name, card = candidate.variant, candidate.card.variants[candidate.variant]
-    logits, own = _logits(candidate, frames.compared), points(candidate)
-    threshold = bundle.use(None).operating_point("image").logit_threshold
-    found = Comparison(
-        frames=len(logits),
-        changed=_changed(logits, own["image"].logit_threshold, reference, threshold),
-        what=frames.what,
-        max_logit_difference=float(np.abs(logits - reference).max()),
-        max_probability_difference=float(np.abs(probability(logits) - probability(reference)).max()),
-        logit_range=float(np.ptp(reference)),
-    )
-    if found.changed > _limit(reference):
-        raise BundleError(
-            f"variant {name} changes the decision on {found.changed} of {found.frames} frames "
-            f"({100 * found.changed / found.frames:.2f} %; accepted: {100 * MOST_CHANGED:g} %); leave it out"
-        )
-    apart = found.max_logit_difference / max(found.logit_range, ROUNDING_SPAN)
-    close = found.max_probability_difference <= PROBABILITY_TOLERANCE and apart <= LOGIT_TOLERANCE
-    if card.precision == "f32" and not close:
-        raise BundleError(
-            f"variant {name} computes in f32 but its scores differ from those of model.onnx: probabilities by up to "
-            f"{found.max_probability_difference:.2g} (accepted: {PROBABILITY_TOLERANCE:g}), logits by up to {apart:.2g} "
-            f"of their range (accepted: {LOGIT_TOLERANCE:g}); try another version of OpenVINO"
-        )
-    done = card.model_copy(update={"operating_points": own, "comparison": found})
-    return change_bundle(candidate, variants={**candidate.card.variants, name: done})
-
-
-def _changed(
-    logits: NDArray[np.float64], threshold: float, reference: NDArray[np.float64], reference_threshold: float
-) -> int:
-    return int(((logits >= threshold) != (reference >= reference_threshold)).sum())
-
-
-def _limit(reference: NDArray[np.float64]) -> int:
-    return math.floor(MOST_CHANGED * len(reference))
-
-
-def _logits(bundle: Bundle, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-    backend = load_backend(bundle)
-    return np.concatenate([backend.run(crops[start : start + _BATCH])[0] for start in range(0, len(crops), _BATCH)])
 
 
 def _of_run(folder: Path, root: str | Path | None) -> tuple[Recipe, Manifest]:
