@@ -43,7 +43,7 @@ class ReportInput:
 
     `evaluations` and `presentations` have the same keys: the ways in which presentations were scored, such as `one
     image`. `validation` has some of these keys: the presentations that chose the thresholds. `groups` maps a column to
-    its values' measures. `facts` and `provenance` are printed as they are, above and below. `notes` are caveats,
+    its values' measures. `facts` are printed as they are. `notes` are caveats,
     printed first. `differences` are those of the systems, where the ways are systems. `profile` is the table
     of ISO/IEC 30107-3.
     """
@@ -58,7 +58,6 @@ class ReportInput:
     embedding: pd.DataFrame | None = None
     gallery: Sequence[GalleryItem] = ()
     recipe: str = ""
-    provenance: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, ScoreArrays] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
     profile: IsoProfile | None = None
@@ -183,7 +182,6 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
         "recipe": data.recipe,
         "differences": json_safe(list(data.differences)),
         "profile": json_safe(data.profile),
-        "provenance": {str(name): str(value) for name, value in data.provenance.items()},
     }
 
 

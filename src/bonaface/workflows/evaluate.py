@@ -123,7 +123,7 @@ def evaluate(
         try:
             notes = _notes(model, whole, part, scored.table, split=name, detector=detector)
             assessment = assess(scored.table, model, notes=tuple(notes))
-            data = _report_input(
+            data = report_input(
                 model,
                 assessment,
                 scored,
@@ -140,45 +140,7 @@ def evaluate(
     return Evaluated(scored.table, assessment, target, target / "report.html")
 
 
-def write_report(
-    folder: Path,
-    bundle: Bundle,
-    assessment: Assessment,
-    scored: Scored,
-    manifest: Manifest,
-    *,
-    split: str,
-    history: pd.DataFrame | None = None,
-    recipe: str = "",
-    faces: bool = True,
-    detector_weights: Path | None = None,
-    validation: pd.DataFrame | None = None,
-    network: LivenessNet | None = None,
-) -> Path:
-    """Write the report of one scored manifest, in place of an earlier one, and return the page's path.
-
-    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds,
-    `network` is that of the bundle, if it is built already.
-    """
-    data = _report_input(
-        bundle,
-        assessment,
-        scored,
-        manifest,
-        split=split,
-        history=history,
-        recipe=recipe,
-        faces=faces,
-        detector_weights=detector_weights,
-        validation=validation,
-        network=network,
-    )
-    with new_folder(folder, what="report", replace=True) as fresh:
-        write_page(data, fresh, faces=faces)
-    return folder / "report.html"
-
-
-def _report_input(
+def report_input(
     bundle: Bundle,
     assessment: Assessment,
     scored: Scored,
@@ -193,7 +155,11 @@ def _report_input(
     validation: pd.DataFrame | None = None,
     network: LivenessNet | None = None,
 ) -> ReportInput:
-    """Collect what the report shows; what cannot be shown is left out with a note that says why."""
+    """Collect what the report of one scored manifest shows; what cannot be shown is left out with a note that says why.
+
+    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds, `network`
+    is that of the bundle, if it is built already.
+    """
     notes = list(assessment.notes)
     kind = assessment.last
     explainer = None

@@ -18,10 +18,11 @@ from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.inference.bundle import make_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
-from bonaface.io import now
+from bonaface.io import new_folder, now
+from bonaface.report.page import write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import Assessment, assess, choose_points
-from bonaface.workflows.evaluate import write_report
+from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
 from bonaface.workflows.runs import open_run, update_run
 
@@ -162,8 +163,7 @@ def _evaluate(
     draft = with_card(draft, results=results_of(assessment, last))
     bundle = make_bundle(draft.path, draft.card, draft.contents)
     write_bundle(bundle)
-    report = write_report(
-        run / "report",
+    data = report_input(
         bundle,
         assessment,
         scored[last],
@@ -176,6 +176,9 @@ def _evaluate(
         validation=scored["val"].table if last == "test" else None,
         network=network,
     )
+    with new_folder(run / "report", what="report", replace=True) as folder:
+        write_page(data, folder, faces=faces)
+    report = run / "report" / "report.html"
     update_run(
         run,
         status="complete",
