@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
+import pkgutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+if TYPE_CHECKING:
+    from bonaface.data.datasets.adapter import Layout
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +26,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "commands.md": commands(),
         "recipes.md": recipes(),
         "datasets.md": datasets(),
+        **dataset_pages(),
         "security.md": (ROOT / "SECURITY.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
     }
@@ -97,23 +103,54 @@ def recipes() -> str:
 
 
 def datasets() -> str:
-    """Every dataset layout that `bonaface data index` reads."""
+    """Every dataset layout that `bonaface data index` reads, with a link to its page."""
     import bonaface
 
     lines = ["# Datasets", "", "Bonaface reads a user's own copy. Each dataset has a licence of its own.", ""]
-    for layout in bonaface.layouts():
-        lines += [
-            f"## {layout.title}",
-            "",
-            f"    bonaface data index FOLDER --layout {layout.name} -o manifest.csv",
-            "",
-        ]
-        lines += [f"Expected on disk: {_plain(layout.expects)}", ""]
-        if layout.protocols:
-            lines += ["Protocols: " + ", ".join(f"`{name}`" for name in layout.protocols), ""]
-        if layout.splits:
-            lines += ["Public splits: " + ", ".join(f"`{name}`" for name in layout.splits), ""]
+    rows = [(f"[{layout.title}](datasets/{layout.name}.md)", f"`{layout.name}`") for layout in bonaface.layouts()]
+    return "\n".join([*lines, *_table(("dataset", "`--layout`"), rows)])
+
+
+def dataset_pages() -> dict[str, str]:
+    """A page for each layout, by its name: how it lies on disk, its licence and its citation."""
+    import bonaface
+
+    described = _dataset_modules()
+    return {
+        f"datasets/{layout.name}.md": _dataset_page(layout, described[layout.name]) for layout in bonaface.layouts()
+    }
+
+
+def _dataset_page(layout: Layout, described: str) -> str:
+    """A page from a layout and from what its module says of the dataset: summary, layout on disk, citation."""
+    summary, *rest = described.split("\n\n")
+    lines = [f"# {layout.title}", "", _plain(summary), ""]
+    lines += [f"    bonaface data index FOLDER --layout {layout.name} -o manifest.csv", "", "## On disk", ""]
+    lines += [block for part in rest if part.startswith("    ") for block in (part.rstrip(), "")]
+    lines += [f"Expected: {_plain(layout.expects)}", ""]
+    if layout.protocols:
+        folds = {name: layout.folds.get(name, 0) for name in layout.protocols}
+        named = [f"`{name}` ({count} folds)" if count else f"`{name}`" for name, count in folds.items()]
+        lines += [f"Protocols (`--protocol`): {', '.join(named)}", ""]
+    if layout.splits:
+        lines += ["Public splits (`--split`): " + ", ".join(f"`{name}`" for name in layout.splits), ""]
+    if layout.licence:
+        lines += ["## Licence", "", f"Terms of use: {_plain(layout.licence)}.", ""]
+        lines += ["## Citation", "", _plain(rest[-1]), ""]
     return "\n".join(lines)
+
+
+def _dataset_modules() -> dict[str, str]:
+    """What the module of each layout says of it, by the layout's name."""
+    from bonaface.data import datasets as package
+    from bonaface.data.datasets.adapter import Layout
+
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(".registry"):  # which holds all of them
+            held = importlib.import_module(module.name)
+            found |= {item.name: inspect.getdoc(held) or "" for item in vars(held).values() if isinstance(item, Layout)}
+    return found
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -126,4 +163,4 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n\n".join((commands(), recipes(), datasets())))
+    sys.stdout.write("\n\n".join((commands(), recipes(), datasets(), *dataset_pages().values())))

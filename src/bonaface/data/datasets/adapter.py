@@ -77,6 +77,7 @@ class Layout:
     `rows` turns the matched names (`path` and the groups, `""` where a name has none) into a manifest's rows.
     `folds` is the number of folds of a protocol. `aside` are names that belong to the dataset and are left out on
     purpose. `options` are the fields of a request that this layout has beyond the common ones.
+    `licence` is the page that says on which terms a public dataset may be used.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Layout:
     has_boxes: bool = False
     reads_boxes: bool = False
     tolerates_missing: bool = False
+    licence: str = ""
 
     def check(self, request: Request) -> None:
         """Fill in this layout's defaults. Raises SettingsError for a choice that it does not have."""

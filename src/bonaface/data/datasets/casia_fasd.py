@@ -52,6 +52,7 @@ CASIA_FASD = Layout(
     name="casia_fasd",
     title="CASIA-FASD",
     expects="{train_release,test_release}/CLIENT/{1..8,HR_1..HR_4}.avi",
+    licence="CASIA Face Anti-Spoofing Database, Institute of Automation, Chinese Academy of Sciences",
     names=(r"(?i:(?P<set>train|test)_release/(?P<client>\d+)/(?P<take>[1-8]|HR_[1-4]))\.\w+",),
     rows=_rows,
     protocols=("low", "normal", "high", "warped", "cut", "replay", "overall"),

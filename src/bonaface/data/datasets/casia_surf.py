@@ -26,6 +26,7 @@ CASIA_SURF = Layout(
     name="casia_surf",
     title="CASIA-SURF (colour stream)",
     expects="Training/{real_part,fake_part}/CLKJ_AS0001/….rssdk/color/1.jpg",
+    licence="Face-Anti-spoofing-Datasets, the authors' repository on GitHub (liuajian)",
     names=(
         r"(?i:(?P<set>Training|Val|Testing)/(?P<kind>real|fake)_part)/(?P<subject>CLKJ_[^/]+)/(?P<clip>[^/]+)\.rssdk/"
         r"(?P<modality>(?i:color|depth|ir))/(?P<image>[^/]+)\.\w+",

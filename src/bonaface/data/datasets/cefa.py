@@ -24,6 +24,7 @@ CEFA = Layout(
     name="cefa",
     title="CASIA-SURF CeFA (colour stream)",
     expects="AF/AF-001-020/AF_001_1_1_1/[profile/]0001.jpg: race, person, device, session, attack",
+    licence="Face-Anti-spoofing-Datasets, the authors' repository on GitHub (liuajian)",
     names=(
         r"(?P<race>[A-Z]+)_(?P<number>\d+)_(?P<device>\d)_(?P<session>\d)_(?P<pai>[1-4])/"
         r"(?:(?P<modality>[^/]+)/)?(?P<image>[^/]+)\.\w+",

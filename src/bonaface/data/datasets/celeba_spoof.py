@@ -141,6 +141,7 @@ CELEBA_SPOOF = Layout(
     name="celeba_spoof",
     title="CelebA-Spoof",
     expects="Data/{train,test}/PERSON/{live,spoof}/ID.{jpg,png}, ID_BB.txt, metas/PROTOCOL/*_label.json",
+    licence="CelebA-Spoof, the authors' repository on GitHub (ZhangYuanhan-AI), section Dataset Agreement",
     names=(r"(?i:(?P<set>train|test)/(?P<subject>\d+)/(?P<kind>live|spoof)/)(?P<image>[^/]+)\.\w+",),
     rows=_rows,
     protocols=("intra_test", "protocol1", "protocol2"),

@@ -25,6 +25,7 @@ LCC_FASD = Layout(
     name="lcc_fasd",
     title="LCC-FASD",
     expects="LCC_FASD_{training,development,evaluation}/{real,spoof}/…",
+    licence="no licence page is known; ask the authors of the paper",
     names=(r"[^/]*_(?i:(?P<set>training|development|evaluation)/(?P<kind>real|spoof))/(?P<image>.+)\.\w+",),
     rows=_rows,
 )

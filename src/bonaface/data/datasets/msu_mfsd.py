@@ -61,6 +61,7 @@ MSU_MFSD = Layout(
     name="msu_mfsd",
     title="MSU-MFSD",
     expects="scene01/{real,attack}/…_client001_{laptop,android}_SD…_scene01.{mov,mp4}, *_sub_list.txt",
+    licence="MSU Mobile Face Spoofing Database, Michigan State University",
     names=(
         r"(?i:real|attack)/(?:real|attack)_client(?P<subject>\d+)_(?P<device>laptop|android)_SD"
         r"(?:_(?P<medium>ipad_video|iphone_video|printed_photo))?_scene(?P<scene>\d+)\.\w+",

@@ -53,6 +53,7 @@ NUAA = Layout(
     name="nuaa",
     title="NUAA Photograph Imposter",
     expects="{ClientRaw,ImposterRaw}/0001/0001_00_00_01_0.jpg, client_train_raw.txt and three more lists",
+    licence="NUAA Photograph Imposter Database, Nanjing University of Aeronautics and Astronautics",
     names=(
         r"(?i:(?P<kind>Client|Imposter)(?P<version>Raw|Face|Normalized))/\d{4}/(?P<subject>\d{4})_(?P<glasses>\d\d)_"
         r"(?P<position>\d\d)_(?P<session>\d\d)_(?P<number>\d+)\.\w+",

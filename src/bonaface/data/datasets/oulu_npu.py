@@ -95,6 +95,7 @@ OULU_NPU = Layout(
     name="oulu_npu",
     title="OULU-NPU",
     expects="{Train_files,Dev_files,Test_files}/PHONE_SESSION_USER_FILE.avi (1_1_01_1.avi), Protocols/…",
+    licence="OULU-NPU, Center for Machine Vision and Signal Analysis, University of Oulu",
     names=(r"(?P<phone>[1-6])_(?P<session>[1-3])_(?P<user>\d\d)_(?P<file>[1-5])\.\w+",),
     rows=_rows,
     protocols=("1", "2", "3", "4"),

@@ -73,6 +73,7 @@ REPLAY_ATTACK = Layout(
     name="replay_attack",
     title="Replay-Attack",
     expects="{train,devel,test}/real/client001_session01_webcam_authenticate_adverse_1.mov and attack/hand/…",
+    licence="Replay-Attack, Idiap Research Institute",
     names=(
         r"(?i:(?:(?:replayattack-)?(?P<set>train|devel|test)/)?real/)"
         r"client(?P<subject>\d+)_session(?P<session>\d+)_webcam_authenticate_(?P<lighting>controlled|adverse)_(?P<take>\d+)"

@@ -42,6 +42,7 @@ REPLAY_MOBILE = Layout(
     name="replay_mobile",
     title="Replay-Mobile",
     expects="{train,devel,test}/real/client001_session01_authenticate_mobile_adverse.mov and attack/…",
+    licence="Replay-Mobile, Idiap Research Institute",
     names=(
         r"(?i:(?:(?P<set>train|devel|test)/)?real/)client(?P<subject>\d+)_session(?P<session>\d+)_authenticate_"
         r"(?P<device>mobile|tablet)_(?P<lighting>adverse|controlled|diffuse|direct|lateral)\.\w+",

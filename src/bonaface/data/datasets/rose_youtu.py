@@ -134,6 +134,7 @@ ROSE_YOUTU = Layout(
     name="rose_youtu",
     title="ROSE-Youtu",
     expects="files such as Mf_NT_5s_g_E_5_71.mp4 in any folders (distributed as train/5 and test/_13)",
+    licence="ROSE-Youtu Face Liveness Detection Database, ROSE Lab, Nanyang Technological University",
     names=(rf"(?:(?P<side>(?i:train|test))/(?:.*/)?)?{_FIELDS}\.\w+",),
     rows=_rows,
     protocols=("baseline",),
@@ -144,6 +145,7 @@ ROSE_YOUTU_CLIENTS = Layout(
     name="rose_youtu_clients",
     title="ROSE-Youtu, client-specific release (frames)",
     expects="{adaptation,test}/CLIENT/{real,mask,…}/2_G_NT_5s_g_E_2_1/0.jpg, adaptation_list.txt and test_list.txt",
+    licence="ROSE-Youtu Face Liveness Detection Database, ROSE Lab, Nanyang Technological University",
     names=(rf"(?P<side>(?i:adaptation|test))/(?P<client>\d+)/[^/]+/\d+_{_FIELDS}/(?P<image>[^/]+)\.\w+",),
     rows=_client_rows,
 )

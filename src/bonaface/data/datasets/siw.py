@@ -107,6 +107,7 @@ SIW = Layout(
     name="siw",
     title="SiW",
     expects="{Train,Test}/{live,spoof}/PERSON/PERSON-SENSOR-TYPE-MEDIUM-SESSION.mov (003-1-2-1-1.mov)",
+    licence="Spoof in the Wild (SiW) Database, Michigan State University",
     names=(r"(?P<subject>\d{3})-(?P<sensor>[12])-(?P<type>[123])-(?P<medium>[1-4])-(?P<session>[12])(?:\.m)?\.\w+",),
     rows=_rows,
     protocols=("1", "2", "3"),

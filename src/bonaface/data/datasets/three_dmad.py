@@ -45,6 +45,7 @@ THREE_DMAD = Layout(
     name="three_dmad",
     title="3DMAD",
     expects="PERSON_SESSION_SHOT.hdf5 (01_03_05.hdf5), the colour stream in Color_Data",
+    licence="3DMAD, Idiap Research Institute",
     names=(r"(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
     rows=mask_rows({"train": "1-7", "val": "8-12", "test": "13-17"}, "Idiap", 5),
     protocols=("loo",),
