@@ -45,6 +45,16 @@ def serve_command(
     public_url: Annotated[
         str, typer.Option(metavar="URL", help="Address of this server behind a proxy, for the examples at /docs.")
     ] = "",
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Site whose pages may call the API from the browser, such as https://example.org; may be repeated.",
+        ),
+    ] = None,
+    require_session: Annotated[
+        bool, typer.Option(help="Each verdict takes a token from /v1/sessions, kept in the database of --log.")
+    ] = False,
     log: Annotated[str | None, typer.Option(help="Decision log: a SQLite file or an SQLAlchemy URL.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS (PEM).")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
@@ -75,6 +85,8 @@ def serve_command(
         certificate_key=certificate_key,
         allow_hosts=tuple(allow_host or ()),
         public_url=public_url,
+        allow_origins=tuple(allow_origin or ()),
+        require_session=require_session,
     )
 
     def started(address: str) -> None:

@@ -71,6 +71,8 @@ class Frames:
             chosen = evenly_spaced(len(source), len(source) if count == "all" else count)
             self._pictures = {index: source[index] for index in chosen if index not in without}
             self.expected = len(chosen)
+            if repeated := len(source) - len({each if isinstance(each, bytes) else each.tobytes() for each in source}):
+                self.note = f"{repeated} of {len(source)} pictures repeat an earlier one"
             return
         if kind_of(source) == "image":
             self._pictures = {} if 0 in without else {0: source}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Engine, Float, Integer, MetaData, String, Table, create_engine, insert
+from sqlalchemy import Column, DateTime, Engine, Float, Integer, MetaData, String, Table, create_engine, event, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,8 +45,10 @@ class Decision:
     bundle: str
 
 
-def open_log(address: str, *, create: bool = True) -> Engine:
-    """The database at an SQLAlchemy address, or in the SQLite file of that name, with its table made if missing.
+def open_log(address: str, *, create: bool = True, also: Table | None = None) -> Engine:
+    """Return the database at an SQLAlchemy address, or in the SQLite file of that name, with its table made if missing.
+
+    `also` is a further table to make. A SQLite file is used in WAL mode, so that several processes can share it.
 
     Raises SettingsError for an address that leads nowhere; the address, which may hold a password, is not repeated.
     """
@@ -56,9 +58,14 @@ def open_log(address: str, *, create: bool = True) -> Engine:
                 raise SettingsError(f"no decision log at {address}; expected a SQLite file or an SQLAlchemy address")
             address = f"sqlite:///{address}"
         url = make_url(address)
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+        sqlite = url.get_backend_name() == "sqlite"
+        engine = create_engine(url, pool_pre_ping=not sqlite)
+        if sqlite and create:
+            event.listen(engine, "connect", _share_file)
         if create:
-            DECISIONS.metadata.create_all(engine)
+            for table in (DECISIONS, also):
+                if table is not None:
+                    table.metadata.create_all(engine)
         else:
             engine.connect().close()
     except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -68,6 +75,12 @@ def open_log(address: str, *, create: bool = True) -> Engine:
             "SQLAlchemy address whose driver is installed"
         ) from None
     return engine
+
+
+def _share_file(connection: Any, _: object) -> None:
+    """Let readers and one writer use a SQLite file at a time, and a further writer wait for its turn."""
+    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 class DecisionLog:

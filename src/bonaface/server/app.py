@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from bonaface.data.frames import open_frames
 from bonaface.data.sources import Source
@@ -30,11 +31,20 @@ from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
 from bonaface.server.middleware import LIVENESS, Middleware
 from bonaface.server.request_queue import RequestQueue, Slot
-from bonaface.server.schemas import LivenessAnswer, ModelAnswer, describe, error_responses, verdict_json
+from bonaface.server.schemas import (
+    LivenessAnswer,
+    ModelAnswer,
+    SessionAnswer,
+    describe,
+    error_responses,
+    verdict_json,
+)
+from bonaface.server.sessions import SECONDS, Sessions
 from bonaface.server.settings import ServerSettings
 from bonaface.server.uploads import Upload, check, read_upload
 from bonaface.types import Status
 
+SESSIONS_PATH = "/v1/sessions"
 _STATIC = Path(__file__).with_name("static")
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -50,14 +60,16 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     metrics = Metrics(bundle.id, version("bonaface"), max_concurrent=settings.max_concurrent)
     log = DecisionLog(settings.log, lost=metrics.unlogged.inc) if settings.log else None
     queue = RequestQueue(pipeline, settings, metrics)
-    model = describe(bundle, limits, key_required=bool(settings.key))
+    sessions = Sessions(settings.log) if settings.log and settings.require_session else None
+    model = describe(bundle, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(queue.close)
-        if log:
-            await asyncio.to_thread(log.close)
+        for database in (log, sessions):
+            if database:
+                await asyncio.to_thread(database.close)
 
     app = FastAPI(
         title="Bonaface",
@@ -71,6 +83,14 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     app.state.queue = queue
     middleware = partial(Middleware, queue=queue, metrics=metrics, settings=settings)
     app.add_middleware(middleware)
+    if settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Session"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
 
     def openapi() -> dict[str, Any]:
         return complete(FastAPI.openapi(app), locked=bool(settings.key), public_url=settings.public_url)
@@ -89,28 +109,39 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         summary="Score an image, several frames or a short video",
     )
     async def liveness(request: Request) -> Response:
-        """Send one file as the body, or files as `file` in multipart/form-data. Nothing of it is stored."""
+        """Send one file as the body, files as `file` in multipart/form-data, or base64 in JSON. Nothing of it is stored."""
         slot = Slot(queue)
         try:
             async with asyncio.timeout(limits.timeout):
-                verdict = await score(request, slot)
+                found = await score(request, slot)
         except TimeoutError:
             raise ApiError("timeout") from None
-        verdict = replace(verdict, seconds={**verdict.seconds, "total": time.perf_counter() - slot.started})
-        metrics.count_verdict(verdict)
+        found = replace(found, seconds={**found.seconds, "total": time.perf_counter() - slot.started})
+        metrics.count_verdict(found)
         request_id: str = request.state.request_id
         if log:
             now = datetime.now(UTC)
-            log.add(Decision(request_id, now, verdict.outcome.value, verdict.score, verdict.threshold, verdict.bundle))
-        return JSONResponse(verdict_json(verdict, request_id=request_id))
+            log.add(Decision(request_id, now, found.outcome.value, found.score, found.threshold, found.bundle))
+        return JSONResponse(verdict_json(found, request_id=request_id))
 
     async def score(request: Request, slot: Slot) -> Verdict:
         try:
             upload = await read_upload(request, limits, slot.add)
             slot.enter()
+            token = request.headers.get("x-session", "")
+            if sessions:
+                await asyncio.to_thread(sessions.use, token)
         except BaseException:
             slot.leave()
             raise
+        try:
+            return await verdict(upload, slot)
+        except ApiError:
+            if sessions:
+                await asyncio.to_thread(sessions.give_back, token)
+            raise
+
+    async def verdict(upload: Upload, slot: Slot) -> Verdict:
         point = bundle.operating_point(upload.kind)
         sample = await queue.score(slot, partial(prepare, upload, point, slot.started + limits.timeout))
         readable = [frame for frame in sample.frames if frame.status is not Status.UNREADABLE]
@@ -140,6 +171,19 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
             return app.get(path, **options)(function)
 
         return add
+
+    @app.post(
+        SESSIONS_PATH,
+        response_model=SessionAnswer,
+        status_code=201,
+        responses=error_responses(401, 404, 503),
+        summary="A token for one verdict",
+    )
+    async def new_session() -> SessionAnswer:
+        """Where the server requires sessions: a token for the header X-Session, good for one verdict and two minutes."""
+        if sessions is None:
+            raise ApiError("not_found", "This server requires no sessions (--require-session).")
+        return SessionAnswer(token=await asyncio.to_thread(sessions.create), expires_in=SECONDS)
 
     @get(
         "/v1/model",

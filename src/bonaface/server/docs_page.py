@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bonaface.data.signatures import IMAGE_TYPES, VIDEO_TYPES
 from bonaface.server.schemas import ErrorAnswer, LivenessAnswer
-from bonaface.server.uploads import FIELD
+from bonaface.server.uploads import FIELD, JSON_FIELD
 
 DESCRIPTION = (
     "Face liveness: separates bona fide faces in front of a camera from presentation attacks (prints, screen replays, "
@@ -26,6 +26,10 @@ _SAMPLES = [
     ("One image as the body", "curl -H 'Content-Type: image/jpeg' --data-binary @face.jpg {}/v1/liveness"),
     ("Several frames", "curl -F file=@1.jpg -F file=@2.jpg -F file=@3.jpg {}/v1/liveness"),
     ("A short video", "curl -F file=@face.mp4 {}/v1/liveness"),
+    (
+        "Base64 in JSON",
+        'curl --json \'{{"images": ["\'"$(base64 -w0 face.jpg)"\'"]}}\' {}/v1/liveness',
+    ),
     ("With an API key", "curl -H 'X-API-Key: KEY' -F file=@face.jpg {}/v1/liveness"),
     (
         "In Python",
@@ -36,10 +40,19 @@ _SAMPLES = [
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "One file with its Content-Type, or one or more as `file` in multipart/form-data: an image, "
-        "several images (a burst, in order), or one video. The type of a file is recognised by its content.",
+        "description": "One file with its Content-Type, one or more as `file` in multipart/form-data, or base64 in "
+        "JSON: an image, several images (a burst, in order), or one video. The type of a file is recognised by its content.",
         "content": {
             **{kind: {"schema": _BINARY} for kind in (*IMAGE_TYPES, *VIDEO_TYPES)},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": [JSON_FIELD],
+                    "properties": {
+                        JSON_FIELD: {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}
+                    },
+                }
+            },
             "multipart/form-data": {
                 "schema": {
                     "type": "object",

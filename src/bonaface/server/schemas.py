@@ -11,7 +11,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
-from bonaface.server.settings import Limits
+from bonaface.server.settings import ServerSettings
 from bonaface.types import FusionRule, Status
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small"]
@@ -146,6 +146,14 @@ class ModelAnswer(BaseModel):
     formats: list[str]
     limits: LimitsAnswer
     key_required: bool
+    session_required: bool
+
+
+class SessionAnswer(BaseModel):
+    """A token for the header X-Session, good for one verdict."""
+
+    token: str
+    expires_in: int = Field(description="Seconds until it expires.")
 
 
 def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
@@ -155,7 +163,7 @@ def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
     return {"request_id": request_id, **values}
 
 
-def describe(bundle: Bundle, limits: Limits, *, key_required: bool) -> ModelAnswer:
+def describe(bundle: Bundle, settings: ServerSettings) -> ModelAnswer:
     """Return what clients may know of a bundle: nothing of the data, paths and settings it was made with."""
     card = bundle.card
     return ModelAnswer(
@@ -169,8 +177,9 @@ def describe(bundle: Bundle, limits: Limits, *, key_required: bool) -> ModelAnsw
         licence=card.licence,
         operating_points={kind: _point(bundle.operating_point(kind)) for kind in get_args(Kind)},
         formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM", "Matroska"],
-        limits=LimitsAnswer(**vars(limits)),
-        key_required=key_required,
+        limits=LimitsAnswer(**vars(settings.limits)),
+        key_required=bool(settings.key),
+        session_required=settings.require_session,
     )
 
 

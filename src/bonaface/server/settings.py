@@ -38,6 +38,8 @@ class ServerSettings:
     requests together. `threads` decode, find faces and run the network. `faces` says what is scored where a frame shows
     several. Requests must carry `key` where it is not empty. `log` is the decision log, a SQLite file or an SQLAlchemy
     URL. `allow_hosts` are further host names to answer to, `*` for any; `public_url` is the address behind a proxy.
+    `allow_origins` are the sites whose pages may call the API, such as `https://example.org`. With `require_session` each
+    verdict takes a token of its own, kept in the database of `log`.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +55,8 @@ class ServerSettings:
     certificate_key: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     public_url: str = ""
+    allow_origins: tuple[str, ...] = ()
+    require_session: bool = False
 
     def __post_init__(self) -> None:
         if self.faces not in {"largest", "all", "refuse"}:
@@ -61,6 +65,19 @@ class ServerSettings:
             raise SettingsError(
                 f"--public-url {self.public_url}: expected an address such as https://example.org/liveness"
             )
+
+        for origin in self.allow_origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or origin != f"{parts.scheme}://{parts.netloc}"
+                or not parts.netloc
+            ):
+                raise SettingsError(
+                    f"--allow-origin {origin}: expected scheme and host as browsers send them, such as https://example.org"
+                )
+        if self.require_session and not self.log:
+            raise SettingsError("--require-session keeps its tokens in the decision log's database; add --log FILE")
 
     def _public_host(self) -> str | None:
         return urlsplit(self.public_url).hostname

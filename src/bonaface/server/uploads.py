@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Literal, NamedTuple
 
@@ -20,6 +23,10 @@ from bonaface.server.settings import Limits
 FIELD = "file"
 """Name of the form field that holds a file; it may occur several times."""
 
+JSON_FIELD = "images"
+"""Name of the field that holds base64 texts in JSON."""
+
+_DATA_URL = re.compile(r"^data:[^,]{0,100};base64,")
 _REFERENCE_FRAMES = 8  # frames that a video decoder keeps at once
 _FILE_TYPES = ("image/", "video/", "application/octet-stream")
 
@@ -86,9 +93,32 @@ async def _read_files(request: Request, limits: Limits, arrived: Callable[[int],
         raise ApiError("unsupported_request")
     if kind == "multipart/form-data":
         return await _Form(request.headers, body, limits).files()
+    if kind == "application/json":
+        return _from_json(b"".join([chunk async for chunk in body]), limits)
     if kind.startswith(_FILE_TYPES):
         return [b"".join([chunk async for chunk in body])]
     raise ApiError("unsupported_request")
+
+
+def _from_json(body: bytes, limits: Limits) -> list[bytes]:
+    """Return the files of `{"images": [base64, ...]}`, each with or without `data:image/jpeg;base64,` before it."""
+    try:
+        given = json.loads(body)
+        if not isinstance(given, dict):
+            raise ValueError
+        for name in given.keys() - {JSON_FIELD}:
+            shown = name.encode("utf-8", "replace").decode()[:64]
+            raise ApiError(
+                "unknown_field", f"Unknown field {shown!r}; expected `{JSON_FIELD}`, a list of base64 texts."
+            )
+        images = given.get(JSON_FIELD, [])
+        if not isinstance(images, list):
+            raise ValueError
+        if len(images) > limits.files:
+            raise ApiError("too_many_files")
+        return [base64.b64decode(_DATA_URL.sub("", text, count=1), validate=True) for text in images]
+    except (ValueError, TypeError, RecursionError):
+        raise ApiError("malformed") from None
 
 
 async def _bounded(chunks: AsyncIterator[bytes], limit: int, arrived: Callable[[int], None]) -> AsyncIterator[bytes]:
