@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,8 +19,22 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 @pytest.fixture(scope="module")
 def cameras(tmp_path_factory, frames, dark_frames) -> dict[str, Path]:
     folder = Path(tmp_path_factory.mktemp("cameras"))
-    plays = {"live": frames, "attack": dark_frames, "nobody": [np.full_like(frames[0], 90)] * 5}
+    plays = {
+        "live": frames,
+        "attack": dark_frames,
+        "nobody": [np.full_like(frames[0], 90)] * 5,
+        "far": [far(frame) for frame in frames],
+        "blurred": [cv2.GaussianBlur(frame, (0, 0), 9) for frame in frames],
+    }
     return {name: write_camera(folder / f"{name}.y4m", pictures) for name, pictures in plays.items()}
+
+
+def far(frame: np.ndarray) -> np.ndarray:
+    small = cv2.resize(frame, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    picture = np.full_like(frame, 90)
+    top, left = ((whole - part) // 2 for whole, part in zip(picture.shape, small.shape[:2], strict=False))
+    picture[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return picture
 
 
 def start(page: Page, url: str) -> None:
@@ -58,6 +75,97 @@ def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outc
         assert page.run("document.querySelector('#camera').srcObject") is None
         assert page.complaints() == []
         assert page.hosts() == {server.url.removeprefix("http://")}
+
+
+@pytest.mark.parametrize(
+    ("camera", "said"),
+    [
+        ("live", "Good. Press Check"),
+        ("nobody", "Hold your face in the ring"),
+        ("far", "Come closer"),
+        ("blurred", "blurred"),
+    ],
+)
+def test_the_page_guides_while_the_camera_runs(server, cameras, tmp_path: Path, camera, said):
+    with browsing(tmp_path, camera=cameras[camera]) as page:
+        start(page, server.url)
+        page.until(f"document.querySelector('#hint').textContent.includes({json.dumps(said)})")
+        page.screenshot(tmp_path / f"{camera}.png")
+        page.run("document.querySelector('#check').click()")
+        page.until("document.querySelector('#verdict').dataset.tone.match(/^(yes|no|unsure)$/)")
+        page.until(
+            f"document.querySelector('#hint').textContent.includes({json.dumps(said)})"
+        )  # and again after a check
+        page.run("document.querySelector('#stop').click()")
+        assert page.text("#hint") == ""
+        assert page.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A site of its own whose page embeds the script; the address of a Bonaface server is its query."""
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_GET(self):
+            address = self.path.partition("?")[2]
+            body = f'<!doctype html><div id="here"></div><script src="{address}/static/bonaface.js"></script>'.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{site.server_port}"
+        site.shutdown()
+
+
+CAPTURE = """bonaface.capture(document.querySelector("#here"), {patience: 4000, hint: (name) => hints.push(name)})
+    .then((verdict) => verdict.verdict, (error) => error.code)"""
+
+
+@pytest.mark.parametrize(
+    ("camera", "outcome", "hint"),
+    [
+        ("live", "bona_fide", "ready"),
+        ("attack", "attack", "ready"),
+        ("nobody", "no_face", "no_face"),
+        ("far", "bona_fide", "too_far"),
+        ("blurred", "bona_fide", "blurred"),
+    ],
+)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_embedded_script_returns_the_verdict(servers, shop, cameras, tmp_path: Path, camera, outcome, hint, width):
+    log = str(tmp_path / "log.db")
+    server = servers("--allow-origin", shop, "--log", log, "--require-session")
+    with browsing(tmp_path, camera=cameras[camera]) as page:
+        page.look(width=width, height=800)
+        page.open(f"{shop}/?{server.url}")
+        page.run("window.hints = []")
+        assert page.run(CAPTURE) == outcome
+        assert hint in page.run("hints")
+        assert page.run("document.querySelector('#here').childElementCount") == 0
+        assert page.complaints() == []
+    server.stop()
+
+
+def test_embedded_script_on_a_site_that_is_not_allowed(server, shop, cameras, tmp_path: Path):
+    with browsing(tmp_path, camera=cameras["live"]) as page:
+        page.open(f"{shop}/?{server.url}")
+        page.run("window.hints = []")
+        assert page.run(CAPTURE) == "unreachable"
+
+
+def test_embedded_script_without_a_camera(servers, shop, tmp_path: Path):
+    server = servers("--allow-origin", shop)
+    with browsing(tmp_path, allow=False) as page:
+        page.open(f"{shop}/?{server.url}")
+        page.run("window.hints = []")
+        assert page.run(CAPTURE) == "camera_denied"
+        assert page.run("document.querySelector('#here').childElementCount") == 0
 
 
 def test_denied_camera(server, tmp_path: Path):

@@ -136,7 +136,7 @@ def test_idle_connections_leave_descriptors(servers, jpeg):
 def test_a_refused_request_leaves_the_connection_usable(servers, jpeg):
     server = servers("--max-body-mb", "0.5")
     with httpx.Client(base_url=server.url) as client:
-        refused = client.post("/v1/liveness", content=b"{}" * 1000, headers={"Content-Type": "application/json"})
+        refused = client.post("/v1/liveness", content=b"{}" * 1000, headers={"Content-Type": "text/plain"})
         stream = refused.extensions["network_stream"]
         assert refused.status_code == 415
         again = post(client, jpeg)

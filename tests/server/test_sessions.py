@@ -7,17 +7,18 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from bonaface.errors import SettingsError
-from bonaface.server import sessions as module
 from bonaface.server.errors import ApiError
-from bonaface.server.sessions import Sessions
+from bonaface.server.sessions import SECONDS, SESSIONS, Sessions
 from bonaface.server.settings import ServerSettings
 from tests.server.conftest import encoded
 
@@ -74,16 +75,16 @@ def test_a_request_without_verdict_leaves_the_token_good(guarded, jpeg):
 
 def test_tokens_expire_and_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sessions = Sessions(str(tmp_path / "log.db"))
-    now = module.time.time()
+    now = time.time()
     old = sessions.create()
-    monkeypatch.setattr(module.time, "time", lambda: now + module.SECONDS + 1)
+    monkeypatch.setattr(time, "time", lambda: now + SECONDS + 1)
     with pytest.raises(ApiError) as error:
         sessions.use(old)
     assert error.value.code == "unknown_session"
     fresh = sessions.create()
     sessions.use(fresh)
     with sessions._engine.connect() as connection:
-        digests = [row.digest for row in connection.execute(module.select(module.SESSIONS))]
+        digests = [row.digest for row in connection.execute(select(SESSIONS))]
     assert len(digests) == 1
     assert fresh not in digests
     sessions.close()
@@ -93,7 +94,7 @@ def test_a_database_that_fails_gives_no_verdict(tmp_path: Path):
     sessions = Sessions(str(tmp_path / "log.db"))
     mine = sessions.create()
     with sessions._engine.begin() as connection:
-        module.SESSIONS.drop(connection)
+        SESSIONS.drop(connection)
     with pytest.raises(ApiError) as error:
         sessions.use(mine)
     assert (error.value.code, error.value.status) == ("sessions_unavailable", 503)

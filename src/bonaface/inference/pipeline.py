@@ -207,6 +207,10 @@ class Pipeline:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bonaface-decode")
             return self._pool
 
+    def faces(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Return the faces in an RGB picture that the detector finds, the largest first."""
+        return self._detector().detect(image)
+
     def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
         if not len(crops):

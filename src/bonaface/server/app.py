@@ -24,14 +24,15 @@ from bonaface.data.sources import Source
 from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.decision_log import Decision, DecisionLog
-from bonaface.inference.pipeline import Pipeline, Prepared, verdict_of
+from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
 from bonaface.inference.verdict import Verdict
 from bonaface.server.docs_page import BODY, DESCRIPTION, complete, docs_page
 from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
-from bonaface.server.middleware import LIVENESS, Middleware
+from bonaface.server.middleware import FACE, LIVENESS, Middleware
 from bonaface.server.request_queue import RequestQueue, Slot
 from bonaface.server.schemas import (
+    FaceAnswer,
     LivenessAnswer,
     ModelAnswer,
     SessionAnswer,
@@ -46,7 +47,12 @@ from bonaface.types import Status
 
 SESSIONS_PATH = "/v1/sessions"
 _STATIC = Path(__file__).with_name("static")
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_ASSETS = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "static/bonaface.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> FastAPI:
@@ -125,32 +131,40 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         return JSONResponse(verdict_json(found, request_id=request_id))
 
     async def score(request: Request, slot: Slot) -> Verdict:
+        upload = await enter(request, slot)
+        if sessions is None:
+            return await verdict(upload, slot)
+        token = request.headers.get("x-session", "")
         try:
-            upload = await read_upload(request, limits, slot.add)
-            slot.enter()
-            token = request.headers.get("x-session", "")
-            if sessions:
-                await asyncio.to_thread(sessions.use, token)
+            await asyncio.to_thread(sessions.use, token)
         except BaseException:
             slot.leave()
             raise
         try:
             return await verdict(upload, slot)
         except ApiError:
-            if sessions:
-                await asyncio.to_thread(sessions.give_back, token)
+            await asyncio.to_thread(sessions.give_back, token)
             raise
+
+    async def enter(request: Request, slot: Slot) -> Upload:
+        try:
+            upload = await read_upload(request, limits, slot.add)
+            slot.enter()
+        except BaseException:
+            slot.leave()
+            raise
+        return upload
 
     async def verdict(upload: Upload, slot: Slot) -> Verdict:
         point = bundle.operating_point(upload.kind)
-        sample = await queue.score(slot, partial(prepare, upload, point, slot.started + limits.timeout))
+        sample = await queue.run(slot, partial(score_upload, upload, point, slot.started + limits.timeout))
         readable = [frame for frame in sample.frames if frame.status is not Status.UNREADABLE]
         # A burst with one damaged picture has no verdict: which frames are scored must not depend on damage.
         if not readable or (isinstance(upload.media, tuple) and len(readable) < min(upload.files, point.frames)):
             raise ApiError("unreadable")
         return verdict_of(sample, point, bundle=bundle.id, kind=upload.kind)
 
-    def prepare(upload: Upload, point: OperatingPoint, end: float) -> Prepared:
+    def score_upload(upload: Upload, point: OperatingPoint, end: float) -> Sample:
         def stop() -> bool:
             return time.perf_counter() > end
 
@@ -159,9 +173,41 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
                 open_frames(upload.media, count=point.frames, stop=stop) as frames,
                 queue.decoding(check(upload, frames, limits)),
             ):
-                return pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
+                prepared = pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
         except MediaError:
             raise ApiError("unreadable") from None
+        (sample,) = pipeline.finish([prepared])  # the pipeline runs the network for one thread at a time
+        return sample
+
+    @app.post(
+        FACE,
+        response_model=FaceAnswer,
+        responses=error_responses(),
+        openapi_extra=BODY,
+        summary="Find the face in one image, to guide a person",
+    )
+    async def face(request: Request) -> FaceAnswer:
+        """Send one small image. Nothing is scored, no session is used, nothing is stored."""
+        slot = Slot(queue)
+        try:
+            async with asyncio.timeout(limits.timeout):
+                upload = await enter(request, slot)
+                if upload.files > 1 or upload.kind != "image":
+                    slot.leave()
+                    raise ApiError("too_many_files")
+                return await queue.run(slot, partial(find_face, upload))
+        except TimeoutError:
+            raise ApiError("timeout") from None
+
+    def find_face(upload: Upload) -> FaceAnswer:
+        try:
+            with open_frames(upload.media, count=1) as frames, queue.decoding(check(upload, frames, limits)):
+                (frame,) = frames
+        except MediaError:
+            raise ApiError("unreadable") from None
+        found = pipeline.faces(frame.image)
+        height, width = frame.image.shape[:2]
+        return FaceAnswer(faces=len(found), box=found[0].box if found else None, width=width, height=height)
 
     def get(path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Answer GET and HEAD."""
@@ -222,7 +268,7 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         return HTMLResponse(docs_page(app.openapi(), address=address))
 
     for name, kind in _ASSETS.items():
-        asset = Response((_STATIC / name).read_bytes(), media_type=kind)
+        asset = Response((_STATIC / Path(name).name).read_bytes(), media_type=kind)
         get(f"/{name}", include_in_schema=False)(partial(_static, asset))
     return app
 

@@ -28,7 +28,7 @@ _SAMPLES = [
     ("A short video", "curl -F file=@face.mp4 {}/v1/liveness"),
     (
         "Base64 in JSON",
-        'curl --json \'{{"images": ["\'"$(base64 -w0 face.jpg)"\'"]}}\' {}/v1/liveness',
+        'curl --json \'{"images": ["\'"$(base64 -w0 face.jpg)"\'"]}\' {}/v1/liveness',
     ),
     ("With an API key", "curl -H 'X-API-Key: KEY' -F file=@face.jpg {}/v1/liveness"),
     (

@@ -23,7 +23,7 @@ from bonaface.server.settings import ServerSettings
 
 _LOGGER = logging.getLogger("bonaface.server")
 
-LIVENESS = "/v1/liveness"
+LIVENESS, FACE = "/v1/liveness", "/v1/face"
 _LOCKED = ("/v1/", "/metrics")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
@@ -88,7 +88,7 @@ class Middleware:
                 raise ApiError("unknown_host")
         if scope["path"].startswith(_LOCKED) and not key_fits(self._settings.key, headers):
             raise ApiError("unauthorized", headers={"WWW-Authenticate": "Bearer"})
-        if scope["path"] == LIVENESS and scope["method"] == "POST":
+        if scope["path"] in {LIVENESS, FACE} and scope["method"] == "POST":
             if self._queue.closing:
                 raise ApiError("closing")
             if _declared_bytes(headers) > self._settings.limits.bytes:

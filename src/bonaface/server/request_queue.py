@@ -11,17 +11,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
 from bonaface.data.video_process import start
-from bonaface.inference.pipeline import Pipeline, Prepared, Sample
+from bonaface.inference.pipeline import Pipeline, Prepared
 from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
 from bonaface.server.settings import ServerSettings
 
+T = TypeVar("T")
 _BLANK = encode_jpeg(np.zeros((240, 320, 3), np.uint8))
 
 
@@ -94,13 +96,13 @@ class RequestQueue:
         """Return the seconds until half of a full queue is done, between 1 and 60."""
         return min(max(math.ceil(self._max_concurrent * self._service / 2), 1), 60)
 
-    async def score(self, slot: Slot, prepare: Callable[[], Prepared]) -> Sample:
-        """Score one presentation; `prepare` is everything before the network, and runs in a thread.
+    async def run(self, slot: Slot, task: Callable[[], T]) -> T:
+        """Run a task in a thread and return its result.
 
         Where the caller stops waiting, work that has begun is finished, and the slot is given back only then.
         """
         loop = asyncio.get_running_loop()
-        work = self._pool.submit(self._work, prepare, time.perf_counter())
+        work = self._pool.submit(self._work, task, time.perf_counter())
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(slot.leave))
         return await asyncio.wrap_future(work)
 
@@ -113,12 +115,11 @@ class RequestQueue:
         self.closing = True
         self._pool.shutdown(wait=True)
 
-    def _work(self, prepare: Callable[[], Prepared], submitted: float) -> Sample:
+    def _work(self, task: Callable[[], T], submitted: float) -> T:
         started = time.perf_counter()
         self._metrics.stage("queue", started - submitted)
         try:
-            (sample,) = self.pipeline.finish([prepare()])  # the pipeline runs the network for one thread at a time
-            return sample
+            return task()
         finally:
             self._service += 0.1 * ((time.perf_counter() - started) / self._threads - self._service)
 

@@ -149,6 +149,17 @@ class ModelAnswer(BaseModel):
     session_required: bool
 
 
+class FaceAnswer(BaseModel):
+    """Where the face is, to guide a person in front of a camera; not a verdict."""
+
+    faces: int = Field(description="Number of faces.")
+    box: tuple[float, float, float, float] | None = Field(
+        description="The largest: left, top, width, height in pixels."
+    )
+    width: int = Field(description="Width of the picture in pixels.")
+    height: int = Field(description="Height of the picture in pixels.")
+
+
 class SessionAnswer(BaseModel):
     """A token for the header X-Session, good for one verdict."""
 

@@ -1,10 +1,6 @@
 // The page: a camera or a file, one request, a verdict. Nothing is stored, nothing is asked of other hosts.
 
 const by = (id) => document.getElementById(id);
-const BURST_MS = 1000;
-const BURST_MOST = 16;
-const ASK_AGAIN = 3;
-
 const SAID = {
   bona_fide: ["yes", "Living face", "Accepted: the score reaches the threshold."],
   attack: ["no", "Presentation attack", "Not accepted: it looks like a print, a screen or a mask. The score stays below the threshold."],
@@ -17,9 +13,9 @@ const MARKS = {
   busy: "M12 4a8 8 0 1 1-8 8",
 };
 const CAMERA_FAULTS = {
-  NotAllowedError: "The browser denied the camera. Allow it in the browser's settings for this page, or choose a file.",
-  NotFoundError: "No camera was found. Choose a file instead.",
-  NotReadableError: "The camera is in use by another program.",
+  camera_denied: "The browser denied the camera. Allow it in the browser's settings for this page, or choose a file.",
+  no_camera: "No camera was found, or this page is not over HTTPS. Choose a file instead.",
+  camera_busy: "The camera is in use by another program.",
 };
 // The API's messages are for developers; these are for the person in front of the camera.
 const REFUSALS = {
@@ -32,6 +28,7 @@ const REFUSALS = {
   unreadable: () => "The file is damaged, or holds no picture. Choose another.",
   empty: () => "The file is empty. Choose another.",
   busy: () => "The server is busy. Wait a moment, then try again.",
+  unreachable: () => "The server cannot be reached. Try again in a moment.",
   too_slow: () => "The connection is too slow. Try again.",
   timeout: () => "It took too long. Try again.",
 };
@@ -39,22 +36,23 @@ const REFUSALS = {
 let model = null;
 let stream = null;
 let shown = null;
+let guiding = null;
+
+const server = () => ({ key: by("key").value.trim(), waiting: (seconds) =>
+  say("busy", "Busy", `Many are asking at once. Asking again in ${seconds} s.`) });
 
 async function showModel() {
-  const answer = await fetch("v1/model", { headers: keyHeader() }).catch(() => null);
-  if (answer?.status === 401) by("key-row").hidden = false;
-  if (!answer?.ok) return;
-  model = await answer.json();
+  try {
+    model = await bonaface.model(server());
+  } catch (error) {
+    if (error.code === "unauthorized") by("key-row").hidden = false;
+    return;
+  }
   by("model").textContent = model.name;
   by("key-row").hidden = !model.key_required;
   const warnings = new Set(Object.values(model.operating_points).flatMap((point) => point.warnings));
   by("about").hidden = !warnings.size;
   by("warnings").replaceChildren(...[...warnings].map((text) => element("li", text)));
-}
-
-function keyHeader() {
-  const key = by("key").value.trim();
-  return key ? { "X-API-Key": key } : {};
 }
 
 function element(name, text = "", attributes = {}) {
@@ -80,30 +78,35 @@ function show(mode) {
 }
 
 async function startCamera() {
-  if (!navigator.mediaDevices?.getUserMedia) {
-    say("unsure", "No camera here", "Browsers give the camera to pages over HTTPS or on localhost alone. Choose a file instead.");
-    return;
-  }
   by("start").disabled = true;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({
-      audio: false, video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } } });
+    stream = await bonaface.openCamera(by("camera"));
     stream.getVideoTracks()[0].addEventListener("ended", loseCamera);
-    by("camera").srcObject = stream;
-    await by("camera").play();
     show("camera");
     say("none", "Ready", "Press Check: a second of pictures is taken and scored.");
     by("details").hidden = true;
     by("check").focus();
+    guide();
   } catch (error) {
     stopTracks();
-    say("unsure", "No camera", CAMERA_FAULTS[error.name] ?? "The camera could not be started. Choose a file instead.");
+    say("unsure", "No camera", CAMERA_FAULTS[error.code] ?? "The camera could not be started. Choose a file instead.");
   } finally {
     by("start").disabled = false;
   }
 }
 
+// Says in the ring what to do, until the camera stops or a check begins.
+async function guide() {
+  guiding = new AbortController();
+  const hint = (name, text) => {
+    by("hint").textContent = name === "ready" ? "Good. Press Check" : text;
+  };
+  const options = { ...server(), waiting: () => {}, signal: guiding.signal };
+  await bonaface.guide(by("camera"), hint, options).catch(() => (by("hint").textContent = ""));
+}
+
 function stopTracks() {
+  guiding?.abort();
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
   by("camera").srcObject = null;
@@ -121,35 +124,18 @@ function stopCamera() {
   by("start").focus();
 }
 
-async function burst() {
-  const count = Math.min(model?.operating_points.video.frames ?? 8, model?.limits.files ?? BURST_MOST, BURST_MOST);
-  const camera = by("camera");
-  const progress = by("ring").querySelector(".progress");
-  const begun = performance.now();
-  const waiting = [];
-  for (let number = 0; number < count; number++) {
-    const due = begun + (number * BURST_MS) / Math.max(count - 1, 1);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(due - performance.now(), 0)));
-    const canvas = element("canvas");
-    canvas.width = camera.videoWidth;
-    canvas.height = camera.videoHeight;
-    canvas.getContext("2d").drawImage(camera, 0, 0);
-    waiting.push(new Promise((resolve, reject) =>
-      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/jpeg", 0.92)));
-    const done = (100 * (number + 1)) / count;
-    progress.style.strokeDasharray = `${done} ${100 - done}`;
-  }
-  return Promise.all(waiting);
-}
-
 async function check() {
   await working(async () => {
-    by("hint").textContent = "Hold still";
+    guiding?.abort();
+    by("hint").textContent = bonaface.HINTS.ready;
     say("busy", "Looking", "A second of pictures is taken.");
-    const files = await burst();
+    const progress = by("ring").querySelector(".progress");
+    const files = await bonaface.burst(by("camera"), model, {
+      progress: (share) => (progress.style.strokeDasharray = `${100 * share} ${100 - 100 * share}`) });
     by("hint").textContent = "";
     await submit(files);
   });
+  if (stream) guide();
 }
 
 async function useFiles(files) {
@@ -188,26 +174,12 @@ async function submit(files) {
     return;
   }
   say("busy", "Judging", files.length > 1 ? `${files.length} pictures were sent.` : "The file was sent.");
-  const form = new FormData();
-  for (const file of files) form.append("file", file, "file");
+  const begun = performance.now();
   try {
-    const [answer, begun] = await ask(form);
-    const result = await answer.json();
-    if (answer.ok) showVerdict(result, (performance.now() - begun) / 1000);
-    else showRefusal(result.error);
-  } catch {
-    say("unsure", "No answer", "The server cannot be reached. Try again in a moment.");
-  }
-}
-
-async function ask(form) {
-  for (let left = ASK_AGAIN; ; left--) {
-    const begun = performance.now();
-    const answer = await fetch("v1/liveness", { method: "POST", body: form, headers: keyHeader() });
-    if (answer.status !== 429 || !left) return [answer, begun];
-    const seconds = Number(answer.headers.get("Retry-After")) || 1;
-    say("busy", "Busy", `Many are asking at once. Asking again in ${seconds} s.`);
-    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds * (1 + Math.random() / 4)));
+    showVerdict(await bonaface.send(files, { ...server(), model }), (performance.now() - begun) / 1000);
+  } catch (error) {
+    if (!(error instanceof bonaface.BonafaceError)) throw error;
+    showRefusal(error);
   }
 }
 
@@ -216,10 +188,11 @@ function showRefusal(error) {
     by("key-row").hidden = false;
     by("key").focus();
   }
-  const words = model || error.code === "unauthorized" ? REFUSALS[error.code] : null;
+  const words = model || !/limits/.test(REFUSALS[error.code]) ? REFUSALS[error.code] : null;
   const advice = words ? words(model?.limits) : error.message;
-  say("unsure", error.code === "busy" ? "Busy" : "Not scored",
-    error.code === "internal" ? `${advice} Request ${error.request_id}.` : advice);
+  const title = { busy: "Busy", unreachable: "No answer" }[error.code] ?? "Not scored";
+  say("unsure", title,
+    error.code === "internal" ? `${advice} Request ${error.requestId}.` : advice);
 }
 
 function showVerdict(result, roundTrip) {
