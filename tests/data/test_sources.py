@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.data.sources import Found, is_media, numbered_folders, walk
+from bonaface.data.walk import Found, is_media, numbered_folders, walk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 

@@ -15,7 +15,7 @@ from bonaface.config import Recipe, load_recipe
 from bonaface.errors import InputError, MediaError, OutputError, SettingsError
 from bonaface.evaluation.thresholds import choose_threshold
 from bonaface.models.network import load_network
-from bonaface.training import trainer
+from bonaface.training import environment
 from bonaface.training.measures import validation_measures
 from bonaface.training.trainer import Trainer, TrainingResult
 from bonaface.types import probability
@@ -78,7 +78,7 @@ def test_a_history_has_a_row_an_epoch(stored: Stored, recipe: Recipe, tmp_path: 
 def test_training_without_tensorboard_writes_no_log_of_it(
     stored: Stored, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer, "find_spec", lambda name: None)
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
     fit(recipe, *stored, tmp_path)
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["metrics.csv"]
 

@@ -9,34 +9,30 @@ import re
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
-from typing import IO, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from bonaface.data.addresses import download, scheme_of, shown, without_passwords
-from bonaface.data.frame_folder import are_numbered_frames, natural_order
-from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
-from bonaface.data.hdf5 import HDF5_SUFFIXES
-from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
-from bonaface.data.signatures import HEAD, media_type
+from bonaface.data.frame_folder import natural_order
+from bonaface.data.frames import Media, kind_of
+from bonaface.data.images import pixels_of_picture, read_image
+from bonaface.data.walk import frame_folders, is_media, numbered_folders, walk
 from bonaface.errors import InputError, MediaError, format_list
 from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
 from bonaface.types import Box
 
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
 Colour = Literal["RGB", "BGR"]
 Picture = NDArray[np.uint8] | Image.Image | bytes | IO[bytes]
 Input = str | Path | int | Picture | Sequence[Picture | str | Path]
 """A file, folder, glob or manifest; an http(s) or rtsp address; the number of a camera; a picture `(h, w, 3)` uint8, a Pillow
 image, an encoded picture or video as bytes or as an open binary file; a list of pictures, the frames of ONE presentation."""
-
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
 @dataclass(frozen=True)
@@ -61,116 +57,6 @@ class Source:
         if isinstance(self.path, tuple):
             return "image" if len(self.path) == 1 else "video"
         return "image" if kind_of(self.path) == "image" else "video"
-
-
-class Problem(NamedTuple):
-    """Something in a folder that cannot be read: its path relative to the folder, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """The content of a folder: files as sorted posix paths relative to `root`.
-
-    `problems` are folders that cannot be listed, broken links, and entries that are neither file nor folder. `left_out`
-    counts, by kind, what is skipped on purpose: hidden files, links to folders listed already.
-    """
-
-    root: Path
-    files: list[str]
-    problems: list[Problem] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-
-
-def walk(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Found:
-    """List a folder and those below it without opening a file; each folder once, by its own name before that of a link.
-
-    Hidden files and those that systems leave behind are only counted. Links to folders are followed, except to folders that
-    hold the link. `progress` gets the files found so far and 0, since the total is not known.
-    """
-    found = Found(root, [])
-    seen: set[tuple[int, int]] = set()
-    links: list[tuple[str, str]] = []
-    folders = [(str(root), "")]
-    while folders or links:
-        followed = not folders
-        folder, prefix = links.pop(0) if followed else folders.pop()
-        try:
-            status = os.stat(folder)  # noqa: PTH116 (a Path for each of a million folders takes longer than the listing)
-            if (status.st_dev, status.st_ino) in seen or (followed and _holds(folder)):
-                found.left_out["links to folders that are listed already"] += 1
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    _enter(entry, prefix, found, folders, links)
-        except OSError as error:
-            found.problems.append(
-                Problem(prefix.rstrip("/"), f"the folder cannot be listed ({error.strerror or error})")
-            )
-        links.sort(key=lambda link: link[1])
-        if progress is not None:
-            progress(len(found.files), 0)
-    found.files.sort()
-    found.problems.sort()
-    return found
-
-
-def _enter(
-    entry: os.DirEntry[str], prefix: str, found: Found, folders: list[tuple[str, str]], links: list[tuple[str, str]]
-) -> None:
-    name = prefix + entry.name
-    hidden = entry.name[0] == "." or entry.name.lower() in _CLUTTER
-    try:
-        is_folder, is_file = entry.is_dir(), entry.is_file()
-    except OSError as error:  # such as links in a circle
-        is_folder = is_file = False
-        reason = error.strerror or str(error)
-    else:
-        reason = "a broken link" if entry.is_symlink() else "neither a file nor a folder"
-    if hidden:
-        found.left_out["hidden folders" if is_folder else "hidden files"] += 1
-    elif is_folder:
-        (links if entry.is_symlink() else folders).append((entry.path, f"{name}/"))
-    elif is_file:
-        found.files.append(name)
-    else:
-        found.problems.append(Problem(name, reason))
-
-
-def _holds(link: str) -> bool:
-    """Whether a link leads to a folder in which the link itself lies."""
-    target = os.path.realpath(link)
-    return os.path.realpath(os.path.dirname(link)).startswith(target.rstrip(os.sep) + os.sep)  # noqa: PTH120 (millions)
-
-
-def is_media(path: Path) -> bool:
-    """Whether a file is a picture or a video: by its suffix, else by its first bytes. Raises OSError."""
-    if path.suffix.lower() in MEDIA_SUFFIXES:
-        return True
-    with path.open("rb") as file:
-        return media_type(file.read(HEAD)) is not None
-
-
-def frame_folders(files: Iterable[str]) -> dict[str, list[str]]:
-    """The pictures among `files` (posix paths), by the folder that holds them directly."""
-    pictures: dict[str, list[str]] = {}
-    for name in files:
-        if PurePath(name).suffix.lower() in IMAGE_SUFFIXES:
-            folder, _, _ = name.rpartition("/")
-            pictures.setdefault(folder, []).append(name)
-    return pictures
-
-
-def numbered_folders(files: Iterable[str]) -> list[str]:
-    """The folders whose pictures seem to be the numbered frames of one video (`--frames-as-video`)."""
-    return [
-        folder
-        for folder, names in frame_folders(files).items()
-        if are_numbered_frames(name.rpartition("/")[2] for name in names)
-    ]
 
 
 @dataclass

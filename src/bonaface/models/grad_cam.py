@@ -7,8 +7,6 @@ minimum and maximum would hide.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 import torch
@@ -16,8 +14,6 @@ from numpy.typing import NDArray
 
 from bonaface.errors import InputError
 from bonaface.models.network import LivenessNet
-
-Outcome = Literal["bona_fide", "attack"]
 
 _BATCH = 16
 
@@ -27,17 +23,18 @@ def refuse_without_map(network: LivenessNet) -> None:
     evidence(network, np.zeros((1, network.input_size, network.input_size, 3), np.uint8))
 
 
-def grad_cam(network: LivenessNet, crops: NDArray[np.uint8], *, outcome: Outcome) -> NDArray[np.float32]:
-    """Heat maps `(n, size, size)` in 0..1: where crops `(n, size, size, 3)` speak for an outcome.
+def grad_cam(network: LivenessNet, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return heat maps `(n, size, size)` in 0..1: where crops `(n, size, size, 3)` speak for bona fide, and for attack.
 
-    The two outcomes' maps of one crop compare: 1 is the strongest evidence in the crop for either of them. Maps of
-    different crops do not. Raises InputError for a network without a feature map.
+    The two maps of one crop compare: 1 is the strongest evidence in the crop for either outcome. Maps of different crops
+    do not. Raises InputError for a network without a feature map.
     """
     maps = evidence(network, crops)
     strongest = np.abs(maps).max(axis=(1, 2), keepdims=True)
-    towards = np.maximum(maps if outcome == "bona_fide" else -maps, 0)
-    scaled = towards / np.where(strongest > 0, strongest, 1)
-    return _enlarged(scaled.astype(np.float32), crops.shape[1:3])
+    scaled = maps / np.where(strongest > 0, strongest, 1)
+    towards = (np.maximum(each, 0).astype(np.float32) for each in (scaled, -scaled))
+    bona_fide, attack = (_enlarged(each, crops.shape[1:3]) for each in towards)
+    return bona_fide, attack
 
 
 def evidence(network: LivenessNet, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -66,7 +63,7 @@ def _evidence(network: LivenessNet, crops: torch.Tensor) -> torch.Tensor:
         features = network.features(images)
     features = features.detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        logits, _ = network.judge(features)
+        logits, _ = network.head(features)
     (gradient,) = torch.autograd.grad(logits.sum(), features)
     channels = _channel_axis(network, features)
     others = tuple(axis for axis in (1, 2, 3) if axis != channels)

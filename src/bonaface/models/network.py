@@ -71,13 +71,13 @@ class LivenessNet(nn.Module):
 
     def forward_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Do the same with float RGB images `(n, 3, size, size)` in 0..1."""
-        return self.judge(self.features(images))
+        return self.head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
         """Return the output of the last convolutional stage for images `(n, 3, size, size)` in 0..1."""
         return self.backbone.forward_features((images - self.mean) / self.std)
 
-    def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def head(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and embeddings of `features`."""
         embedding = self.backbone.forward_head(features, pre_logits=True)
         logit: Tensor = self.backbone.get_classifier()(embedding)

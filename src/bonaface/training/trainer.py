@@ -6,26 +6,18 @@ loaders are left out of its `prepare`, because our sampler already gives each pr
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -45,6 +37,7 @@ from bonaface.training.checkpoints import (
     out_of_patience,
     tensors_of,
 )
+from bonaface.training.environment import make_accelerator, make_board, ready_to_fork, stop_on_signals
 from bonaface.training.loader import (
     EpochSampler,
     StoredFrames,
@@ -64,13 +57,10 @@ from bonaface.types import Progress
 Stopped = Literal["finished", "early", "interrupted"]
 T = TypeVar("T")
 
-_PRECISIONS: Mapping[str, str] = {"32": "no", "16-mixed": "fp16", "bf16-mixed": "bf16"}
 _DROPOUT = 2
 """The stream of random numbers behind dropout; the loader uses the others."""
 _STEPS_PER_POINT = 10
 """Training steps between two points of TensorBoard's loss curve."""
-_WAIT = timedelta(days=1)
-"""How long processes wait for each other: the others wait while the first one crops."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ class Trainer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._settings = recipe.training
-        self._accelerator = _accelerator(self._settings)
+        self._accelerator = make_accelerator(self._settings)
         self._stop = threading.Event()
         with self._accelerator.local_main_process_first(), torch.random.fork_rng():
             torch.manual_seed(recipe.seed % 2**32)
@@ -154,7 +144,11 @@ class Trainer:
             self.share(self._checkpoints.refuse_if_used)
         stopped = False
         on_gpu = self._accelerator.device.type == "cuda"
-        with torch.random.fork_rng([self._accelerator.device] if on_gpu else []), _ready_to_fork(), self._stoppable():
+        with (
+            torch.random.fork_rng([self._accelerator.device] if on_gpu else []),
+            ready_to_fork(),
+            stop_on_signals(self._stop),
+        ):
             self._prepare(train, val)
             try:
                 if resume and self.share(self._checkpoints.last.exists):
@@ -219,7 +213,7 @@ class Trainer:
         self._scheduler = ReduceLROnPlateau(
             self._adam, mode="min", factor=settings.scheduler_factor, patience=settings.scheduler_patience
         )
-        self._board = _board(self._checkpoints.run / "logs" / "tensorboard") if self.is_main else None
+        self._board = make_board(self._checkpoints.run / "logs" / "tensorboard") if self.is_main else None
 
     def _run_epoch(self, progress: Progress | None) -> None:
         """Train an epoch, validate, and keep what it gave."""
@@ -341,25 +335,6 @@ class Trainer:
         if asked:
             raise _Stopped
 
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM ask the loop to stop; a second one interrupts at once."""
-
-        def ask(*_: object) -> None:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
-            self._stop.set()
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _plot(self, values: Record, step: int) -> None:
         if self._board:
             for name, value in values.items():
@@ -389,50 +364,3 @@ def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Stopped:
     if out_of_patience(history, settings.monitor, patience=settings.early_stopping):
         return "early" if len(history) < settings.epochs else "finished"
     return "finished" if len(history) >= settings.epochs else "interrupted"
-
-
-def _accelerator(settings: TrainingSettings) -> Accelerator:
-    """Return the accelerator that the settings ask for, checked against this machine."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
-    if settings.accelerator == "gpu" and not gpus:
-        raise SettingsError("training.accelerator=gpu, but torch finds no GPU here; use cpu or auto")
-    on_gpu = settings.accelerator != "cpu" and gpus > 0
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if on_gpu and here > gpus:
-        raise SettingsError(f"torchrun starts {here} processes, but torch finds {gpus} GPU here; start as many")
-    if settings.precision == "16-mixed" and not on_gpu:
-        raise SettingsError("training.precision=16-mixed needs a GPU; on a CPU use 32, or bf16-mixed")
-    # Its state is global, and would fix the first training's precision and device for all later ones.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    with warnings.catch_warnings():
-        # torchrun sets OMP_NUM_THREADS where Accelerate expects its own launcher to.
-        warnings.filterwarnings("ignore", message="OMP_NUM_THREADS", category=UserWarning)
-        return Accelerator(
-            cpu=not on_gpu,
-            mixed_precision=_PRECISIONS[settings.precision],
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
-        )
-
-
-def _board(folder: Path) -> Any:
-    """Return a writer of TensorBoard's log, None where tensorboard is not installed."""
-    if find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
-
-
-@contextmanager
-def _ready_to_fork() -> Iterator[None]:
-    """Switch OpenCV's thread pool off: a forked loader process that sets the number of threads itself hangs."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with warnings.catch_warnings():
-            # Loader processes use none of our other threads.
-            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
-            yield
-    finally:
-        cv2.setNumThreads(threads)

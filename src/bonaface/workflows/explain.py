@@ -125,11 +125,10 @@ def _explained(
     """The verdict on each presentation and its picture, None where there is no crop."""
     model = pipeline.bundle
 
-    def judged(source: Source) -> int:
-        return model.operating_point(source.kind).frames
-
     # The verdict rests on as many frames as its threshold was chosen for, whatever is drawn.
-    for scored in pipeline.score(sources, frames=judged, keep_crops=True):
+    for scored in pipeline.score(
+        sources, frames=lambda source: model.operating_point(source.kind).frames, keep_crops=True
+    ):
         source = scored.source
         point = model.operating_point(source.kind)
         verdict = verdict_of(scored, point, bundle=model.id)
@@ -175,7 +174,7 @@ def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[Gall
     """The frames of one presentation that have a crop, each with its maps."""
     if sample.crops is None or not len(sample.crops):
         return []
-    judged = [frame for frame in sample.frames if frame.status is Status.OK]
+    scored = [frame for frame in sample.frames if frame.status is Status.OK]
     return [
         GalleryItem(
             presentation=sample.source.name,
@@ -188,7 +187,7 @@ def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[Gall
             threshold=verdict.threshold,
             note="" if frame.time is None else f"{frame.time:.2f} s",
         )
-        for frame, crop, bona_fide, attack in zip(judged, sample.crops, *explainer.maps(sample.crops), strict=True)
+        for frame, crop, bona_fide, attack in zip(scored, sample.crops, *explainer.maps(sample.crops), strict=True)
     ]
 
 
@@ -217,10 +216,7 @@ class Explainer:
 
     def maps(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return heat maps `(n, size, size)` in 0..1 of what speaks for bona fide, and of what speaks for attack."""
-        return (
-            self._grad_cam(self._network, crops, outcome="bona_fide"),
-            self._grad_cam(self._network, crops, outcome="attack"),
-        )
+        return self._grad_cam(self._network, crops)
 
 
 def pick(rows: pd.DataFrame, *, logit_threshold: float, count: int) -> dict[str, list[int]]:

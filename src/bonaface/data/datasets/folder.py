@@ -12,7 +12,7 @@ from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, NOTHING, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.data.datasets.pattern import pattern_rows, subject_pattern
 from bonaface.data.frame_folder import natural_order
-from bonaface.data.sources import frame_folders, numbered_folders
+from bonaface.data.walk import frame_folders, numbered_folders
 from bonaface.errors import ManifestError, format_list
 
 _CONTAINERS = frozenset({"videos", "photos", "images", "pictures", "screens"})

@@ -29,8 +29,8 @@ from bonaface.data.datasets.siw import SIW
 from bonaface.data.datasets.table import TABLE, table_rows
 from bonaface.data.datasets.three_dmad import THREE_DMAD
 from bonaface.data.manifest import Manifest, make_manifest
-from bonaface.data.sources import MEDIA_SUFFIXES, Problem, is_media, walk
 from bonaface.data.splits import PERSONS_UNKNOWN
+from bonaface.data.walk import MEDIA_SUFFIXES, Problem, is_media, walk
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 from bonaface.io import is_utf8
 

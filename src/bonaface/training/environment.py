@@ -1,0 +1,94 @@
+"""What a training needs of its machine: devices and precision, TensorBoard's log, safe forks, stop signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import InitProcessGroupKwargs
+
+from bonaface.config import TrainingSettings
+from bonaface.errors import SettingsError
+
+_PRECISIONS: Mapping[str, str] = {"32": "no", "16-mixed": "fp16", "bf16-mixed": "bf16"}
+_WAIT = timedelta(days=1)
+"""How long processes wait for each other: the others wait while the first one crops."""
+
+
+def make_accelerator(settings: TrainingSettings) -> Accelerator:
+    """Return the accelerator that the settings ask for, checked against this machine."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+    if settings.accelerator == "gpu" and not gpus:
+        raise SettingsError("training.accelerator=gpu, but torch finds no GPU here; use cpu or auto")
+    on_gpu = settings.accelerator != "cpu" and gpus > 0
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if on_gpu and here > gpus:
+        raise SettingsError(f"torchrun starts {here} processes, but torch finds {gpus} GPU here; start as many")
+    if settings.precision == "16-mixed" and not on_gpu:
+        raise SettingsError("training.precision=16-mixed needs a GPU; on a CPU use 32, or bf16-mixed")
+    # Its state is global, and would fix the first training's precision and device for all later ones.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    with warnings.catch_warnings():
+        # torchrun sets OMP_NUM_THREADS where Accelerate expects its own launcher to.
+        warnings.filterwarnings("ignore", message="OMP_NUM_THREADS", category=UserWarning)
+        return Accelerator(
+            cpu=not on_gpu,
+            mixed_precision=_PRECISIONS[settings.precision],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
+        )
+
+
+def make_board(folder: Path) -> Any:
+    """Return a writer of TensorBoard's log, None where tensorboard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
+
+
+@contextmanager
+def ready_to_fork() -> Iterator[None]:
+    """Switch OpenCV's thread pool off: a forked loader process that sets the number of threads itself hangs."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with warnings.catch_warnings():
+            # Loader processes use none of our other threads.
+            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM set `stop`; a second one interrupts at once."""
+
+    def ask(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
