@@ -96,7 +96,7 @@ def fixed_point(score: float = 0.5) -> Threshold:
 
 def given_point(threshold: float, *, criterion: str = "given", chosen_on: dict[str, Any] | None = None) -> Threshold:
     """Return a threshold that the caller chose, on the scale of the scores."""
-    if not math.isfinite(threshold):
+    if not isinstance(threshold, int | float | np.number) or not math.isfinite(threshold):
         raise SettingsError(f"the threshold {threshold} is not a number; give one on the scale of the scores")
     return Threshold(float(threshold), None, criterion, chosen_on or {})
 

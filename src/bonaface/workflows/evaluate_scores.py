@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,10 +72,11 @@ def evaluate_scores(
     name, _ = parse_criterion(criterion)
     if threshold is not None and validation is not None:
         raise SettingsError("both threshold and validation were given; validation would choose a different threshold")
-    if validation is not None and not 2 <= len(validation) <= 4:
-        raise ScoreTableError(
-            f"validation holds {len(validation)} sequences; expected (scores, labels), then species and subjects if known"
+    if validation is not None and not (isinstance(validation, list | tuple) and 2 <= len(validation) <= 4):
+        what = (
+            f"holds {len(validation)} sequences" if isinstance(validation, list | tuple) else f"is {validation!r:.40}"
         )
+        raise ScoreTableError(f"validation {what}; expected (scores, labels), then species and subjects if known")
     table = _table("", scores, labels, species, subjects)
     other = None if validation is None else _table("validation ", *validation)
     table, turned = turned_round(table, higher_is, *([] if other is None else [other["score"]]))
@@ -137,7 +139,7 @@ def _numbers(what: str, given: Any) -> NDArray[np.float64]:
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
-        wrong = next(index for index, value in enumerate(values) if not isinstance(value, int | float | np.number))
+        wrong = next((index for index, value in enumerate(values) if not _is_number(value)), 0)
         raise ScoreTableError(f"{what}[{wrong}] is {values[wrong]!r}; expected a number") from None
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
@@ -148,21 +150,30 @@ def _numbers(what: str, given: Any) -> NDArray[np.float64]:
     return numbers
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _kinds(what: str, given: Any, length: int) -> list[Kind]:
     values = _one_dimension(what, given, length)
-    known: dict[Any, Kind | None] = {}
+    words = functools.cache(kind_of_word)
+    kinds = []
     for index, value in enumerate(values):
-        if value not in known:
-            known[value] = kind_of_word(value) if isinstance(value, str) else _NUMBERS.get(value)
-        if known[value] is None:
+        kind = words(value) if isinstance(value, str) else _NUMBERS.get(value) if isinstance(value, Hashable) else None
+        if kind is None:
             raise ScoreTableError(
                 f"{what}[{index}] is {value!r}; expected 1 or True for bona fide and 0 or False for an attack, or a "
                 f"word ({UNDERSTOOD}); for words of your own pass a comparison, such as words == 'mine'"
             )
-    return [kind for value in values if (kind := known[value]) is not None]
+        kinds.append(kind)
+    return kinds
 
 
-_NUMBERS = {1: BONA_FIDE, 0: ATTACK}
+_NUMBERS: dict[Any, Kind] = {1: BONA_FIDE, 0: ATTACK}
 """What a number, or the truth value that equals it, means as a label."""
 
 

@@ -44,7 +44,8 @@ class Measurable:
         validation.
         """
         if threshold is not None:
-            return [given_point({"": threshold, "1 - score": 1 - threshold, "-score": -threshold}[self.turned])]
+            value = given_point(threshold).threshold  # refuses NaN and text
+            return [given_point({"": value, "1 - score": 1 - value, "-score": -value}[self.turned])]
         scored = self.rows[self.rows["status"] == Status.OK.value]
         has_logits = bool(scored["logit"].notna().any())
         # Whether a different system's scores are probabilities is not known; those between 0 and 1 may be taken for them.
