@@ -69,7 +69,7 @@ def test_commands_run_in_order(footage: Path, tmp_path: Path):
         if "minifas-128" in command:
             bonaface.bundle_from_onnx(
                 tmp_path / "network.onnx",
-                output=tmp_path / "minifas-128.bonaface",
+                output=tmp_path / "minifas-128",
                 output_type="softmax[0]",
                 pixels="0..1",
                 crop_scale=1.5,
