@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +19,6 @@ from bonaface.workflows.train import Run
 from tests.conftest import SMALL, ranked_as_labelled
 from tests.workflows.test_bundle_commands import network as foreign_network
 
-ELSEWHERE = {"load", "predict"}
-"""Functions of the model object, whose examples run in its own tests."""
-
 NOT_RUN = {"pull_bundle": "downloads"}
 SLOW = {"demo", "explain", "export", "folds", "train"}
 
@@ -33,7 +31,7 @@ ADDED = {
 
 
 def public_functions() -> list[str]:
-    return [name for name in bonaface.__all__ if inspect.isfunction(getattr(bonaface, name)) and name not in ELSEWHERE]
+    return [name for name in bonaface.__all__ if inspect.isfunction(getattr(bonaface, name))]
 
 
 def section(name: str, title: str) -> str:
@@ -46,7 +44,7 @@ def section(name: str, title: str) -> str:
 def code(name: str) -> str:
     """The example's code; empty where it is a doctest, which runs as one."""
     return "\n".join(
-        inspect.cleandoc(block) for block in re.findall(r"```python\n(.*?)```", section(name, "Examples"), re.S)
+        textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", section(name, "Examples"), re.S)
     )
 
 

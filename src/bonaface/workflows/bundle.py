@@ -199,7 +199,7 @@ def calibrate_bundle(
     Examples:
         ```python
         done = bonaface.calibrate_bundle("run/bundle", "val.csv", criterion="apcer<=0.1", output="strict")
-        print(done.bundle.operating_point("video").threshold)
+        print(done.operating_point("video").threshold)
         ```
     """
     with needs_extra("bonaface.calibrate_bundle"):

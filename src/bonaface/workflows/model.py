@@ -104,11 +104,6 @@ class Model:
 
         Raises:
             InputError: for what cannot be one presentation, and for boxes that do not fit the picture.
-
-        Example:
-            model = bonaface.load("run")
-            verdict = model("photo.jpg")
-            print(verdict.accepted, verdict.score, verdict.threshold)
         """
         check_frames(frames)
         return self.pipeline.verdict(self._source(source, colour, boxes), frames=frames)
@@ -147,10 +142,6 @@ class Model:
 
         Raises:
             InputError: at once, for what does not exist or cannot be scored.
-
-        Example:
-            for verdict in model.predict(["clips", "*.mp4"]):
-                print(verdict.source, verdict.outcome)
         """
         one = isinstance(sources, str | bytes | bytearray | memoryview | np.ndarray) or hasattr(sources, "read")
         given = list(sources) if isinstance(sources, Iterable) and not one else [sources]
@@ -232,10 +223,14 @@ def load(
         BundleError: where there is no bundle, or a damaged one.
         DownloadError: where an open model or a detector cannot be downloaded.
 
-    >>> import bonaface
-    >>> bonaface.load("minifas-129")
-    Traceback (most recent call last):
-    bonaface.errors.BundleError: no bundle at minifas-129 and no open model of that name; did you mean minifas-128?...
+    Examples:
+        ```python
+        model = bonaface.load("run")
+        verdict = model("photo.jpg")
+        print(verdict.accepted, verdict.score, verdict.threshold)
+        for verdict in model.predict(["photo.jpg", "*.mp4"]):
+            print(verdict.source, verdict.outcome)
+        ```
     """
     bundle = find_bundle(model, detector_weights=detector_weights, progress=progress).use(variant)
     return Model(
@@ -260,9 +255,7 @@ def predict(
     seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Return an iterator of verdicts, one a presentation, in the order given and cameras last, at the bundle's thresholds.
-
-    It loads the model, calls `Model.predict` and closes it; to score more than once keep what `load` returns.
+    """Load a model and return an iterator of its verdicts, one a presentation; to score again keep what `load` returns.
 
     An image is scored at the operating point for one image, a video at that for a video, over `frames` evenly spaced
     frames (by default the bundle's). Where some of these have no face, others between them are searched; with less than
@@ -271,8 +264,36 @@ def predict(
     decides) or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. A file that cannot be read has
     the outcome `unreadable`; a file that is neither picture nor video is listed in the iterator's `sources`.
 
-    The arguments are those of `load` and `Model.predict`. Wrong ones are raised at once: InputError if there is nothing to
-    score, and what `load` raises.
+    Args:
+        bundle: as `model` of `load`.
+        sources: as those of `Model.predict`; verdicts come in their order, those of cameras last.
+        faces: as of `load`.
+        frames: how many frames of a video are scored, by default the bundle's number.
+        frames_as_video: the pictures of a folder are the frames of one presentation.
+        colour: the order of an array's channels, `"RGB"` or `"BGR"`.
+        save: a folder for annotated copies.
+        detector: as of `load`.
+        detector_weights: as of `load`.
+        threads: as of `load`.
+        variant: as of `load`.
+        backend: as of `load`.
+        root: the folder that the paths of a manifest are relative to.
+        seconds: how long a camera is watched, by default forever.
+        progress: called with stage, done and total.
+
+    Returns:
+        The verdicts; `sources` of the iterator lists what was found and what was left out.
+
+    Raises:
+        InputError: at once, for what does not exist or cannot be scored.
+        BundleError: at once, as `load`.
+        DownloadError: at once, as `load`.
+
+    Examples:
+        ```python
+        for verdict in bonaface.predict("run", "photo.jpg"):
+            print(verdict)
+        ```
     """
     if any(isinstance(source, str | Path) and kind_of(source) == "video" for source in sources):
         start()  # while the bundle is loaded
