@@ -61,7 +61,7 @@ def test_unicode_forms_are_one_person(tmp_path: Path) -> None:
 @pytest.mark.parametrize("typed", [NFC, NFD])
 def test_person_is_named_in_either_unicode_form(typed: str) -> None:
     made = of_subjects([NFD, "anna", "bert"], label=["bona_fide", "attack", "bona_fide"])
-    table = split_manifest(made, test_subjects=[typed]).table
+    table = split_manifest(made, test=[typed]).table
     assert table["split"].tolist() == ["test", "train", "train"]
 
 

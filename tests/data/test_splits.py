@@ -120,14 +120,14 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("name", ["p002", "mine/p002", " p002 "])
 def test_persons_are_named_with_or_without_their_dataset(name: str) -> None:
-    split = split_manifest(footage(4), val_subjects=[name], test_subjects=["p003"])
+    split = split_manifest(footage(4), val=[name], test=["p003"])
     of_person = split.table.groupby("subject")["split"].unique().map(list).to_dict()
     assert of_person == {"mine/p000": ["train"], "mine/p001": ["train"], "mine/p002": ["val"], "mine/p003": ["test"]}
     assert split.notes == ()
 
 
 def test_persons_who_are_named_for_nothing_are_left_out() -> None:
-    split = split_manifest(footage(4), train_subjects=["p000"], val_subjects=["p001"], test_subjects=["p002"])
+    split = split_manifest(footage(4), train=["p000"], val=["p001"], test=["p002"])
     assert persons_of(split) == {"": 1, "train": 1, "val": 1, "test": 1}
     assert split.notes == ("split: 12 presentations of persons that were not named are left out",)
 
@@ -135,18 +135,17 @@ def test_persons_who_are_named_for_nothing_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "expected"),
     [
-        ({"val_subjects": ["p00"]}, SettingsError, r"no person 'p00'.*did you mean 'p00\d'.*found: p000, p001"),
+        ({"val": ["p00"]}, SettingsError, r"no person 'p00'.*did you mean 'p00\d'.*found: p000, p001"),
         (
-            {"val_subjects": ["p001"], "test_subjects": ["mine/p001"]},
+            {"val": ["p001"], "test": ["mine/p001"]},
             SettingsError,
             "mine/p001 is named for val and for test",
         ),
         ({"val": 0.6, "test": 0.4}, SettingsError, "leave some for train"),
         ({"val": -0.1}, SettingsError, "shares of at least 0"),
-        ({"val": 0.2, "val_subjects": ["p001"]}, SettingsError, "a share, and persons are named for val"),
-        ({"val": 0.2, "train_subjects": ["p001"]}, SettingsError, "a share, and persons are named for train"),
+        ({"val": 0.2, "train": ["p001"]}, SettingsError, "a share, and persons are named for train"),
         ({"keep": ["tset"]}, SettingsError, "did you mean 'test'"),
-        ({"keep": ["test"], "test_subjects": ["p001"]}, SettingsError, "split test is kept"),
+        ({"keep": ["test"], "test": ["p001"]}, SettingsError, "split test is kept"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], error: type[Exception], expected: str) -> None:
@@ -158,7 +157,7 @@ def test_one_name_in_two_datasets_must_be_written_in_full() -> None:
     table = footage(2).table.assign(subject_known="true")
     table.loc[0, "subject"] = "yours/p001"
     with pytest.raises(SettingsError, match=r"could be yours/p001 or mine/p001|could be mine/p001 or yours/p001"):
-        split_manifest(make_manifest(table, ROOT), val_subjects=["p001"])
+        split_manifest(make_manifest(table, ROOT), val=["p001"])
 
 
 @pytest.mark.parametrize(("persons", "said"), [(1, "1 person cannot"), (2, "2 persons cannot fill train, val, test")])
@@ -287,20 +286,20 @@ def test_files_of_equal_content_in_two_splits_are_refused():
 
 
 def test_a_share_beside_names_is_one_of_the_persons_who_are_left() -> None:
-    split = split_manifest(footage(10), val=0.25, test_subjects=["p003", "p008"])
+    split = split_manifest(footage(10), val=0.25, test=["p003", "p008"])
     assert persons_of(split) == {"train": 6, "val": 2, "test": 2}
     tested = split.table.loc[split.table["split"] == "test", "subject"]
     assert set(tested) == {"mine/p003", "mine/p008"}
 
 
 def test_names_alone_draw_nobody() -> None:
-    assert persons_of(split_manifest(footage(10), test_subjects=["p003"])) == {"train": 9, "test": 1}
+    assert persons_of(split_manifest(footage(10), test=["p003"])) == {"train": 9, "test": 1}
 
 
 def test_a_species_that_nobody_is_tested_with_is_named() -> None:
     table = footage(6).table.drop(columns="subject_known")
     rare = table.iloc[[1]].assign(path="rare.mp4", label="attack", species="mask", category="", subject="mine/p000")
-    split = split_manifest(make_manifest(pd.concat([table, rare]), ROOT), test_subjects=["p001"])
+    split = split_manifest(make_manifest(pd.concat([table, rare]), ROOT), test=["p001"])
     assert split.notes == ("split: test has no mask (1 person), so its error rates do not cover it",)
 
 

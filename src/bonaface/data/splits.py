@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -99,13 +99,11 @@ def check_no_copies(manifest: Manifest, hashes: Sequence[str], *, allow: bool = 
 def split_manifest(
     manifest: Manifest,
     *,
-    val: float | None = None,
-    test: float | None = None,
-    seed: int = 0,
-    val_subjects: Iterable[str] | None = None,
-    test_subjects: Iterable[str] | None = None,
-    train_subjects: Iterable[str] | None = None,
+    val: float | Sequence[str] | None = None,
+    test: float | Sequence[str] | None = None,
+    train: Sequence[str] | None = None,
     keep: Collection[str] = (),
+    seed: int = 0,
 ) -> Manifest:
     """Return the manifest with a new `split` column, by subject; the order of the rows does not matter.
 
@@ -116,9 +114,9 @@ def split_manifest(
     Splits in `keep` stay as they are (an official test set) and the rest is split into the others. A share of 0 leaves
     a split empty. Raises ManifestError where there are too few subjects to give each split one, or both classes.
     """
-    persons = {"train": train_subjects, "val": val_subjects, "test": test_subjects}
-    named = {name: list(who) for name, who in persons.items() if who is not None}
-    given = {name: share for name, share in (("val", val), ("test", test)) if share is not None}
+    parts = {"train": train, "val": val, "test": test}
+    named = {name: list(part) for name, part in parts.items() if part is not None and not isinstance(part, float | int)}
+    given = {name: float(part) for name, part in parts.items() if isinstance(part, float | int)}
     wanted = given if named else {"val": 0.2, "test": 0.2} | given
     _check_shares(wanted, named, keep)
     table = manifest.table
@@ -161,9 +159,8 @@ def _check_shares(shares: dict[str, float], named: Collection[str], keep: Collec
         said = " and ".join(f"{name}={share:g}" for name, share in shares.items())
         raise SettingsError(f"{said}: expected shares of at least 0 that leave some for train")
     for name in shares:
-        clash = name if name in named else "train" if "train" in named else None
-        if clash:
-            raise SettingsError(f"{name} has a share, and persons are named for {clash}: expected one or the other")
+        if "train" in named:
+            raise SettingsError(f"{name} has a share, and persons are named for train: expected one or the other")
     for name in keep:
         if name not in SPLITS:
             raise SettingsError(f"no split {name!r} to keep: expected {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}")

@@ -174,7 +174,8 @@ def _figures(arrays: ScoreArrays, evaluation: Evaluation) -> dict[str, _Figure]:
         return mean_influence(arrays.per_subject(wrong & of), arrays.per_subject(of))
 
     classes = [base & (arrays.bona_fide == side) for side in (True, False)]
-    found = {name: _Figure(math.nan, np.zeros(0), 0, "") for name in MEASURES}
+    reasons = {"hter": at.hter.reason, "apcer_max": at.apcer_max.reason, "auc": ranking.auc.reason}
+    found = {name: _Figure(math.nan, np.zeros(0), 0, reason) for name, reason in reasons.items()}
     if at.hter.defined:
         both = (influence(classes[0]) + influence(classes[1])) / 2
         found["hter"] = _Figure(at.hter.value, both, min(arrays.subjects_in(of) for of in classes))
@@ -187,11 +188,7 @@ def _figures(arrays: ScoreArrays, evaluation: Evaluation) -> dict[str, _Figure]:
     if area is not None:
         scored = [arrays.ok & (arrays.bona_fide == side) for side in (True, False)]
         found["auc"] = _Figure(area.value, area.influence, min(arrays.subjects_in(of) for of in scored))
-    reasons = {"hter": at.hter.reason, "apcer_max": at.apcer_max.reason, "auc": ranking.auc.reason}
-    return {
-        name: replace(figure, reason=reasons[name]) if math.isnan(figure.value) else figure
-        for name, figure in found.items()
-    }
+    return found
 
 
 def _difference(measure: str, pair: tuple[str, str], figures: Mapping[str, dict[str, _Figure]]) -> Difference:

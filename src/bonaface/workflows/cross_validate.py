@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,20 +124,12 @@ def folds(
     table = pd.DataFrame(rows)
     write_text(folder / "folds.csv", table.to_csv(index=False, lineterminator="\n"))
     result = Folded(table, runs, folder)
-    spread = result.spread()
-    write_json(
-        folder / "folds.json",
-        {
-            "folds": rows,
-            "spread": {
-                str(kind): {
-                    name: {part: _plain(spread[part].at[kind, name]) for part in ("mean", "sd", "folds")}
-                    for name in MEASURES
-                }
-                for kind in spread.index
-            },
-        },
-    )
+    spread: dict[Any, Any] = result.spread().to_dict(orient="index")
+    measures = {
+        str(kind): {name: {part: row[part, name] for part in ("mean", "sd", "folds")} for name in MEASURES}
+        for kind, row in spread.items()
+    }
+    write_json(folder / "folds.json", {"folds": rows, "spread": measures})
     return result
 
 
@@ -232,8 +223,3 @@ def _figures(evaluation: Evaluation) -> dict[str, float]:
     at = evaluation.at[0]
     found = {name: float(getattr(at, name).value) for name in MEASURES if name != "auc"}
     return {**found, "auc": float(evaluation.ranking.auc.value), "threshold": at.point.threshold}
-
-
-def _plain(value: Any) -> float | None:
-    number = float(value)
-    return None if math.isnan(number) else number

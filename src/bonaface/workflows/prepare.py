@@ -169,22 +169,8 @@ def split(
         ```
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
-    named = {
-        name: share
-        for name, share in (("val", val), ("test", test))
-        if share is not None and not isinstance(share, float | int)
-    }
-    shares = {name: float(share) for name, share in (("val", val), ("test", test)) if isinstance(share, float | int)}
-    done = split_manifest(
-        settle_names(read, same_person=same_person, distinct=distinct),
-        val=shares.get("val"),
-        test=shares.get("test"),
-        seed=seed,
-        val_subjects=named.get("val"),
-        test_subjects=named.get("test"),
-        train_subjects=train,
-        keep=keep,
-    )
+    settled = settle_names(read, same_person=same_person, distinct=distinct)
+    done = split_manifest(settled, val=val, test=test, train=train, keep=keep, seed=seed)
     target = Path(output) if output is not None else read.source
     if target is not None:
         write_manifest(done, target)

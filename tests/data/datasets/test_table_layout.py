@@ -37,7 +37,7 @@ def test_a_table_goes_in_as_it_is(tmp_path: Path, of_folder: bool) -> None:
     assert table["dataset"].unique().tolist() == ["nuaa-clips"]
     assert table[["session", "glasses", "position", "frames"]].iloc[1].tolist() == ["02", "01", "04", "12"]
     assert manifest.persons_known
-    split = split_manifest(manifest, val_subjects=["nuaa-0002"])
+    split = split_manifest(manifest, val=["nuaa-0002"])
     assert split.table["split"].tolist() == ["train", "val", "train"]
 
 
