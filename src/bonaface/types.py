@@ -112,6 +112,17 @@ def probability(value: float | NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def percent(share: float, *, unit: bool = True) -> str:
+    """Return a share as a percentage to two places; a dash where it is undefined.
+
+    >>> percent(0.0267), percent(float("nan"))
+    ('2.67 %', '–')
+    """
+    if math.isnan(share):
+        return "–"
+    return f"{100 * share:.2f}" + (" %" if unit else "")
+
+
 def logit(score: float) -> float:
     """The logit of a probability; infinite at 0 and 1.
 

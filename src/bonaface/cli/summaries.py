@@ -70,7 +70,8 @@ def evaluate_lines(evaluated: Evaluated) -> Iterator[str]:
 def compare_lines(compared: Compared) -> Iterator[str]:
     """Yield each system's figures, then every difference with its interval and whether it is real."""
     from bonaface.report.formatting import difference as points
-    from bonaface.report.formatting import measure_name, number, percent, score
+    from bonaface.report.formatting import measure_name, number, score
+    from bonaface.types import percent
 
     found = compared.comparison
     yield f"{found.presentations} presentations of {found.persons} persons"
@@ -181,9 +182,11 @@ def embed_lines(embedded: Embedded) -> Iterator[str]:
 
 def calibrate_lines(bundle: Bundle) -> Iterator[str]:
     """Each threshold, what chose it and its errors there."""
+    from bonaface.types import percent
+
     for kind, point in bundle.card.operating_points.items():
         on = point.chosen_on
-        errors = f", validation FAR {100 * on['far']:.2f} %, FRR {100 * on['frr']:.2f} %" if "far" in on else ""
+        errors = f", validation FAR {percent(on['far'])}, FRR {percent(on['frr'])}" if "far" in on else ""
         yield f"{kind}: threshold {point.threshold:.4f} ({point.criterion}){errors}"
         yield from (f"  note: {warning}" for warning in point.warnings)
     yield f"bundle: {bundle.path}, {bundle.id}"
@@ -228,9 +231,10 @@ def _notes(notes: Iterable[str]) -> Iterator[str]:
 
 
 def _measure(value: float, name: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.4f}" if name == "auc" else f"{100 * value:.2f}"
+    from bonaface.report.formatting import number
+    from bonaface.types import percent
+
+    return number(value) if name == "auc" else percent(value, unit=False)
 
 
 def index_lines(indexed: Indexed) -> Iterator[str]:

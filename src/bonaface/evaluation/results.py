@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bonaface.types import Threshold
+from bonaface.types import Threshold, percent
 
 Policy = Literal["reject", "exclude"]
 
@@ -49,7 +49,7 @@ class Rate:
         """
         if not self.defined:
             return f"undefined ({self.reason or 'nothing to count'})"
-        return f"{100 * self.value:.2f} % ({self.errors}/{self.total})"
+        return f"{percent(self.value)} ({self.errors}/{self.total})"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, PackageLoader, Template
 
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
+from bonaface.types import percent
 
 SPLITS = {"test": "the test split", "val": "the validation split, which also chose the thresholds"}
 
@@ -81,11 +82,6 @@ def rate_text(rate: Any) -> str:
     return percent(rate["value"]) + (f" ({rate['errors']}/{rate['total']})" if {"errors", "total"} <= set(rate) else "")
 
 
-def percent(value: Any) -> str:
-    """Return a share in percent."""
-    return f"{100 * value:.2f} %" if isinstance(value, (int, float)) else "unknown"
-
-
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -96,7 +92,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "rate": rate_text, "interval": _interval, "plain": _plain}
+    environment.filters |= {"percent": _percent, "rate": rate_text, "interval": _interval, "plain": _plain}
     environment.globals |= {
         "crop_line": crop_line,
         "input_line": input_line,
@@ -120,7 +116,11 @@ def _interval(rate: Any) -> str:
     rate = rate if isinstance(rate, Mapping) else {}
     if not all(isinstance(rate.get(bound), (int, float)) for bound in ("low", "high")):
         return str(rate.get("reason") or "none")
-    return f"{100 * rate['low']:.2f} to {100 * rate['high']:.2f} %"
+    return f"{percent(rate['low'], unit=False)} to {percent(rate['high'])}"
+
+
+def _percent(value: Any) -> str:
+    return percent(value) if isinstance(value, (int, float)) else "unknown"
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,20 +45,10 @@ def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
-        for index, (title, curve) in enumerate(curves.items()):
-            colour = SERIES[index % len(SERIES)]
-            axes.plot(
-                curve.fpr,
-                curve.tpr,
-                color=colour,
-                linestyle=SYSTEM_LINES[index % 4],
-                label=plain(title),
-                clip_on=False,
-                zorder=2,
-            )
-            for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
-                far, frr = _scored_rates(measures)
-                _mark(axes, far, 1 - frr, mark, colour)
+        for title, curve, style, marks in _systems(curves, points):
+            axes.plot(curve.fpr, curve.tpr, **style, label=plain(title), clip_on=False, zorder=2)
+            for mark, far, frr in marks:
+                _mark(axes, far, 1 - frr, mark, style["color"])
         axes.set(xlim=(0, 1), ylim=(0, 1))
         _percent(axes, x=True, y=True)
         tidy(axes, x="attacks accepted (FAR)", y="bona fide accepted")
@@ -81,28 +72,15 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         top, worst = 0.5, False
-        for index, (title, curve) in enumerate(curves.items()):
-            colour = SERIES[index % len(SERIES)]
-            axes.plot(
-                _deviate(curve.fpr, floor),
-                _deviate(curve.fnr, floor),
-                color=colour,
-                linestyle=SYSTEM_LINES[index % 4],
-                label=plain(title),
-            )
+        for title, curve, style, marks in _systems(curves, points):
+            refused = _deviate(curve.fnr, floor)
+            axes.plot(_deviate(curve.fpr, floor), refused, **style, label=plain(title))
             if not np.allclose(curve.apcer_max, curve.fpr, equal_nan=True):
-                axes.plot(
-                    _deviate(curve.apcer_max, floor),
-                    _deviate(curve.fnr, floor),
-                    color=colour,
-                    linestyle=SYSTEM_LINES[index % 4],
-                    linewidth=0.9,
-                )
+                axes.plot(_deviate(curve.apcer_max, floor), refused, **style, linewidth=0.9)
                 worst = True
-            for mark, measures in zip(POINT_MARKS * 4, points.get(title, ()), strict=False):
-                far, frr = _scored_rates(measures)
+            for mark, far, frr in marks:
                 x, y = _deviate(np.array([far, frr]), floor).tolist()
-                _mark(axes, x, y, mark, colour)
+                _mark(axes, x, y, mark, style["color"])
                 top = max([top, *(rate for rate in (far, frr) if np.isfinite(rate))])
         ticks = _DET_TICKS[(floor <= _DET_TICKS) & (min(top * 1.2, 0.95) >= _DET_TICKS)]
         limits = (special.ndtri(floor), special.ndtri(min(top * 1.2, 0.95)))
@@ -241,6 +219,16 @@ def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) 
         + (f" The {left_out} species farthest from acceptance are not drawn." if left_out > 0 else ""),
         height=1.8 + 0.3 * max(len(rows), 4),
     )
+
+
+def _systems(
+    curves: Mapping[str, RocCurve], points: Mapping[str, Sequence[Measures]]
+) -> Iterator[tuple[str, RocCurve, dict[str, Any], list[tuple[str, float, float]]]]:
+    """Yield each system with its curve, the style of its line, and its operating points: mark, FAR and FRR."""
+    for index, (title, curve) in enumerate(curves.items()):
+        style = {"color": SERIES[index % len(SERIES)], "linestyle": SYSTEM_LINES[index % 4]}
+        measured = zip(POINT_MARKS * 4, points.get(title, ()), strict=False)
+        yield title, curve, style, [(mark, *_scored_rates(measures)) for mark, measures in measured]
 
 
 def _scored_rates(measures: Measures) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bonaface.evaluation.results import Figure, Rate
-from bonaface.types import Threshold
+from bonaface.types import Threshold, percent
 
 STATUS_NAMES = {
     "ok": "scored",
@@ -22,17 +22,6 @@ STATUS_NAMES = {
     "too_small": "face too small",
     "unreadable": "file unreadable",
 }
-
-
-def percent(share: float, *, unit: bool = True) -> str:
-    """A share as a percentage to two places; a dash where it is undefined.
-
-    >>> percent(0.0267), percent(float("nan"))
-    ('2.67 %', '–')
-    """
-    if math.isnan(share):
-        return "–"
-    return f"{100 * share:.2f}" + (" %" if unit else "")
 
 
 def number(value: float, *, places: int = 4) -> str:

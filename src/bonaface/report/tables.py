@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from bonaface.evaluation.intervals import EXACT, STUDENT
 from bonaface.evaluation.results import Evaluation, Figure, Measures, Rate
-from bonaface.report.formatting import interval, percent
+from bonaface.report.formatting import interval
+from bonaface.types import percent
 
 MOST_ROWS = 60
 _DIGITS = re.compile(r"(\d+)", re.ASCII)

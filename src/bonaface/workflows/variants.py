@@ -15,7 +15,7 @@ from bonaface.errors import BundleError
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, change_bundle
 from bonaface.inference.bundle_schema import Comparison, OperatingPoint, VariantCard
-from bonaface.types import Progress, probability
+from bonaface.types import Progress, percent, probability
 
 VariantName = Literal["openvino", "bf16", "int8"]
 VARIANTS: tuple[VariantName, ...] = ("openvino", "bf16", "int8")
@@ -142,7 +142,7 @@ def _accept(
     if found.changed > _limit(reference):
         raise BundleError(
             f"variant {name} changes the decision on {found.changed} of {found.frames} frames "
-            f"({100 * found.changed / found.frames:.2f} %; accepted: {100 * MOST_CHANGED:g} %); leave it out"
+            f"({percent(found.changed / found.frames)}; accepted: {100 * MOST_CHANGED:g} %); leave it out"
         )
     apart = found.max_logit_difference / max(found.logit_range, ROUNDING_SPAN)
     close = found.max_probability_difference <= PROBABILITY_TOLERANCE and apart <= LOGIT_TOLERANCE
