@@ -190,7 +190,7 @@ def calibrate_bundle(
         higher_is: what a higher score in the table means, `bona_fide` or `attack`.
 
     Returns:
-        The new bundle, and what chose its thresholds.
+        The new bundle; its card says what chose the thresholds.
 
     Raises:
         ScoreTableError: the scores are of a different bundle, of split test, or rank attacks above bona fide presentations.
