@@ -107,6 +107,6 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], said: str):
 
 def test_describe_prints_a_section():
     lines = recipe("describe", "scoring.").stdout.splitlines()
-    assert lines[0] == "scoring.frames: frames of a video, evenly spaced, whose scores are fused"
+    assert lines[0] == "scoring.frames: frames of a video, spread over it, whose scores are fused"
     assert lines[1] == "  whole number, at least 1; default 8"
     assert len(lines) == 6

@@ -11,7 +11,7 @@ from bonaface.config import CropSettings
 from bonaface.data import crop_store as module
 from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.cropping import resize_frame
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import open_frames, spread
 from bonaface.data.manifest import make_manifest
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
@@ -42,7 +42,7 @@ def test_every_presentation_is_there_and_the_reason_with_it(manifest, tmp_path: 
         "broken.mp4": "unreadable",
         "absent.mp4": "unreadable",
     }
-    assert table[table["path"] == "face.mp4"]["frame"].tolist() == [0, 2]
+    assert table[table["path"] == "face.mp4"]["frame"].tolist() == spread(4, 2)
     assert store.unusable["path"].tolist() == ["wall.mp4", "broken.mp4", "absent.mp4"]
     assert all(store.unusable["reason"].iloc[1:])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.data.frames import evenly_spaced, kind_of, open_frames
+from bonaface.data.frames import evenly_spaced, kind_of, open_frames, part_of, spread
 from bonaface.data.video_writer import write_video
 from bonaface.errors import MediaError
 
@@ -31,19 +31,49 @@ def test_evenly_spaced(total, count, indexes):
     assert evenly_spaced(total, count) == indexes
 
 
+@pytest.mark.parametrize(
+    ("total", "count", "indexes"),
+    [
+        (64, 8, [0, 12, 17, 30, 35, 40, 53, 58]),
+        (7500, 4, [0, 3033, 4192, 7226]),
+        (10, 1, [0]),
+        (3, 5, [0, 1, 2]),
+        (1, 1, [0]),
+    ],
+)
+def test_spread_is_the_same_everywhere_and_always(total, count, indexes):
+    assert spread(total, count) == indexes  # bundles and crops rely on it
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 16, 30])
+def test_spread_takes_one_frame_of_each_part(count):
+    for total in range(count, 200):
+        indexes = spread(total, count)
+        assert indexes[0] == 0
+        assert [part_of(index, total=total, count=count) for index in indexes] == list(range(count))
+
+
+@pytest.mark.parametrize("choose", [spread, pytest.param(evenly_spaced, marks=pytest.mark.xfail(strict=True))])
+def test_spread_is_not_in_step_with_light_that_pulses(choose):
+    for period in (2, 4, 8, 16):
+        for total in (64, 128, 256):
+            lit = [sum((index + phase) % period < period / 2 for index in choose(total, 8)) for phase in range(period)]
+            assert min(lit) >= 1
+
+
 def test_frames_are_those_that_their_numbers_say(video: Path):
-    assert numbers(video, count=3) == [(0, 0), (10, 10), (20, 20)]
+    assert numbers(video, count=3) == [(number, number) for number in spread(30, 3)]
     assert numbers(video, count="all") == [(number, number) for number in range(30)]
 
 
 @pytest.mark.parametrize(
     ("count", "first", "indexes"),
     [
-        (3, 12, [0, 4, 8]),
+        (3, 12, spread(12, 3)),
         (1, 12, [0]),
         ("all", 4, [0, 1, 2, 3]),
         (2, 1, [0]),
-        (3, 60, [0, 10, 20]),
+        (3, 60, spread(30, 3)),
         ("all", 60, list(range(30))),
     ],
 )
@@ -107,15 +137,16 @@ def clip(tmp_path: Path) -> Path:
 def test_a_folder_of_pictures_is_read_in_natural_order(clip: Path):
     assert kind_of(clip) == "video"
     assert numbers(clip, count="all") == [(number, number + 1) for number in range(12)]
-    assert numbers(clip, count=3) == [(0, 1), (4, 5), (8, 9)]
-    assert numbers(clip, count=2, first=4) == [(0, 1), (2, 3)]
+    assert numbers(clip, count=3) == [(number, number + 1) for number in spread(12, 3)]
+    assert numbers(clip, count=2, first=4) == [(0, 1), (3, 4)]
 
 
 def test_a_damaged_picture_of_a_folder_is_noted(clip: Path):
-    (clip / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    first, second, third = spread(12, 3)
+    (clip / f"{second + 1}.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     with open_frames(clip, count=3) as frames:
-        assert [frame.index for frame in frames] == [0, 8]
-    assert "5.png" in frames.note
+        assert [frame.index for frame in frames] == [first, third]
+    assert f"{second + 1}.png" in frames.note
     assert str(clip) not in frames.note
 
 

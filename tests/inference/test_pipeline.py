@@ -11,6 +11,7 @@ import pytest
 
 from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Face
+from bonaface.data.frames import part_of, spread
 from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, change_bundle
@@ -120,6 +121,23 @@ def test_frames_with_a_face_are_searched(bright: Bundle, tmp_path: Path, levels:
         assert verdict.score is None
 
 
+def test_a_frame_without_a_face_is_replaced_by_one_near_it(bright: Bundle, tmp_path: Path):
+    chosen = set(spread(48, 4)[1:])
+    levels = [20 if number in chosen else 130 for number in range(48)]
+    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels))
+    had = [frame.frame for frame in found.frames if frame.logit is not None]
+    assert [part_of(number, total=48, count=4) for number in had] == [0, 1, 2, 3]
+    assert verdict.score is not None
+
+
+@pytest.mark.parametrize("period", [4, 8, 16])
+def test_pulsing_light_does_not_change_the_verdict(bright: Bundle, tmp_path: Path, period: int):
+    levels = [20 if number % period == 0 or number % period > period / 2 else 130 for number in range(64)]
+    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels), frames=8)
+    assert sum(frame.logit is not None for frame in found.frames) == 8
+    assert verdict.score is not None
+
+
 def test_too_few_frames_with_a_face_are_no_verdict():
     few, half = sample(Status.NO_FACE, 5.0, *[Status.NO_FACE] * 6), sample(5.0, 5.0, *[Status.NO_FACE] * 6)
     for found, outcome in ((few, "no_face"), (half, "bona_fide")):
@@ -131,7 +149,7 @@ def test_too_few_frames_with_a_face_are_no_verdict():
 
 def test_a_video_with_faces_everywhere_has_no_note(bright: Bundle, tmp_path: Path):
     found, verdict = judged(bright, clip(tmp_path / "a.mp4", [130] * 20))
-    assert [frame.frame for frame in found.frames] == [0, 5, 10, 15]
+    assert [frame.frame for frame in found.frames] == spread(20, 4)
     assert (verdict.reason, verdict.faces) == ("", 1)
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import bonaface
 from bonaface.cli import app
+from bonaface.data.frames import spread
 from bonaface.data.manifest import read_manifest
 from bonaface.data.sources import Source
 from bonaface.errors import InputError, OutputError
@@ -205,7 +206,7 @@ def test_a_folder_of_frames_is_one_presentation(reddish: Path, frames: Path):
     assert found.sources.numbered == [str(frames / "clip1")]
     (verdict,) = bonaface.predict(reddish, frames / "clip1", frames_as_video=True, frames=4)
     assert (verdict.kind, verdict.accepted, verdict.source) == ("video", True, str(frames / "clip1"))
-    assert [frame.frame for frame in verdict.frames] == [0, 2, 4, 6]
+    assert [frame.frame for frame in verdict.frames] == spread(8, 4)
     assert outcomes(reddish, frames, frames_as_video=True) == [
         ("clip1", "bona_fide"),
         ("clip2", "attack"),
@@ -216,7 +217,7 @@ def test_a_folder_of_frames_is_one_presentation(reddish: Path, frames: Path):
 def test_a_manifest_may_name_folders_of_frames(reddish: Path, frames: Path):
     (frames / "manifest.csv").write_text("path,label,first_frames\nclip1,bona_fide,4\nclip2,attack,\n")
     one, two = bonaface.predict(reddish, frames / "manifest.csv", frames=2)
-    assert ([frame.frame for frame in one.frames], one.accepted, two.accepted) == ([0, 2], True, False)
+    assert ([frame.frame for frame in one.frames], one.accepted, two.accepted) == (spread(4, 2), True, False)
 
 
 def test_numbered_frames_are_named_on_the_command_line(reddish: Path, frames: Path):
@@ -347,7 +348,7 @@ def test_closed_early_it_leaves_no_thread_and_does_not_finish_the_video(reddish:
     with Pipeline(bonaface.load_bundle(reddish), threads=2) as pipeline:
         (whole,) = pipeline.score([Source("long", long)], frames=2)
     took = time.perf_counter() - started
-    assert [frame.frame for frame in whole.frames] == [0, 3000]
+    assert [frame.frame for frame in whole.frames] == spread(6000, 2)
     photos = [picture(tmp_path / f"{number}.png") for number in range(40)]
     verdicts = bonaface.predict(reddish, *photos, *[long] * 6, threads=2)
     assert next(verdicts).accepted

@@ -39,7 +39,7 @@ class CropSettings(Settings):
     detector: DetectorName = Field("yunet", description="yunet, haar, boxes (the dataset's own) or whole_frame")
     weights: Path | None = Field(None, description="the detector's weights, if not the cached download")
     frames: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        10, description="frames stored per presentation, evenly spaced, with the first; or `all`"
+        10, description="frames stored per presentation, spread over it, with the first; or `all`"
     )
     scale: float = Field(2.7, ge=1, le=8, description="side of the stored square over the longer side of the box")
     side: int = Field(384, ge=64, le=2048, description="the stored square is shrunk to at most this many pixels")
@@ -150,7 +150,7 @@ class TrainingSettings(Settings):
 class ScoringSettings(Settings):
     """How presentations are scored with the trained network."""
 
-    frames: int = Field(8, ge=1, description="frames of a video, evenly spaced, whose scores are fused")
+    frames: int = Field(8, ge=1, description="frames of a video, spread over it, whose scores are fused")
     fusion: FusionRule = Field("mean", description="how the logits of frames are fused")
     criterion: str = Field("eer", description="what validation chooses the thresholds by, such as eer or apcer<=0.01")
 

@@ -41,8 +41,9 @@ from bonaface.data.parallel import parallel_map
 from bonaface.errors import MediaError, OutputError, reraise_os_error
 from bonaface.types import Box, Status
 
-VERSION = 3
-"""Increased whenever the same file and settings would give other pixels: 3 for mirrored, HDR and non-square video."""
+VERSION = 4
+"""Increased whenever the same file and settings would give other pixels: 3 for mirrored, HDR and non-square video, 4 for
+frames that are not evenly spaced, and no faces in the dark."""
 
 _ABANDONED = 3600.0
 """Seconds after which a half-written entry belongs to a call that was killed: a file is cropped in far less."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+
 Media = Path | bytes | tuple[bytes, ...] | tuple[NDArray[np.uint8], ...]
 """A file, or a folder of numbered pictures; an upload: an image, a video, or the images of a burst in order; RGB frames."""
 
@@ -45,8 +48,9 @@ class Frame:
 class Frames:
     """The chosen frames of one presentation, to be iterated once.
 
-    After that, `decoded` counts the frames that were decoded, `expected` those that the file promises up to the last
-    chosen one (None where it does not say), and `note` says what was wrong: nothing, truncated, variable rate.
+    They are chosen among `total`. After iterating, `decoded` counts the frames that were decoded, `expected` those that the
+    file promises up to the last chosen one (None where it does not say), and `note` says what was wrong: nothing,
+    truncated, variable rate.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Frames:
         without: Set[int] = frozenset(),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.total = 1
         self.expected: int | None = None
         self.decoded = 0
         self.note = ""
@@ -68,7 +73,8 @@ class Frames:
         self._wanted: set[int] | None = {0}
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
         if isinstance(source, tuple):
-            chosen = evenly_spaced(len(source), len(source) if count == "all" else count)
+            self.total = len(source)
+            chosen = spread(self.total, self.total if count == "all" else count)
             self._pictures = {index: source[index] for index in chosen if index not in without}
             self.expected = len(chosen)
             if repeated := len(source) - len({each if isinstance(each, bytes) else each.tobytes() for each in source}):
@@ -80,12 +86,12 @@ class Frames:
             return
         self._reader = open_video(source)
         held = self._reader.info.frames
-        total = held if first is None else min(held, first)
+        total = self.total = held if first is None else min(held, first)
         if count == "all":
             self._wanted = None if total == held else set(range(total))
             self.expected = (max(total, self._reader.info.declared) if total == held else total) or None
         else:
-            self._wanted = set(evenly_spaced(max(total, 1), count)) - without
+            self._wanted = set(spread(max(total, 1), count)) - without
             self.expected = max(self._wanted) + 1 if total and self._wanted else None
 
     @property
@@ -134,7 +140,7 @@ class Frames:
         elif reader.damage:
             notes.append(reader.damage)
         if info.variable_rate:
-            notes.append("variable frame rate: frames are evenly spaced by number, not by time")
+            notes.append("variable frame rate: frames are spread by number, not by time")
         return "; ".join(notes)
 
     def __enter__(self) -> Self:
@@ -156,7 +162,7 @@ def open_frames(
     without: Set[int] = frozenset(),
     stop: Callable[[], bool] = lambda: False,
 ) -> Frames:
-    """Open an image, a burst or a video for `count` evenly spaced frames, the first always among them; an image has one.
+    """Open an image, a burst or a video for `count` frames chosen by `spread`; an image has one.
 
     `first` says how many frames of a video, from its start on, they are taken from; those numbered in `without` are left
     out. `flip="vertical"` undoes a stored vertical flip; a video ends early once `stop` says so. Raises MediaError, here
@@ -205,6 +211,32 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "video" if suffix in VIDEO_SUFFIXES | HDF5_SUFFIXES else None
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Indexes of `count` of `total` frames: the first frame, and one of each further part of as many equal parts.
+
+    Its place in its part moves by the golden ratio from part to part: the same in every call, and not in step with light
+    that pulses. Training, evaluation, prediction and server choose frames by this function.
+
+    >>> spread(300, 4), spread(2, 4)
+    ([0, 121, 167, 289], [0, 1])
+    """
+    count = min(total, count)
+    starts = [part * total // count for part in range(count + 1)]
+    return [
+        start + int(part * _GOLDEN_RATIO % 1 * (end - start))
+        for part, (start, end) in enumerate(itertools.pairwise(starts))
+    ]
+
+
+def part_of(index: int, *, total: int, count: int) -> int:
+    """Return in which of `count` equal parts of `total` frames a frame is.
+
+    >>> [part_of(index, total=10, count=3) for index in (0, 2, 3, 5, 6, 9)]
+    [0, 0, 1, 1, 2, 2]
+    """
+    return ((index + 1) * count - 1) // total
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:

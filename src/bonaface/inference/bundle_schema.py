@@ -58,7 +58,7 @@ class DetectorCard(Card):
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint(Threshold):
-    """A threshold of a bundle, and what it applies to: the scores of `frames` evenly spaced frames, fused by `fusion`.
+    """A threshold of a bundle, and what it applies to: the scores of `frames` frames of a video, fused by `fusion`.
 
     Decisions compare logits: `logit >= logit_threshold` accepts.
     """

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.cropping import MINIMUM_FACE, crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
-from bonaface.data.frames import Frame, Frames, open_frames
+from bonaface.data.frames import Frame, Frames, open_frames, part_of
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError
 from bonaface.inference.backends import load_backend
@@ -149,7 +149,7 @@ class Pipeline:
     def score(
         self, sources: Iterable[Source], *, frames: int | Callable[[Source], int], keep_crops: bool = False
     ) -> Iterator[Sample]:
-        """Score presentations in the order given, `frames` evenly spaced frames of each video.
+        """Score presentations in the order given, `frames` frames of each video, spread over it.
 
         Decoding and detecting run ahead in threads, a bounded number of presentations at a time. Closed early, it leaves
         them in the middle of a video.
@@ -241,8 +241,8 @@ class Pipeline:
     ) -> Prepared:
         """Decode, detect and crop: everything before the network, for one presentation, from any thread.
 
-        `frames` of a video or a burst are taken, evenly spaced. Where some of these have no face, further ones between
-        them are searched until there are enough, up to FURTHER times as many. A video is left once `stop` says so.
+        `frames` of a video or a burst are taken, spread over it. For those without a face, others are searched: first one in
+        the same part of the video, then any, up to FURTHER times as many in all. A video is left once `stop` says so.
         `opened` are the frames of a source that was opened already.
         """
         found = Prepared(source, [], [])
@@ -252,9 +252,8 @@ class Pipeline:
                 raise MediaError(source.problem)
             found.note = self._look(found, looked, frames=frames, stop=stop, opened=opened)
             found.wanted = len(looked)
-            searched = found.wanted == frames > 1 and not any(one.several for one in looked)
-            if searched and (missing := sum(not one.scorable for one in looked)):
-                self._look(found, looked, frames=FURTHER * frames, enough=missing, stop=stop)
+            if found.wanted == frames > 1 and not any(one.several for one in looked):
+                self._search(found, looked, frames=frames, stop=stop)
         except MediaError as error:
             reason = str(error)
             if isinstance(source.path, Path):
@@ -275,28 +274,46 @@ class Pipeline:
         *,
         frames: int,
         stop: Callable[[], bool],
-        enough: int | None = None,
         opened: Frames | None = None,
     ) -> str:
-        """Look at those of so many evenly spaced frames that were not looked at; return what the decoder reports.
-
-        `enough` further frames with a face end the search.
-        """
-        source, clock = found.source, time.perf_counter
-        tried = frozenset(one.score.frame for one in looked)
-        started = clock()
+        """Look at so many frames; return what the decoder reports."""
+        source, started = found.source, time.perf_counter()
         with opened or open_frames(
-            source.path, count=frames, flip=source.flip, first=source.first, without=tried, stop=stop
+            source.path, count=frames, flip=source.flip, first=source.first, stop=stop
         ) as chosen:
-            for frame in chosen:
-                found.seconds["decode"] += clock() - started
-                looked.append(self._look_at(frame, found))
-                started = clock()
-                if enough is not None:
-                    enough -= bool(looked[-1].scorable)
-                    if not enough:
-                        break
+            looked.extend(self._look_at(frame, found) for frame in _timed(chosen, found, started))
             return chosen.note
+
+    def _search(self, found: Prepared, looked: list[_Looked], *, frames: int, stop: Callable[[], bool]) -> None:
+        """Look at further frames until `frames` have a face: in the parts that have none, then in all."""
+        source, fine = found.source, FURTHER * frames
+        for only_missing in (True, False):
+            with_face = [one for one in looked if one.scorable]
+            missing = frames - len(with_face)
+            if not missing:
+                return
+            tried, started = frozenset(one.score.frame for one in looked), time.perf_counter()
+            with open_frames(
+                source.path,
+                count=fine,
+                flip=source.flip,
+                first=source.first,
+                without=tried,
+                stop=stop,
+            ) as chosen:
+                have = {part_of(one.score.frame, total=chosen.total, count=frames) for one in with_face}
+                seen = {part_of(index, total=chosen.total, count=fine) for index in tried}
+                for frame in _timed(chosen, found, started):
+                    part = part_of(frame.index, total=chosen.total, count=frames)
+                    near_seen = part_of(frame.index, total=chosen.total, count=fine) in seen
+                    if near_seen or (only_missing and part in have):
+                        continue
+                    looked.append(self._look_at(frame, found))
+                    if looked[-1].scorable:
+                        have.add(part)
+                        missing -= 1
+                        if not missing:
+                            return
 
     def _look_at(self, frame: Frame, found: Prepared) -> _Looked:
         started = time.perf_counter()
@@ -371,6 +388,14 @@ class Pipeline:
                 crops=batch[deciding] if keep_crops else None,
                 seconds={**found.seconds, "network": spent * (used - first)},
             )
+
+
+def _timed(frames: Frames, found: Prepared, started: float) -> Iterator[Frame]:
+    """Yield frames, and count the time since `started` that was spent on decoding them."""
+    for frame in frames:
+        found.seconds["decode"] += time.perf_counter() - started
+        yield frame
+        started = time.perf_counter()
 
 
 def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:

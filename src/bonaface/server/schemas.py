@@ -112,7 +112,7 @@ class PointAnswer(BaseModel):
 
     threshold: float
     criterion: str
-    frames: int = Field(description="Number of evenly spaced frames that are scored.")
+    frames: int = Field(description="Number of frames, spread over the video, that are scored.")
     fusion: FusionRule
     warnings: list[str]
 

@@ -94,7 +94,7 @@ class Model:
             source: the path of a picture, a video or a folder of frames; an encoded picture or video as bytes or as an
                 open binary file; a NumPy array `(height, width, 3)` of uint8; a Pillow image; or a list of pictures,
                 which are the frames of one presentation.
-            frames: how many evenly spaced frames of a video are scored, by default the bundle's number.
+            frames: how many frames of a video, spread over it, are scored, by default the bundle's number.
             colour: the order of an array's channels, `"RGB"` or `"BGR"`; it must be given for arrays.
             boxes: the faces, where you found them yourself, so that none are searched: for one picture a list of
                 (left, top, width, height) in pixels; for a list of pictures a list of such lists.
@@ -257,8 +257,8 @@ def predict(
 ) -> Predictions:
     """Load a model and return an iterator of its verdicts, one a presentation; to score again keep what `load` returns.
 
-    An image is scored at the operating point for one image, a video at that for a video, over `frames` evenly spaced
-    frames (by default the bundle's). Where some of these have no face, others between them are searched; with less than
+    An image is scored at the operating point for one image, a video at that for a video, over `frames` frames
+    spread over it (by default the bundle's). Where some of these have no face, others near them are searched; with less than
     half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a
     list of pictures always is. Of several faces the largest is scored, unless `faces` says `all` (the least bona fide
     decides) or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. A file that cannot be read has

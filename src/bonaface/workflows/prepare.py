@@ -201,7 +201,7 @@ def crop(
         output: the folder of the crop store.
         detector: `yunet`, `haar`, `boxes` (the dataset's own) or `whole_frame`.
         weights: the file of the detector's weights, by default the cached download.
-        frames: frames of a presentation, evenly spaced, or `all`.
+        frames: frames of a presentation, spread over it, or `all`.
         scale: the side of the square over the longer side of the face box.
         side: the maximum side of a stored square, in pixels.
         quality: the JPEG quality, 50 to 100.

@@ -28,6 +28,15 @@ def test_haar_finds_drawn_heads_where_they_are(frames):
             assert face.box.h > 60
 
 
+def test_a_face_in_the_dark_is_not_found(frames):
+    detector = load_detector("haar")
+    seen = [frame for frame in frames if detector.detect(frame)]
+    assert seen
+    for frame in seen:
+        assert detector.detect(frame // 4)
+        assert not detector.detect(frame // 40)
+
+
 def test_boxes_of_a_large_picture_are_in_its_own_pixels(frames):
     detector = load_detector("haar")
     small = next(frame for frame in frames if detector.detect(frame))

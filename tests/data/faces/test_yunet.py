@@ -107,7 +107,7 @@ class Looks:
 def test_a_large_face_is_found_at_half_the_size_and_others_at_full(tmp_path: Path, size, found, shown, boxes):
     detector = YuNet(write_network(tmp_path / "yunet.onnx"))
     looks = detector._network = Looks(found)  # type: ignore[assignment]
-    assert [tuple(face.box) for face in detector.detect(np.zeros((*size, 3), np.uint8))] == boxes
+    assert [tuple(face.box) for face in detector.detect(np.full((*size, 3), 99, np.uint8))] == boxes
     assert looks.shown == shown
 
 

@@ -41,6 +41,9 @@ class GivenBox(NamedTuple):
 
 Boxes = Mapping[tuple[str, int], GivenBox]
 
+BLACK = 16
+"""Black in video of limited range; nothing darker is a face."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -88,7 +91,7 @@ class YuNet:
         found = self._network.faces(first)
         if first.shape != small.shape and not any(max(box[2:]) >= LARGE for box, _ in found):
             found, first = self._network.faces(small), small
-        return _ordered([Face(_enlarged(box, first, image), score) for box, score in found], image)
+        return _lit(_ordered([Face(_enlarged(box, first, image), score) for box, score in found], image), image)
 
 
 class Haar:
@@ -124,7 +127,7 @@ class Haar:
             Face(_enlarged(row, small, image), 1 - 1 / (1 + max(float(weight), 0.0)))
             for row, weight in zip(rows, np.ravel(weights), strict=True)
         ]
-        return _ordered(faces, image)
+        return _lit(_ordered(faces, image), image)
 
 
 class DatasetBoxes:
@@ -214,6 +217,16 @@ def _enlarged(box: Iterable[SupportsFloat], small: NDArray[np.uint8], image: NDA
     """A box in a shrunk picture as one in the picture itself."""
     factor = max(image.shape[:2]) / max(small.shape[:2])
     return Box(*(float(value) * factor for value in box))
+
+
+def _lit(faces: list[Face], image: NDArray[np.uint8]) -> list[Face]:
+    """The faces of which at least a hundredth is lighter than BLACK: detectors see more in the dark than networks judge."""
+
+    def is_lit(box: Box) -> bool:
+        pixels = image[int(box.y) : int(box.y + box.h) : 2, int(box.x) : int(box.x + box.w) : 2]
+        return bool(np.count_nonzero(pixels > BLACK) >= 0.01 * pixels.size)
+
+    return [face for face in faces if is_lit(face.box)]
 
 
 def _ordered(faces: list[Face], image: NDArray[np.uint8]) -> list[Face]:
