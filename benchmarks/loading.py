@@ -33,7 +33,7 @@ from bonaface.training.loader import (
     StoredFrames,
     TrainingSet,
     frames_for_training,
-    training_loader,
+    make_loader,
 )
 
 TARGET = 10.0
@@ -120,7 +120,7 @@ def loader_rate(frames: StoredFrames, recipe: Recipe, *, workers: int, seconds: 
     """Images a second out of the training loader, once it is warm."""
     many = np.tile(frames.labels, 4000)
     sampler = _Repeating(many, period=len(frames))
-    loader = training_loader(TrainingSet(frames, recipe), sampler, batch_size=BATCH, workers=workers, pin=False)
+    loader = make_loader(TrainingSet(frames, recipe), sampler, batch_size=BATCH, workers=workers, pin=False)
     batches = iter(loader)
     for _ in range(4):
         next(batches)

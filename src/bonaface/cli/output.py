@@ -98,9 +98,9 @@ def echo_left_out(sources: Sources) -> None:
         )
 
 
-def format_names(paths: Sequence[str], *, limit: int = 3) -> str:
+def format_names(paths: Sequence[str]) -> str:
     """Return the first few paths by their last part, and how many more there are."""
-    return format_list((PurePath(path).name for path in paths), limit=limit)
+    return format_list((PurePath(path).name for path in paths), limit=3)
 
 
 def print_error(message: str) -> None:

@@ -307,12 +307,12 @@ def audit_lines(found: Audit) -> Iterator[str]:
         yield f"written: {found.folder / 'audit.html'}, {found.folder / 'audit.json'}"
 
 
-def _listed(title: str, items: Sequence[str], *, most: int = 10) -> Iterator[str]:
+def _listed(title: str, items: Sequence[str]) -> Iterator[str]:
     if items:
         yield f"{title}: {len(items)}"
-        yield from (f"  {item}" for item in items[:most])
-        if len(items) > most:
-            yield f"  and {len(items) - most} more"
+        yield from (f"  {item}" for item in items[:10])
+        if len(items) > 10:
+            yield f"  and {len(items) - 10} more"
 
 
 def _balance_lines(balance: pd.DataFrame) -> Iterator[str]:

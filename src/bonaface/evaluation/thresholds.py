@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,11 +93,11 @@ def fixed_point(score: float = 0.5) -> Threshold:
     return Threshold(float(score), logit(score), f"fixed={score:g}")
 
 
-def given_point(threshold: float, *, criterion: str = "given", chosen_on: dict[str, Any] | None = None) -> Threshold:
+def given_point(threshold: float, *, criterion: str = "given") -> Threshold:
     """Return a threshold that the caller chose, on the scale of the scores."""
     if not isinstance(threshold, int | float | np.number) or not math.isfinite(threshold):
         raise SettingsError(f"the threshold {threshold} is not a number; give one on the scale of the scores")
-    return Threshold(float(threshold), None, criterion, chosen_on or {})
+    return Threshold(float(threshold), None, criterion)
 
 
 def accepts(arrays: ScoreArrays, point: Threshold) -> tuple[Bools, str]:

@@ -56,7 +56,6 @@ def score_manifest(
     *,
     frames: int | None = None,
     fusion: FusionRule | None = None,
-    system: str | None = None,
     detector_weights: str | Path | None = None,
     threads: int | None = None,
     detector: str | None = None,
@@ -102,7 +101,7 @@ def score_manifest(
     table = pd.DataFrame(rows, columns=list(_OWN[:-1]))
     table["frame"] = table["frame"].astype("Int64")
     table[["logit", "score"]] = table[["logit", "score"]].astype("float64")
-    table["system"] = system or bundle.title
+    table["system"] = bundle.title
     described = manifest.table.rename(columns=column_in_scores)
     return Scored(
         table.merge(described, on="presentation", how="left", validate="many_to_one"),

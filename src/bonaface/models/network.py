@@ -84,11 +84,11 @@ class LivenessNet(nn.Module):
         return logit.flatten().float(), embedding.float()
 
 
-def build_network(settings: ModelSettings, *, cache: Path | None = None) -> LivenessNet:
+def build_network(settings: ModelSettings) -> LivenessNet:
     """Build the network that the settings describe, with the weights that they name.
 
     `weights` is `imagenet`, `none` or a .safetensors file: of a backbone, or one of our own networks to continue from.
-    What they lack is initialised from torch's seed. `cache` replaces the folder for downloads. Raises SettingsError,
+    What they lack is initialised from torch's seed. Raises SettingsError,
     WeightsError, DownloadError.
     """
     if settings.weights == "none":
@@ -100,7 +100,7 @@ def build_network(settings: ModelSettings, *, cache: Path | None = None) -> Live
                 f"the hub has no weights of {settings.name}; set model.weights to none or a .safetensors file"
             )
         sha256 = settings.weights_sha256
-        return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256, cache=cache))
+        return _assemble(settings, fetch_weights(settings.name, repository, sha256=sha256))
     weights = read_weights(Path(settings.weights))
     if settings.weights_sha256.lower() not in {"", weights.sha256}:
         raise WeightsError(

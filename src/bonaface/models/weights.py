@@ -78,7 +78,7 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
     return Weights(_backbone_alone(tensors), source, hashlib.sha256(content).hexdigest(), _about(content))
 
 
-def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache: Path | None = None) -> Weights:
+def fetch_weights(architecture: str, repository: str, *, sha256: str = "") -> Weights:
     """Fetch ImageNet weights from a repository of the hub, and verify the sha256 that is pinned here or given.
 
     They are taken from Bonaface's cache, or from that of the hub's client (`$HF_HOME`), if either has them.
@@ -86,8 +86,8 @@ def fetch_weights(architecture: str, repository: str, *, sha256: str = "", cache
     by hand.
     """
     revision, asset = _asset(architecture, repository, sha256.lower())
-    folder = (cache or cache_folder()) / "weights"
-    if not (folder / asset.name).is_file() and cache is None:
+    folder = cache_folder() / "weights"
+    if not (folder / asset.name).is_file():
         found = try_to_load_from_cache(repository, HUB_FILE, revision=revision)
         # A file that a different program fetched is not parsed before its sha256 is known.
         if isinstance(found, str) and sha256_of(Path(found)) == asset.sha256:

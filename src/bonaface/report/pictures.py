@@ -74,7 +74,7 @@ class GalleryItem:
         return found
 
 
-def blend(crop: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = 0.7) -> NDArray[np.uint8]:
+def blend(crop: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
     """A heat map of values between 0 and 1 over a crop: the hotter, the less of the crop shows through.
 
     The colour map rises in lightness alone, so it reads without colour too. The map may be smaller than the crop.
@@ -85,7 +85,7 @@ def blend(crop: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: floa
         grown = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
         values = np.clip(np.asarray(grown), 0, 1)
     colours = mpl.colormaps["inferno"](0.15 + 0.85 * values)[..., :3]
-    alpha = strength * values[..., None]
+    alpha = 0.7 * values[..., None]
     grey = crop.astype(np.float32) / 255
     return np.asarray(np.rint(255 * ((1 - alpha) * grey + alpha * colours)), dtype=np.uint8)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -192,18 +192,27 @@ class EpochSampler(Sampler[Key]):
         return order
 
 
-def training_loader(dataset: TrainingSet, sampler: EpochSampler, *, batch_size: int, workers: int, pin: bool) -> Loader:
-    """Return a loader in the sampler's order; its processes live as long as the loader."""
-    return _loader(dataset, sampler, batch_size=batch_size, workers=workers, pin=pin)
+def share_in_order(count: int, *, rank: int = 0, world: int = 1) -> list[int]:
+    """Return this process's samples of `count` in order; each process gets equally many, so some occur twice."""
+    return [place % count for place in range(rank, -(-count // world) * world, world)]
 
 
-def validation_loader(
-    dataset: ValidationSet, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world: int = 1
+def make_loader(
+    dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
 ) -> Loader:
-    """Return a loader in order; each process gets equally many samples, so some occur twice."""
-    count = len(dataset)
-    places = [place % count for place in range(rank, -(-count // world) * world, world)]
-    return _loader(dataset, places, batch_size=batch_size, workers=workers, pin=pin)
+    """Return a loader in the given order; its processes live as long as the loader."""
+    options: dict[str, Any] = {}
+    if workers:
+        options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": _start_worker}
+    return DataLoader(
+        _CatchErrors(dataset),
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        pin_memory=pin,
+        collate_fn=_collate,
+        **options,
+    )
 
 
 def check_classes(split: str, frames: StoredFrames, what: str) -> None:
@@ -272,24 +281,6 @@ def _repeated(choices: NDArray[np.int64], count: int, rng: np.random.Generator) 
 
 def _sample(picture: Picture, bona_fide: bool, index: int) -> Batch:
     return Batch(torch.from_numpy(picture), torch.tensor(float(bona_fide)), torch.tensor(index))
-
-
-def _loader(
-    dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
-) -> Loader:
-    options: dict[str, Any] = {}
-    if workers:
-        start: Callable[[int], None] = _start_worker
-        options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": start}
-    return DataLoader(
-        _CatchErrors(dataset),
-        batch_size=batch_size,
-        sampler=order,
-        num_workers=workers,
-        pin_memory=pin,
-        collate_fn=_collate,
-        **options,
-    )
 
 
 class _CatchErrors(Dataset[Batch | BonafaceError]):

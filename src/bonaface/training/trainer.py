@@ -47,9 +47,9 @@ from bonaface.training.loader import (
     check_classes,
     frames_for_training,
     frames_for_validation,
+    make_loader,
     positive_weight,
-    training_loader,
-    validation_loader,
+    share_in_order,
 )
 from bonaface.training.measures import validation_measures
 from bonaface.types import Progress
@@ -199,8 +199,9 @@ class Trainer:
         self._sampler = EpochSampler(
             train.labels, seed=recipe.seed, batch_size=self._batch_size, balanced=balanced, **place
         )
-        self._train_loader = training_loader(TrainingSet(train, recipe), self._sampler, **loading)
-        self._val_loader = validation_loader(ValidationSet(val, recipe), **loading, **place)
+        self._train_loader = make_loader(TrainingSet(train, recipe), self._sampler, **loading)
+        validation = ValidationSet(val, recipe)
+        self._val_loader = make_loader(validation, share_in_order(len(validation), **place), **loading)
         weight = 1.0
         if settings.balance != "none":
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)

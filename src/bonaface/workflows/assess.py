@@ -45,10 +45,9 @@ class Assessment:
         """The kind that uses most of each presentation: `video`, or `image` in a set of pictures."""
         return [kind for kind in KINDS if kind in self.evaluations][-1]
 
-    def measures(self, kind: Kind = "image", *, fixed: bool = False) -> Measures:
-        """Return the measures of one kind, at the threshold chosen on validation or at the fixed 0.5."""
-        at = self.evaluations[kind].at
-        return at[-1] if fixed else at[0]
+    def measures(self, kind: Kind = "image") -> Measures:
+        """Return the measures of one kind, at the bundle's threshold."""
+        return self.evaluations[kind].at[0]
 
 
 def rows_of(table: pd.DataFrame, point: OperatingPoint, kind: Kind) -> pd.DataFrame:
@@ -85,7 +84,7 @@ def refuse_inverted(validation: pd.DataFrame) -> None:
         )
 
 
-def assess(table: pd.DataFrame, bundle: Bundle, *, intervals: bool = True, notes: tuple[str, ...] = ()) -> Assessment:
+def assess(table: pd.DataFrame, bundle: Bundle, *, notes: tuple[str, ...] = ()) -> Assessment:
     """Measure a score table at the bundle's operating points and at the fixed 0.5.
 
     Where every presentation is a picture by its name, nothing is measured as a video.
@@ -101,7 +100,7 @@ def assess(table: pd.DataFrame, bundle: Bundle, *, intervals: bool = True, notes
         points = [point] if point.criterion == "fixed=0.5" else [point, fixed_point(0.5)]
         rows[kind] = rows_of(table, point, kind)
         arrays[kind] = ScoreArrays.from_table(rows[kind])
-        evaluations[kind] = evaluate_arrays(arrays[kind], points, intervals=intervals)
+        evaluations[kind] = evaluate_arrays(arrays[kind], points)
         titles[kind] = "one image" if pictures else _TITLES[kind].format(frames=point.frames, fusion=point.fusion)
         warnings = [f"threshold for {_APPLIES_TO[kind]}: {warning}" for warning in point.warnings]
         found += [note for note in (*warnings, *evaluations[kind].notes) if note not in found]

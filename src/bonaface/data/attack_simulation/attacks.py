@@ -32,9 +32,9 @@ def simulate(crop: Picture, rng: np.random.Generator) -> tuple[Picture, Species]
     return simulate_replay(crop, rng), "simulated_replay"
 
 
-def simulate_print(crop: Picture, rng: np.random.Generator, *, strength: float | None = None) -> Picture:
-    """Return `crop` printed on paper, lit and captured; `strength` 0 (subtle) to 1 (obvious) is drawn if it is None."""
-    amount = float(rng.uniform()) if strength is None else strength
+def simulate_print(crop: Picture, rng: np.random.Generator) -> Picture:
+    """Return `crop` printed on paper, lit and captured, from subtle to obvious."""
+    amount = float(rng.uniform())
     height, width = crop.shape[:2]
     printer = Printer.random(rng, strength=amount)
     paper = ink_on_paper(crop, printer, rng)
@@ -49,9 +49,9 @@ def simulate_print(crop: Picture, rng: np.random.Generator, *, strength: float |
     return capture(paper, Camera.random(rng), rng)
 
 
-def simulate_replay(crop: Picture, rng: np.random.Generator, *, strength: float | None = None) -> Picture:
-    """Return `crop` played on a display and captured; `strength` 0 (subtle) to 1 (obvious) is drawn if it is None."""
-    amount = float(rng.uniform()) if strength is None else strength
+def simulate_replay(crop: Picture, rng: np.random.Generator) -> Picture:
+    """Return `crop` played on a display and captured, from subtle to obvious."""
+    amount = float(rng.uniform())
     height, width = crop.shape[:2]
     screen = Screen.random(rng, strength=amount)
     light = shown(crop, screen)

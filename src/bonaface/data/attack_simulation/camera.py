@@ -38,9 +38,9 @@ def softened(image: NDArray[Any], sigma: float) -> NDArray[Any]:
     return cast(NDArray[Any], cv2.GaussianBlur(image, (side, side), sigma))
 
 
-def recompress(picture: Picture, *, quality: int, chroma: bool = True) -> Picture:
-    """The picture after a JPEG round trip; `chroma` halves the colour planes, as video codecs do."""
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+def recompress(picture: Picture, *, quality: int) -> Picture:
+    """The picture after a JPEG round trip that halves the colour planes, as video codecs do."""
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     coded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     return cast(Picture, cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))

@@ -30,6 +30,9 @@ SMOOTHING = 2.0
 BETTER = 0.03
 """Eighths are used in place of the order if their AUC is better by so much: they have eight chances instead of one."""
 
+FEWEST = 10
+"""A value that only one class has is reported from so many presentations on."""
+
 CAPTURE = ("width", "height", "pixels", "aspect", "codec", "suffix", "face_share")
 """Properties that say how the files of a dataset were made, not what they show."""
 
@@ -110,10 +113,10 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
     return {name: reason for name, reason in skipped.items() if name in table.columns}
 
 
-def one_class_values(table: pd.DataFrame, *, fewest: int = 10, subjects: int = 2) -> list[OneClassValue]:
+def one_class_values(table: pd.DataFrame) -> list[OneClassValue]:
     """Return the column values that only one class has, the most frequent first.
 
-    Only those of at least `fewest` presentations and `subjects` subjects, in columns that name neither subject nor split.
+    Only those of at least FEWEST presentations and two subjects, in columns that name neither subject nor split.
     """
     attack = table["label"] == Label.ATTACK
     if attack.all() or not attack.any():
@@ -126,7 +129,7 @@ def one_class_values(table: pd.DataFrame, *, fewest: int = 10, subjects: int = 2
         for value, rows in table.groupby(name, sort=True):
             labels = rows["label"].unique()
             who = rows["subject"].nunique()
-            if len(labels) == 1 and len(rows) >= fewest and who >= subjects:
+            if len(labels) == 1 and len(rows) >= FEWEST and who >= 2:
                 total = int((table["label"] == labels[0]).sum())
                 found.append(OneClassValue(name, str(value), str(labels[0]), len(rows), total, who))
     return sorted(found, key=lambda each: (-each.count / each.total, each.column, each.value))
