@@ -103,6 +103,7 @@ def test_lines_are_counted_with_the_sep_line(tmp_path: Path) -> None:
         ("path\na\n".encode("utf-16-le"), ["NUL byte in line 1"]),
         (" \n\n", ["is empty"]),
         (",,\n,\n", ["is empty"]),
+        ("sep=;\n", ["is empty"]),
     ],
 )
 def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, content: str | bytes, words: list[str]) -> None:
