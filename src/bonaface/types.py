@@ -80,8 +80,8 @@ class Threshold:
 
     `score >= threshold` accepts; where a table has logits, `logit >= logit_threshold` does (None for a different system,
     whose scores have a scale of their own). `chosen_on` holds split, presentations, persons, persons_known, bona_fide,
-    attacks, failed, far, frr and apcer_max (the errors there on validation) and digest; empty for a threshold that was
-    fixed beforehand or given.
+    attacks, failed, far, frr and apcer_max (the errors there on validation; without attacks frr alone), mean and standard
+    deviation of each class's logits, and digest; empty for a threshold that was fixed beforehand or given.
     """
 
     threshold: float

@@ -82,7 +82,12 @@ def from_onnx_command(
 @app.command("calibrate")
 def calibrate_command(
     bundle: options.BundlePath,
-    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="This bundle's score table of validation.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SCORES", help="This bundle's score table of validation, or a manifest, which is scored."
+        ),
+    ],
     output: options.OutputBundle,
     criterion: options.Criterion = "eer",
     frames: Annotated[
@@ -90,17 +95,30 @@ def calibrate_command(
     ] = None,
     fusion: options.Fusion = None,
     higher_is: options.HigherIs = "bona_fide",
+    allow_low_scores: Annotated[
+        bool, typer.Option("--allow-low-scores", help="Accept bona fide footage that scores like attacks.")
+    ] = False,
+    weights: options.Weights = None,
+    threads: options.Threads = None,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Choose a bundle's thresholds again on validation scores, by another criterion or on your own footage."""
-    done = bonaface.calibrate_bundle(
-        bundle,
-        scores,
-        output=output,
-        criterion=criterion,
-        frames=frames,
-        fusion=fusion,  # type: ignore[arg-type]
-        higher_is=higher_is,  # type: ignore[arg-type]
-    )
+    """Choose a bundle's thresholds again, by another criterion or on your own footage; `bpcer<=X` needs bona fide alone."""
+    with show_progress(quiet=quiet) as progress:
+        done = bonaface.calibrate_bundle(
+            bundle,
+            scores,
+            output=output,
+            criterion=criterion,
+            frames=frames,
+            fusion=fusion,  # type: ignore[arg-type]
+            higher_is=higher_is,  # type: ignore[arg-type]
+            allow_low_scores=allow_low_scores,
+            detector_weights=weights,
+            threads=threads,
+            root=root,
+            progress=progress,
+        )
     echo_lines(calibrate_lines(done))
 
 

@@ -186,7 +186,8 @@ def calibrate_lines(bundle: Bundle) -> Iterator[str]:
 
     for kind, point in bundle.card.operating_points.items():
         on = point.chosen_on
-        errors = f", validation FAR {percent(on['far'])}, FRR {percent(on['frr'])}" if "far" in on else ""
+        rates = [f"{name.upper()} {percent(on[name])}" for name in ("far", "frr") if name in on]
+        errors = f", validation {', '.join(rates)}" if rates else ""
         yield f"{kind}: threshold {point.threshold:.4f} ({point.criterion}){errors}"
         yield from (f"  note: {warning}" for warning in point.warnings)
     yield f"bundle: {bundle.path}, {bundle.id}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from bonaface.errors import ScoreTableError, SettingsError, did_you_mean
 from bonaface.evaluation.arrays import Bools, ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.error_curve import ErrorCounts, count_errors
+from bonaface.evaluation.own_camera import bona_fide_threshold, score_statistics
 from bonaface.evaluation.scores import digest
 from bonaface.types import Threshold, logit, probability
 
@@ -32,7 +35,8 @@ def choose_threshold(
     """Return the operating point that a criterion (see `CRITERIA`) picks on validation presentations.
 
     `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst species at most
-    1/N, with the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, with the least APCER of the worst species.
+    1/N, with the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, with the least APCER of the worst species;
+    it takes bona fide presentations alone too, and then says nothing of APCER.
     Of thresholds that do equally well the middle is taken, in logits. Failed presentations are left out and counted in
     `chosen_on`. Raises ScoreTableError where a class is missing or the table holds test data, SettingsError for an unknown
     criterion.
@@ -48,11 +52,17 @@ def choose_threshold(
         "bona fide": int((arrays.ok & arrays.bona_fide).sum()),
         "attack": int((arrays.ok & ~arrays.bona_fide).sum()),
     }
-    for missing in (title for title, count in scored.items() if not count):
+    alone = name == "bpcer<=" and scored["bona fide"] and not scored["attack"]
+    for missing in (title for title, count in scored.items() if not count and not alone):
         raise ScoreTableError(
             f"criterion {criterion} needs bona fide and attack presentations with scores; validation has "
             f"{scored['bona fide']} bona fide and {scored['attack']} attacks: "
-            f"add {missing} presentations or use fixed=0.5"
+            f"add {missing} presentations"
+            f"{', or use bpcer<=0.05, which takes bona fide alone' if missing == 'attack' else ' or use fixed=0.5'}"
+        )
+    if alone:
+        return _from_bona_fide(
+            arrays, criterion, limit, {**_counts(arrays, split, scored), "digest": digest(validation)}
         )
     errors = count_errors(arrays)
     first, last = _steps(errors, name, limit)
@@ -67,6 +77,18 @@ def choose_threshold(
     if "train" in split:
         warnings.append("the threshold was chosen on training data, whose errors are smaller than those to come")
     chosen_on = {
+        **_counts(arrays, split, scored),
+        "far": float(errors.far[step]),
+        "frr": float(errors.frr[step]),
+        "apcer_max": float(errors.apcer_max[step]),
+        "digest": digest(validation),
+    }
+    return Threshold(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
+
+
+def _counts(arrays: ScoreArrays, split: Sequence[str], scored: dict[str, int]) -> dict[str, Any]:
+    """Return what a threshold records of the presentations that chose it."""
+    return {
         "split": "+".join(split),
         "presentations": len(arrays),
         "persons": arrays.subjects,
@@ -74,12 +96,15 @@ def choose_threshold(
         "bona_fide": scored["bona fide"],
         "attacks": scored["attack"],
         "failed": int((~arrays.ok).sum()),
-        "far": float(errors.far[step]),
-        "frr": float(errors.frr[step]),
-        "apcer_max": float(errors.apcer_max[step]),
-        "digest": digest(validation),
+        **(score_statistics(arrays) if arrays.on_logits else {}),
     }
-    return Threshold(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
+
+
+def _from_bona_fide(arrays: ScoreArrays, criterion: str, limit: float, chosen_on: dict[str, Any]) -> Threshold:
+    value, notes = bona_fide_threshold(arrays, limit)
+    chosen_on["frr"] = float((arrays.value[arrays.ok] < value).mean())
+    score = float(probability(value)) if arrays.on_logits else value
+    return Threshold(score, value if arrays.on_logits else None, criterion, chosen_on, tuple(notes))
 
 
 def fixed_point(score: float = 0.5) -> Threshold:
