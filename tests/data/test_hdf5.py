@@ -36,7 +36,7 @@ def test_the_colour_stream_is_read_as_a_video_is(tmp_path: Path, channels_first:
         found = [(frame.index, frame.time, *frame.image[0, 0].tolist(), *frame.image[95, 127]) for frame in frames]
     assert found == [
         (0, None, 0, 200, 100, 0, 0, 0),
-        (3, None, 30, 200, 100, 30, 0, 0),
+        (4, None, 40, 200, 100, 40, 0, 0),
         (6, None, 60, 200, 100, 60, 0, 0),
     ]
     assert (frames.decoded, frames.expected, frames.note) == (7, 7, "")
@@ -52,8 +52,8 @@ def test_three_dmad_goes_from_its_names_to_crops(tmp_path: Path) -> None:
     manifest = index(tmp_path, "three_dmad")
     assert manifest.table[["label", "split"]].to_numpy().tolist() == [["bona_fide", "train"], ["attack", "test"]]
     store = fill_store(manifest, tmp_path / "crops", CropSettings(detector="whole_frame", frames=2), workers=1)
-    assert store.table[["frame", "status"]].to_numpy().tolist() == [[0, "ok"], [5, "ok"]] * 2
-    assert load_crop(store.table["file"][1])[10, 20].tolist() == pytest.approx([50, 200, 100], abs=3)
+    assert store.table[["frame", "status"]].to_numpy().tolist() == [[0, "ok"], [8, "ok"]] * 2
+    assert load_crop(store.table["file"][1])[10, 20].tolist() == pytest.approx([80, 200, 100], abs=3)
     found = bonaface.audit(manifest, detector="whole_frame", workers=1)
     assert [shared.how for shared in found.shared] == ["the same file"]
     assert [view.frame for view in found.files[0].views] == [0, 3, 6]

@@ -91,7 +91,7 @@ def test_files_may_be_open_and_lists_may_hold_paths(model: bonaface.Model, files
         (RGB[..., 0], "expected uint8 of shape"),
         (np.zeros((40, 40, 4), np.uint8), "expected uint8 of shape"),
         ([], "an empty list"),
-        (0, "number of a camera"),
+        (0, "is a camera; watch it with model.predict"),
         ("nowhere.jpg", "no file or folder at nowhere.jpg"),
         (["nowhere.jpg"], "the frame nowhere.jpg cannot be read"),
         (None, "NoneType cannot be scored"),

@@ -13,6 +13,7 @@ import pytest
 from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store
 from bonaface.data.datasets.registry import layouts
+from bonaface.data.frames import spread
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
 from bonaface.data.video_writer import write_video
@@ -215,8 +216,8 @@ def test_siw_protocol_1_takes_no_later_frame_for_training_and_any_for_the_test(t
                 ("Trai", 60),
                 ("Trai", 60),
             ]
-    assert frames[1] == {"Train": [0, 20, 40, 0, 20, 40], "Test": [0, 30, 60]}
-    assert frames[None] == {"Train": [0, 30, 60, 0, 30, 60], "Test": [0, 30, 60]}
+    assert frames[1] == {"Train": [*spread(60, 3)] * 2, "Test": spread(90, 3)}
+    assert frames[None] == {"Train": [*spread(90, 3)] * 2, "Test": spread(90, 3)}
 
 
 def test_casia_sets_have_separate_subjects(whole: Mapping[str, Path]) -> None:
