@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -152,13 +153,15 @@ class OpenVinoBackend(_Engine):
             bundle, names[0], sorted(name for output in self._compiled.outputs for name in output.get_names())
         )
         self._request = self._compiled.create_infer_request()
+        self._one_at_a_time = threading.Lock()
         shape = self._compiled.input(0).get_partial_shape()
         first = shape[0] if shape.rank.is_static and len(shape) else None
         self.find_batch(None if first is None or first.is_dynamic else first.get_length())
 
     def _infer(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        self._request.infer([batch], share_inputs=True)
-        return [np.array(self._request.get_tensor(name).data) for name in self._wanted]
+        with self._one_at_a_time:
+            self._request.infer([batch], share_inputs=True)
+            return [np.array(self._request.get_tensor(name).data) for name in self._wanted]
 
 
 BACKENDS: Mapping[str, type[OnnxBackend | OpenVinoBackend]] = {

@@ -128,7 +128,6 @@ class Pipeline:
         self._detector_weights = None if detector_weights is None else Path(detector_weights)
         self._boxes = boxes
         self._local = threading.local()
-        self._network = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
         self._detector()
@@ -215,8 +214,7 @@ class Pipeline:
         """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
         if not len(crops):
             return np.empty(0), None
-        with self._network:
-            parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
         embeddings = [embedding for _, embedding in parts if embedding is not None]
         logits = np.concatenate([logits for logits, _ in parts])
         return logits, np.concatenate(embeddings) if embeddings else None
@@ -350,7 +348,7 @@ class Pipeline:
         return Status.OK, large if self._policy == "all" else large[:1]
 
     def finish(self, ready: Sequence[Prepared], *, keep_crops: bool = False) -> Iterator[Sample]:
-        """Run the network over prepared presentations together, from one thread at a time."""
+        """Run the network over prepared presentations together, from any thread."""
         size = self.bundle.card.input.size
         crops = [crop for found in ready for crop in found.crops]
         batch = np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)

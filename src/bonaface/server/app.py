@@ -176,7 +176,7 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
                 prepared = pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
         except MediaError:
             raise ApiError("unreadable") from None
-        (sample,) = pipeline.finish([prepared])  # the pipeline runs the network for one thread at a time
+        (sample,) = pipeline.finish([prepared])
         return sample
 
     @app.post(

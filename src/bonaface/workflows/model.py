@@ -37,7 +37,8 @@ Boxes = Sequence[Any] | NDArray[Any]
 class Model:
     """A bundle, loaded once, that scores from any number of threads at a time.
 
-    Made by `bonaface.load`. `bundle` is what was loaded. The end of a `with` block, or `close`, ends the threads that
+    Made by `bonaface.load`; for calls from several threads at a time load it with `threads=1`, so that each call uses one core.
+    `bundle` is what was loaded. The end of a `with` block, or `close`, ends the threads that
     decode ahead; a later call starts new ones.
     """
 
@@ -212,7 +213,7 @@ def load(
         faces: which of several faces is scored: `"largest"`, `"all"` (the least bona fide decides) or `"refuse"`.
         detector: a face detector other than the bundle's.
         detector_weights: the file of the detector's weights, by default the cached download.
-        threads: threads to use, by default one per core.
+        threads: threads to use in a call, by default one per core; 1 where several threads call at a time.
         backend: `"onnxruntime"` or `"openvino"`, by default what the bundle says.
         progress: called with the stage `download`, bytes so far and bytes in all.
 
