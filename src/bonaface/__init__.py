@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bonaface.inference.verdict import Verdict as Verdict
     from bonaface.workflows.audit import audit as audit
     from bonaface.workflows.bundle import bundle_from_onnx as bundle_from_onnx
-    from bonaface.workflows.bundle import calibrate_bundle as calibrate_bundle
     from bonaface.workflows.bundle import pull_bundle as pull_bundle
+    from bonaface.workflows.calibrate import calibrate_bundle as calibrate_bundle
     from bonaface.workflows.compare import compare as compare
     from bonaface.workflows.cross_validate import folds as folds
     from bonaface.workflows.demo import demo as demo
@@ -66,7 +66,7 @@ _HOMES = {
     "Verdict": "inference.verdict",
     "audit": "workflows.audit",
     "bundle_from_onnx": "workflows.bundle",
-    "calibrate_bundle": "workflows.bundle",
+    "calibrate_bundle": "workflows.calibrate",
     "crop": "workflows.prepare",
     "demo": "workflows.demo",
     "embed": "workflows.embed",

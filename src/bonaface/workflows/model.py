@@ -19,7 +19,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, Progress
-from bonaface.workflows.bundle import calibrate_bundle, find_bundle
+from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.predict import Predictions, check_frames, predictions
 
 if TYPE_CHECKING:
@@ -180,6 +180,8 @@ class Model:
 
     def calibrate(self, scores: str | Path | pd.DataFrame, *, output: str | Path, **options: Any) -> Model:
         """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
+        with needs_extra("Model.calibrate"):
+            from bonaface.workflows.calibrate import calibrate_bundle
         return Model(calibrate_bundle(self.bundle, scores, output=output, **options), **self._options)
 
     def _source(self, item: Any, colour: Colour | None, boxes: Boxes | None) -> Source:
