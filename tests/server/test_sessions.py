@@ -176,6 +176,8 @@ def test_json_with_base64_is_scored_as_the_files(server, jpeg, frames, prefix):
     [
         (b"{", 400, "malformed"),
         (b"[]", 400, "malformed"),
+        (b'{"images": [' + b"{}," * 1_000_000 + b"{}]}", 400, "malformed"),
+        (b'{"images": [' + b'"a",' * 1_000_000 + b'"a"]}', 422, "too_many_files"),
         (b"\xff", 400, "malformed"),
         (b"[" * 100_000, 400, "malformed"),
         (b'{"images": "aGk="}', 400, "malformed"),
@@ -229,7 +231,18 @@ def test_named_origins_may_call_the_api(shared_with, server, jpeg):
 
 
 @pytest.mark.parametrize(
-    "origin", ["shop.example", "https://shop.example/", "https://shop.example/x", "*", "ftp://x", ""]
+    "origin",
+    [
+        "shop.example",
+        "https://shop.example/",
+        "https://shop.example/x",
+        "*",
+        "ftp://x",
+        "",
+        "https://[x",
+        "https://Shop.example",
+        "https://shop.example:443",
+    ],
 )
 def test_origin_that_is_none_is_refused(origin):
     with pytest.raises(SettingsError, match="--allow-origin"):

@@ -15,7 +15,7 @@ from PIL import Image
 
 import bonaface
 from bonaface.data.images import read_image
-from bonaface.errors import BundleError, InputError, MediaError, OutputError
+from bonaface.errors import BundleError, InputError, MediaError, OutputError, SettingsError
 from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.types import Box, Status
 from tests.conftest import ranked_as_labelled
@@ -107,8 +107,33 @@ def test_what_is_no_presentation_is_refused(model: bonaface.Model, given: Any, s
 def test_several_presentations_are_refused_by_a_call(model: bonaface.Model, files: Path):
     with pytest.raises(InputError, match=r"2 presentations; score them with model\.predict"):
         model(str(files / "*.png"))
-    with pytest.raises(InputError, match="expected 1 or more"):
-        model(files / "photo.png", frames=0)
+    for frames in (0, "8", 2.5):
+        with pytest.raises(InputError, match="expected a whole number, 1 or more"):
+            model(files / "photo.png", frames=frames)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="different sizes: 48 x 48, 60 x 40"):
+        model([files / "photo.png", RGB], colour="RGB")
+
+
+def test_unknown_face_policy_is_refused(reddish: Path):
+    with pytest.raises(SettingsError, match="expected largest, all, refuse"):
+        bonaface.load(reddish, faces="refused")  # type: ignore[arg-type]
+
+
+def test_a_calibrated_model_keeps_its_options(run, tmp_path: Path):
+    ranked_as_labelled(run.path / "scores" / "val.csv", tmp_path / "val.csv")
+    strict = bonaface.load(run.path, faces="refuse").calibrate(tmp_path / "val.csv", output=tmp_path / "strict")
+    assert strict.pipeline._policy == "refuse"
+    with pytest.raises(SettingsError, match="load the model without a different one"):
+        bonaface.load(run.path, detector="whole_frame").calibrate(tmp_path / "val.csv", output=tmp_path / "b")
+
+
+def test_video_is_found_after_the_folder_changed(model: bonaface.Model, files: Path, monkeypatch: pytest.MonkeyPatch):
+    assert model(files / "clip.mp4").accepted
+    monkeypatch.chdir(files)
+    (files / "json.py").write_text("raise SystemExit")  # must not be imported
+    assert model("clip.mp4").accepted
+    video(files / "other.mp4", colour=GREEN)
+    assert model("other.mp4").source == "other.mp4"
 
 
 @pytest.mark.parametrize("name", ["not-there", "minifas-129", "yunet", "run"])

@@ -89,16 +89,37 @@ def test_another_camera_is_said_with_an_interval(bundle: Path, tmp_path: Path):
     assert "instead of 1.00" in shift
 
 
-def test_a_bundle_without_statistics_says_nothing_of_the_camera(reddish: Path, tmp_path: Path):
+def test_a_bundle_without_statistics_says_so(reddish: Path, tmp_path: Path):
     warnings = calibrated(reddish, scores(np.linspace(-3, 5, 50)), tmp_path).operating_point("video").warnings
-    assert not any("validation:" in text for text in warnings)
+    assert any("does not hold how its validation scored" in text for text in warnings)
+
+
+def test_a_second_calibration_compares_with_validation_again(bundle: Path, tmp_path: Path):
+    calibrated(bundle, scores(np.linspace(3, 5, 50)), tmp_path)
+    assert VALIDATION.items() <= bonaface.load_bundle(tmp_path / "own").operating_point("video").chosen_on.items()
+    with pytest.raises(ScoreTableError, match="score like attacks"):
+        calibrated(tmp_path / "own", scores(np.full(50, -3.0)), tmp_path)
+
+
+def test_footage_of_the_training_is_noted(bundle: Path, tmp_path: Path):
+    warnings = (
+        calibrated(bundle, scores(np.linspace(3, 5, 50), split="train"), tmp_path).operating_point("video").warnings
+    )
+    assert any("chosen on training data" in text for text in warnings)
+
+
+def test_subjects_without_a_score_do_not_count(bundle: Path, tmp_path: Path):
+    values, status = np.where(np.arange(50) < 25, 4.0, np.nan), ["ok"] * 25 + ["no_face"] * 25
+    table = scores(values, subjects=["anna"] * 25 + ["berta"] * 25, status=status)
+    with pytest.raises(ScoreTableError, match="has 1 subject with a score"):
+        calibrated(bundle, table, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
         (scores(np.linspace(3, 5, 50), subjects=[""] * 50), "subjects that are not known"),
-        (scores(np.linspace(3, 5, 50), subjects=["anna"] * 50), "has 1 subject;"),
+        (scores(np.linspace(3, 5, 50), subjects=["anna"] * 50), "has 1 subject with a score;"),
         (scores(np.full(50, -3.0)), "score like attacks .*are they live persons.*--allow-low-scores"),
         (scores(np.linspace(3, 5, 50), status="no_face", logit=np.nan, score=np.nan), "no logits"),
         (scores(np.linspace(3, 5, 50), split="test"), "split test"),

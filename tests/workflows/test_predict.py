@@ -113,7 +113,7 @@ def test_a_folder_is_walked_and_what_is_left_out_is_counted(reddish: Path, media
 
 def encoded(kind: str, colour: tuple[int, int, int] = RED) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (48, 48), colour).save(file, kind)
+    Image.new("RGB", (60, 40), colour).save(file, kind)
     return file.getvalue()
 
 

@@ -57,6 +57,7 @@ def download(address: str) -> Path:
     Raises MediaError, which names the address without its secrets, where it cannot be fetched within the bounds.
     """
     import requests
+    from urllib3.exceptions import HTTPError
 
     name = shown(address)
     folder = Path(tempfile.mkdtemp(prefix="bonaface-"))
@@ -67,7 +68,8 @@ def download(address: str) -> Path:
             _check(answer.status_code, answer.headers.get("Content-Type", ""))
             end, size = time.monotonic() + DOWNLOAD_SECONDS, 0
             with target.open("wb") as file:
-                for chunk in answer.iter_content(1 << 16):
+                # read1 returns what has arrived, so that the time is looked at however slowly it comes.
+                while chunk := answer.raw.read1(1 << 16, decode_content=True):
                     size += file.write(chunk)
                     if size > MAX_BYTES:
                         raise _Failed(
@@ -79,7 +81,7 @@ def download(address: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, _Failed):
             raise MediaError(f"{name}: {error}") from None
-        if isinstance(error, requests.RequestException | ValueError | OSError):
+        if isinstance(error, requests.RequestException | HTTPError | ValueError | OSError):
             raise MediaError(f"{name}: {_reason(error)}") from None
         raise
     return target
@@ -99,14 +101,17 @@ def _check(status: int, content: str) -> None:
 
 def _reason(error: Exception) -> str:
     from requests import exceptions
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+    if isinstance(error, HTTPError) and not isinstance(error, ReadTimeoutError):
+        return "the connection broke before the file was complete"
     if isinstance(error, exceptions.SSLError):
         return "no connection: the server's certificate cannot be verified"
     if isinstance(error, exceptions.TooManyRedirects):
         return "the server redirects without end"
     if isinstance(error, exceptions.ChunkedEncodingError | exceptions.ContentDecodingError):
         return "the connection broke before the file was complete"
-    if isinstance(error, exceptions.ConnectionError | exceptions.Timeout):
+    if isinstance(error, exceptions.ConnectionError | exceptions.Timeout | ReadTimeoutError):
         return f"no connection to the server, or no answer within {WAIT_SECONDS:.0f} seconds; check the address"
     if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
         return f"it cannot be stored while it is read ({error.strerror or error})"

@@ -41,7 +41,7 @@ class Source:
 
     `flip` undoes a stored flip ("vertical"), `first` bounds the frames of a video, from its start on, that are taken from.
     `problem` says why it cannot be read, if that is known already. `boxes` are the faces of each picture, where the caller
-    found them.
+    found them. `held` is kept for as long as the source.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Source:
     first: int | None = None
     problem: str = ""
     boxes: tuple[tuple[Box, ...], ...] | None = None
+    held: object = field(default=None, repr=False, compare=False)
 
     @cached_property
     def kind(self) -> Literal["image", "video"]:
@@ -257,7 +258,13 @@ def _in_memory(item: Any, number: int, colour: Colour | None) -> Source:
     if isinstance(item, list | tuple):
         if not item:
             raise InputError("an empty list: expected the pictures of one presentation, in order")
-        return Source(f"frames {number}", tuple(_picture(each, colour, "a list") for each in item))
+        pictures = tuple(_picture(each, colour, "a list") for each in item)
+        sizes = sorted({f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures})
+        if len(sizes) > 1:
+            raise InputError(
+                f"the frames of one presentation have different sizes: {format_list(sizes)}; expected those of one camera"
+            )
+        return Source(f"frames {number}", pictures)
     if isinstance(item, bytes | bytearray | memoryview):
         return Source(f"bytes {number}", bytes(item))
     if hasattr(item, "read"):

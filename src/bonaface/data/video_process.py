@@ -38,7 +38,7 @@ Frames = Iterator[tuple[int, float | None, NDArray[np.uint8]]]
 SUPPORTED = os.name == "posix"
 """Whether this system has limits for a process."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bonaface.data.video_process import main; main()"
-_HEAD = struct.Struct(">II")
+_HEAD = struct.Struct(">IQ")
 
 
 class WatchedVideo:
@@ -54,7 +54,9 @@ class WatchedVideo:
         self.damage = ""
         self.note = ""
         self._process: _Process | None = None
-        request = {"open": None if isinstance(source, bytes) else str(source)}
+        # The process keeps the folder that it was started in.
+        path = "" if isinstance(source, bytes) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
+        request = {"open": path or None}
         payload = source if isinstance(source, bytes) else b""
         try:
             self._process, answer = _open(request, payload)
@@ -62,7 +64,7 @@ class WatchedVideo:
             raise MediaError(f"{self.name}: {ended}") from None
         if "error" in answer:
             self.close()
-            raise MediaError(answer["error"])
+            raise MediaError(answer["error"].replace(path, self.name) if path else answer["error"])
         self.info = VideoInfo(**answer["info"])
 
     def frames(self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False) -> Frames:
@@ -109,7 +111,14 @@ class _Process:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _START, json.dumps(sys.path), str(theirs.fileno())],
+                    [
+                        sys.executable,
+                        "-P",
+                        "-c",
+                        _START,
+                        json.dumps([str(path) for path in sys.path]),
+                        str(theirs.fileno()),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -139,7 +148,7 @@ class _Process:
                 raise _Ended("stopped")
 
         try:
-            answer, payload = _receive(self._channel, stopped)
+            answer, payload = _receive(self._channel, stopped, most=3 * MAX_PIXELS)
         except (OSError, EOFError):
             raise self._why() from None
         self._waiting -= 1
@@ -214,8 +223,13 @@ def _send(channel: socket.socket, message: dict[str, Any], payload: bytes | NDAr
     channel.sendall(content)
 
 
-def _receive(channel: socket.socket, waiting: Callable[[], None] = lambda: None) -> tuple[dict[str, Any], bytearray]:
-    """Return a message and its payload; `waiting` is called at each timeout of the channel. Raises EOFError."""
+def _receive(
+    channel: socket.socket, waiting: Callable[[], None] = lambda: None, *, most: int | None = None
+) -> tuple[dict[str, Any], bytearray]:
+    """Return a message and its payload; `waiting` is called at each timeout of the channel.
+
+    Raises EOFError, also for a payload of more than `most` bytes.
+    """
 
     def read(count: int) -> bytearray:
         content = bytearray(count)
@@ -232,7 +246,7 @@ def _receive(channel: socket.socket, waiting: Callable[[], None] = lambda: None)
         return content
 
     length, size = _HEAD.unpack(read(_HEAD.size))
-    if size > 3 * MAX_PIXELS:
+    if most is not None and size > most:
         raise EOFError
     return json.loads(read(length)), read(size)
 

@@ -21,8 +21,9 @@ def bona_fide_threshold(arrays: ScoreArrays, limit: float) -> tuple[float, list[
     The threshold is the lowest score that is still accepted. Nothing is known of APCER. Raises ScoreTableError where the
     subjects are not known or fewer than two.
     """
-    if not arrays.subjects_known or arrays.subjects < 2:
-        found = f"{arrays.subjects} subject" if arrays.subjects_known else "subjects that are not known"
+    subjects = arrays.subjects_in(arrays.ok)
+    if not arrays.subjects_known or subjects < 2:
+        found = f"{subjects} subject with a score" if arrays.subjects_known else "subjects that are not known"
         raise ScoreTableError(
             f"a threshold from bona fide footage alone needs 2 or more known subjects, but this footage has {found}; "
             "record more persons, or name them in the manifest's column subject (bonaface data index --pattern)"
@@ -35,16 +36,19 @@ def bona_fide_threshold(arrays: ScoreArrays, limit: float) -> tuple[float, list[
     notes = [
         "chosen on bona fide presentations alone: it says nothing about how many attacks are accepted (APCER); measure that "
         "with attacks on this camera",
-        f"with {arrays.subjects} subjects, BPCER is at most {percent(bound)} (upper bound at {100 * (1 - TAIL):g} %)",
+        f"with {subjects} subjects, BPCER is at most {percent(bound)} (upper bound at {100 * (1 - TAIL):g} %)",
     ]
     if bound > limit > 0:
-        each = max(round(float(of.mean())), 1)
+        each = max(round(float(of[of > 0].mean())), 1)
         needed = plan(bpcer=limit, per_subject=each).needed["bpcer"][0]
         notes.append(
             f"to show a BPCER of {percent(limit)} takes {needed.subjects} subjects without an error, at {each} "
             "presentations each"
         )
     return threshold, notes
+
+
+STATISTICS = ("bona_fide_mean", "bona_fide_sd", "attack_mean", "attack_sd")
 
 
 def score_statistics(arrays: ScoreArrays) -> dict[str, float]:

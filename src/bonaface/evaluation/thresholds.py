@@ -26,6 +26,7 @@ from bonaface.types import Threshold, logit, probability
 CRITERIA = ("eer", "hter", "bpcer10", "bpcer20", "bpcer100", "apcer<=X", "bpcer<=X", "fixed=X")
 """What `choose_threshold` understands, X being a share such as 0.01."""
 
+ON_TRAINING = "the threshold was chosen on training data, whose errors are smaller than those to come"
 NEEDS_LOGITS = "the scores are not known to be probabilities, which this threshold is about"
 
 
@@ -75,7 +76,7 @@ def choose_threshold(
         if apart:
             warnings.append(f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits")
     if "train" in split:
-        warnings.append("the threshold was chosen on training data, whose errors are smaller than those to come")
+        warnings.append(ON_TRAINING)
     chosen_on = {
         **_counts(arrays, split, scored),
         "far": float(errors.far[step]),
@@ -102,6 +103,8 @@ def _counts(arrays: ScoreArrays, split: Sequence[str], scored: dict[str, int]) -
 
 def _from_bona_fide(arrays: ScoreArrays, criterion: str, limit: float, chosen_on: dict[str, Any]) -> Threshold:
     value, notes = bona_fide_threshold(arrays, limit)
+    if "train" in chosen_on["split"].split("+"):
+        notes.append(ON_TRAINING)
     chosen_on["frr"] = float((arrays.value[arrays.ok] < value).mean())
     score = float(probability(value)) if arrays.on_logits else value
     return Threshold(score, value if arrays.on_logits else None, criterion, chosen_on, tuple(notes))

@@ -65,7 +65,7 @@ def open_log(address: str, *, create: bool = True, also: Table | None = None) ->
         if create:
             for table in (DECISIONS, also):
                 if table is not None:
-                    table.metadata.create_all(engine)
+                    _create(table, engine)
         else:
             engine.connect().close()
     except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -75,6 +75,13 @@ def open_log(address: str, *, create: bool = True, also: Table | None = None) ->
             "SQLAlchemy address whose driver is installed"
         ) from None
     return engine
+
+
+def _create(table: Table, engine: Engine) -> None:
+    try:
+        table.metadata.create_all(engine)
+    except SQLAlchemyError:  # another process made it between the look and the making
+        table.metadata.create_all(engine)
 
 
 def _share_file(connection: Any, _: object) -> None:

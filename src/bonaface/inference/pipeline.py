@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from bonaface.data.cropping import MINIMUM_FACE, crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
 from bonaface.data.frames import Frame, Frames, open_frames, part_of
 from bonaface.data.sources import Source
-from bonaface.errors import BundleError, MediaError
+from bonaface.errors import BundleError, MediaError, SettingsError, format_list
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
@@ -122,6 +122,8 @@ class Pipeline:
     ) -> None:
         self.bundle = bundle
         self._other_detector = detector
+        if faces not in get_args(FacePolicy):
+            raise SettingsError(f"faces {faces!r}: expected {format_list(get_args(FacePolicy))}")
         self._policy = faces
         self._threads = threads or os.cpu_count() or 1
         self._backend = load_backend(bundle, backend=backend, threads=self._threads)

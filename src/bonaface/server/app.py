@@ -56,7 +56,7 @@ _ASSETS = {
 
 
 def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> FastAPI:
-    """Return the application around a pipeline, which must not be used elsewhere at the same time.
+    """Return the application around a pipeline.
 
     Raises SettingsError where the decision log cannot be opened.
     """

@@ -67,12 +67,13 @@ class ServerSettings:
             )
 
         for origin in self.allow_origins:
-            parts = urlsplit(origin)
-            if (
-                parts.scheme not in {"http", "https"}
-                or origin != f"{parts.scheme}://{parts.netloc}"
-                or not parts.netloc
-            ):
+            try:
+                parts = urlsplit(origin)
+                default = {"http": 80, "https": 443}.get(parts.scheme, -1)
+                as_sent = parts.port != default and origin == f"{parts.scheme}://{parts.netloc}".lower()
+            except ValueError:
+                as_sent = False
+            if not as_sent or parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise SettingsError(
                     f"--allow-origin {origin}: expected scheme and host as browsers send them, such as https://example.org"
                 )

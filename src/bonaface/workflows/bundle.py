@@ -55,7 +55,9 @@ def find_bundle(
             f"no bundle at {name} and no open model of that name{hint}; expected a bundle, a run folder, or one of "
             f"{format_list(key for key, model in OPEN_MODELS.items() if model.input)}"
         )
-    kept = cache_folder() / f"{name}-{version('bonaface')}.bonaface"
+    weights = Path(detector_weights) if detector_weights else None
+    given = f"-{sha256_of(weights)[:8]}" if weights and weights.is_file() else ""  # the bundle names its detector
+    kept = cache_folder() / f"{name}-{version('bonaface')}{given}.bonaface"
     try:
         return load_bundle(kept)
     except BundleError:  # none yet, or damaged

@@ -11,7 +11,7 @@ import pandas as pd
 from bonaface.data.manifest import read_manifest
 from bonaface.errors import ScoreTableError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
-from bonaface.evaluation.own_camera import camera_shift, like_attacks
+from bonaface.evaluation.own_camera import STATISTICS, camera_shift, like_attacks
 from bonaface.evaluation.scores import HigherIs, read_scores, turned_round
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
@@ -73,7 +73,7 @@ def calibrate_bundle(
         print(done.operating_point("video").threshold)
         ```
     """
-    model = find_bundle(bundle)
+    model = find_bundle(bundle, detector_weights=detector_weights, progress=progress).use(None)
     given: pd.DataFrame
     if not isinstance(scores, str | Path):
         given = scores
@@ -96,8 +96,8 @@ def calibrate_bundle(
     points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)
     if (table["label"] == Label.ATTACK).any():
         refuse_inverted(table)  # after a test split was refused, whose ranking says nothing about the bundle
-    else:
-        for kind, each in points.items():
+    for kind, each in points.items():
+        if each.chosen_on.get("attacks") == 0:
             rows = rows_of(table, each, kind)
             points[kind] = _with_shift(each, rows, model.operating_point(kind), allow_low_scores)
     kept = {name: content for name, content in model.contents.items() if not _of_a_variant(name, model.card)}
@@ -139,8 +139,13 @@ def _with_shift(
             f"{question} If so, training with this footage helps more than a threshold; to choose one all the same add "
             "--allow-low-scores"
         )
-    notes = (*point.warnings, camera_shift(arrays, before.chosen_on), question)
-    return replace(point, warnings=tuple(note for note in notes if note))
+    shift = camera_shift(arrays, before.chosen_on) or (
+        "the bundle does not hold how its validation scored: how far this camera is from it cannot be told"
+    )
+    notes = (*point.warnings, shift, question)
+    # The next calibration compares with the bundle's validation again, not with this footage.
+    kept = {name: before.chosen_on[name] for name in STATISTICS if name in before.chosen_on}
+    return replace(point, chosen_on={**point.chosen_on, **kept}, warnings=tuple(note for note in notes if note))
 
 
 def _of_a_variant(name: str, card: BundleCard) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -14,7 +15,7 @@ from bonaface.data.camera import camera_of
 from bonaface.data.frames import kind_of
 from bonaface.data.sources import Colour, Input, Source, expand
 from bonaface.data.video_process import start
-from bonaface.errors import InputError, needs_extra
+from bonaface.errors import InputError, SettingsError, needs_extra
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline
 from bonaface.inference.verdict import Verdict
@@ -67,6 +68,7 @@ class Model:
             "threads": threads,
             "backend": backend,
         }
+        self._faces = faces
 
     def __repr__(self) -> str:
         return f"<Model {self.bundle.card.name}, bundle {self.bundle.id}>"
@@ -182,7 +184,13 @@ class Model:
         """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
         with needs_extra("Model.calibrate"):
             from bonaface.workflows.calibrate import calibrate_bundle
-        return Model(calibrate_bundle(self.bundle, scores, output=output, **options), **self._options)
+        if self._options["detector"] or self._options["backend"]:
+            raise SettingsError(
+                "thresholds belong to the bundle's own detector and backend; load the model without a different one"
+            )
+        known = {name: self._options[name] for name in ("detector_weights", "threads")}
+        done = calibrate_bundle(self.bundle, scores, output=output, **{**known, **options})
+        return Model(done, faces=self._faces, **self._options)
 
     def _source(self, item: Any, colour: Colour | None, boxes: Boxes | None) -> Source:
         """Return one presentation. Raises InputError where it is none, or more than one."""
@@ -348,9 +356,9 @@ def _with_boxes(source: Source, boxes: Boxes) -> Source:
         raise InputError(
             f"boxes for {len(of_each)} pictures, but there are {pictures}; expected a list of boxes for each"
         )
-    return Source(
-        source.name, source.path, source.flip, source.first, source.problem, tuple(_boxes(each) for each in of_each)
-    )
+    return replace(
+        source, boxes=tuple(_boxes(each) for each in of_each), held=source
+    )  # a fetched file goes with its source
 
 
 def _boxes(boxes: Any) -> tuple[Box, ...]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
 from bonaface.data.sources import Colour, Input, Source, Sources, expand
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
@@ -65,8 +67,8 @@ def predictions(
 
 def check_frames(frames: int | None) -> None:
     """Raise InputError for a number of frames that cannot be scored."""
-    if frames is not None and frames < 1:
-        raise InputError(f"frames is {frames}; expected 1 or more")
+    if frames is not None and (not isinstance(frames, int | np.integer) or frames < 1):
+        raise InputError(f"frames is {frames!r}; expected a whole number, 1 or more")
 
 
 def _verdicts(

@@ -15,6 +15,7 @@ window.bonaface = (() => {
   const ASK_AGAIN = 3;
   const LOOK_MS = 400;
   const LOOK_SIDE = 320;
+  const ADVICE_LATER = new Set(["busy", "timeout", "too_slow", "unreachable"]); // the advice can wait, the person need not
   const HINTS = {
     no_face: "Hold your face in the ring",
     several_faces: "Only one person, please",
@@ -42,8 +43,9 @@ window.bonaface = (() => {
 
   const wait = (ms, signal) => new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const timer = setTimeout(resolve, Math.max(ms, 0));
-    signal?.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+    const end = () => { clearTimeout(timer); reject(signal.reason); };
+    const timer = setTimeout(() => { signal?.removeEventListener("abort", end); resolve(); }, Math.max(ms, 0));
+    signal?.addEventListener("abort", end, { once: true });
   });
 
   async function ask(path, options, { server = HOME, key = "", signal, waiting = () => {} } = {}) {
@@ -51,7 +53,7 @@ window.bonaface = (() => {
     for (let left = ASK_AGAIN; ; left--) {
       let answer;
       try {
-        answer = await fetch(new URL(path, server), { ...options, headers, signal });
+        answer = await fetch(new URL(path, server.replace(/\/?$/, "/")), { ...options, headers, signal });
       } catch (error) {
         signal?.throwIfAborted();
         throw new Refused("unreachable", "The server cannot be reached, or does not allow this site (--allow-origin).");
@@ -62,7 +64,9 @@ window.bonaface = (() => {
         await wait(1000 * seconds * (1 + Math.random() / 4), signal);
         continue;
       }
-      const result = await answer.json();
+      const result = await answer.json().catch(() => {
+        throw new Refused("unreachable", `The answer is not one of this server (status ${answer.status}).`);
+      });
       if (!answer.ok) throw new Refused(result.error.code, result.error.message, result.error.request_id);
       return result;
     }
@@ -93,8 +97,13 @@ window.bonaface = (() => {
       const code = { NotAllowedError: "camera_denied", NotFoundError: "no_camera", NotReadableError: "camera_busy" }[error.name];
       throw new Refused(code ?? "no_camera", error.message);
     }
-    video.srcObject = stream;
-    await video.play();
+    try {
+      video.srcObject = stream;
+      await video.play();
+    } catch (error) {
+      stream.getTracks().forEach((track) => track.stop());
+      throw new Refused("no_camera", error.message);
+    }
     return stream;
   }
 
@@ -163,8 +172,11 @@ window.bonaface = (() => {
   async function guide(video, hint, options = {}) {
     let last = "";
     while (!options.signal?.aborted) {
-      const name = await look(video, options);
-      if (name !== last) hint(name, HINTS[name]);
+      const name = await look(video, options).catch((error) => {
+        if (!ADVICE_LATER.has(error.code)) throw error;
+        return last;
+      });
+      if (name && name !== last) hint(name, HINTS[name]);
       last = name;
       if (name === "ready" && options.once) return;
       await wait(LOOK_MS, options.signal);
@@ -191,7 +203,10 @@ window.bonaface = (() => {
       stream = await openCamera(video, options);
       const signal = stop.signal;
       const late = wait(options.patience ?? 20000, signal).catch(() => {});
-      await Promise.race([guide(video, hint, { ...options, signal, once: true }), late]);
+      if (known.detector !== "whole_frame") {
+        await Promise.race([guide(video, hint, { ...options, signal, once: true, waiting: () => {} }), late]);
+      }
+      stop.abort();
       options.signal?.throwIfAborted();
       hint("ready", HINTS.ready);
       const pictures = await burst(video, known, { signal: options.signal });

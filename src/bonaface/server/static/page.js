@@ -97,6 +97,7 @@ async function startCamera() {
 
 // Says in the ring what to do, until the camera stops or a check begins.
 async function guide() {
+  if (model?.detector === "whole_frame") return;
   guiding = new AbortController();
   const hint = (name, text) => {
     by("hint").textContent = name === "ready" ? "Good. Press Check" : text;
