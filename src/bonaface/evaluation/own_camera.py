@@ -55,9 +55,13 @@ def score_statistics(arrays: ScoreArrays) -> dict[str, float]:
     """Return mean and standard deviation of the logits of each class, as a bundle keeps them of its validation."""
     found: dict[str, float] = {}
     for name, which in (("bona_fide", arrays.bona_fide), ("attack", ~arrays.bona_fide)):
-        values = arrays.value[arrays.ok & which]
-        if len(values) > 1:
-            found |= {f"{name}_mean": float(values.mean()), f"{name}_sd": float(values.std(ddof=1))}
+        values = np.sort(arrays.value[arrays.ok & which])  # sums then do not depend on the order of rows
+        if len(values) < 2:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, sd = float(values.mean()), float(values.std(ddof=1))
+        if math.isfinite(mean) and math.isfinite(sd):
+            found |= {f"{name}_mean": mean, f"{name}_sd": sd}
     return found
 
 
