@@ -140,7 +140,7 @@ def _with_shift(
             "--allow-low-scores"
         )
     shift = camera_shift(arrays, before.chosen_on) or (
-        "the bundle does not hold how its validation scored: how far this camera is from it cannot be told"
+        "the bundle has no scores of its validation, so the shift of this camera is unknown"
     )
     notes = (*point.warnings, shift, question)
     # The next calibration compares with the bundle's validation again, not with this footage.
