@@ -6,7 +6,7 @@ A higher score is more bona fide, and `score >= threshold` accepts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -97,8 +97,8 @@ class Progress(Protocol):
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """Report that `done` of `total` items of a stage are finished; `total` is 0 while it is unknown."""
 
-    def epoch(self, line: str, /) -> None:
-        """Report the result of one training epoch, as one line of text."""
+    def epoch(self, line: str, figures: Mapping[str, float], /) -> None:
+        """Report the result of one training epoch, as one line of text and as numbers by name."""
 
 
 def probability(value: float | NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,12 +6,15 @@ import os
 import sys
 import time
 import unicodedata
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 
 from bonaface.cli import main, output
+from bonaface.cli.app import app
 from bonaface.cli.output import echo, printable, show_progress
 from bonaface.inference.bundle import write_bundle
 from tests.networks import tiny_bundle
@@ -203,7 +206,7 @@ def test_a_line_for_each_epoch(monkeypatch: pytest.MonkeyPatch):
         for epoch in range(3):
             for step in range(100):
                 progress("train", epoch * 100 + step + 1, 300)
-            progress.epoch(f"epoch {epoch + 1}/3")
+            progress.epoch(f"epoch {epoch + 1}/3", {"epoch": epoch + 1})
     lines = stderr.text().splitlines()
     assert [line for line in lines if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     after = lines[lines.index("epoch 1/3") :]
@@ -212,15 +215,69 @@ def test_a_line_for_each_epoch(monkeypatch: pytest.MonkeyPatch):
 
 def test_no_long_silence_without_terminal(monkeypatch: pytest.MonkeyPatch):
     stderr = capture_stderr(monkeypatch)
-    monkeypatch.setattr(output, "SILENT_AT_MOST", 0.5)
+    monkeypatch.setattr(output, "SILENT_IN_STAGE", 0.5)
+    monkeypatch.setattr(output, "SILENT_BETWEEN", 0.5)
     with show_progress() as progress:
         assert progress is not None
+        progress("names", 0, 0)
+        assert stderr.text() == "names: started\n"  # a stage of unknown length starts with a line, too
         progress("names", 7, 0)
-        time.sleep(2.5)
-    assert "names: 7, " in stderr.text()
+        time.sleep(1.5)
+        assert "names: 7, " in stderr.text()
+        progress("names", 7, 7)
+        time.sleep(1.5)
+        assert "working, names done" in stderr.text()
     before = stderr.text()
     time.sleep(1.5)
     assert stderr.text() == before
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_json_log_is_one_object_a_line(terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    stderr = capture_stderr(monkeypatch, terminal=terminal)
+    with show_progress(json_log=True) as progress:
+        assert progress is not None
+        progress("names", 3, 0)
+        for done in range(11):
+            progress("train", done, 10)
+        progress.epoch("epoch 1/2", {"epoch": 1, "epochs": 2, "val_hter": float("nan"), "best": True})
+        echo("a note\nof two lines", err=True)
+    lines = [json.loads(line) for line in stderr.text().splitlines()]
+    times = [datetime.fromisoformat(line.pop("time")) for line in lines]
+    assert times == sorted(times)
+    for line in lines:
+        line.pop("seconds", None)
+    assert lines == [
+        {"stage": "names", "done": 3, "total": None},
+        {"stage": "train", "done": 0, "total": 10},
+        {"stage": "train", "done": 10, "total": 10},
+        {"stage": "train", "epoch": 1, "epochs": 2, "val_hter": None, "best": True},
+        {"message": "a note\nof two lines"},
+    ]
+
+
+def test_json_log_holds_errors_and_warnings(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("notes")
+    code, out, err = run_main(monkeypatch, "predict", "--json-log", str(bundle), str(tmp_path), str(tmp_path / "a.png"))
+    assert (code in (0, 1), len(out.splitlines())) == (True, 2)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["stage"] for line in lines if "stage" in line] == ["score", "score"]
+    assert sum("2 presentations" in line.get("message", "") for line in lines) == 1
+    assert sum("notes.txt" in line.get("message", "") for line in lines) == 1
+    code, _, err = run_main(monkeypatch, "explain", "--json-log", str(tmp_path / "none"), str(tmp_path / "a.png"))
+    assert (code, "no bundle" in json.loads(err)["message"]) == (2, True)
+    assert run_main(monkeypatch, "predict", str(bundle), "nowhere")[2].startswith("bonaface: ")  # text again
+
+
+def test_every_long_command_has_quiet_and_json_log():
+    group = typer.main.get_command(app)
+    commands = {**group.commands, **group.commands["data"].commands, **group.commands["bundle"].commands}  # type: ignore[attr-defined]
+    long = {name for name, command in commands.items() if any("--quiet" in option.opts for option in command.params)}
+    assert long >= {"train", "folds", "demo", "export", "evaluate", "explain", "embed", "predict"}
+    assert long >= {"index", "crop", "audit", "calibrate", "pull"}
+    for name in long:
+        assert any("--json-log" in option.opts for option in commands[name].params), name
 
 
 def test_quiet_writes_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -237,7 +294,7 @@ def test_bars_with_epochs_above_in_a_terminal(monkeypatch: pytest.MonkeyPatch):
         assert progress is not None
         for done in range(11):
             progress("train", done, 10)
-        progress.epoch("epoch 1/1  [val] 0.2")
+        progress.epoch("epoch 1/1  [val] 0.2", {"epoch": 1})
         progress("score", 0, 0)
     text = console.text()
     assert "epoch 1/1  [val] 0.2" in text

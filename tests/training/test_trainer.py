@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class AtEpoch:
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         assert 0 < done <= total
 
-    def epoch(self, line: str, /) -> None:
+    def epoch(self, line: str, figures: Mapping[str, float], /) -> None:
         self.lines.append(line)
         if len(self.lines) == self._epoch:
             os.kill(os.getpid(), self._number)

@@ -10,7 +10,7 @@ import typer
 
 import bonaface
 from bonaface.cli import bundle, data, evaluate, predict, recipe, serve, train
-from bonaface.cli.output import echo, echo_lines, print_error, print_warnings, use_any_console
+from bonaface.cli.output import echo, echo_lines, log_as_json, print_error, print_warnings, use_any_console
 from bonaface.errors import BonafaceError, needs_extra, one_line
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run the command line and exit; an error is one line on stderr and exit code 2."""
     use_any_console()
+    log_as_json(False)
     print_warnings()
     try:
         with needs_extra("this command"):

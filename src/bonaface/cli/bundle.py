@@ -102,9 +102,10 @@ def calibrate_command(
     threads: options.Threads = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Choose a bundle's thresholds again, by another criterion or on your own footage; `bpcer<=X` needs bona fide alone."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         done = bonaface.calibrate_bundle(
             bundle,
             scores,
@@ -130,11 +131,12 @@ def pull_command(
     ] = None,
     weights: options.Weights = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Download an open model, verify its sha256 and make a bundle of it."""
     from bonaface.inference.model_zoo import OPEN_MODELS
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         pulled = bonaface.pull_bundle(name, output=output, detector_weights=weights, progress=progress)
     model = OPEN_MODELS[name]
     echo(f"{name}: {model.title}, licence {model.asset.licence}")

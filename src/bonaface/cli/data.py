@@ -60,9 +60,10 @@ def index_command(
     distinct: Distinct = False,
     check: Annotated[bool, typer.Option("--check", help="Open every file and name the unreadable ones.")] = False,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Write a dataset's manifest: a row per image or video, read from names alone."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         result = bonaface.index(
             root,
             layout=layout,
@@ -134,9 +135,10 @@ def crop_command(
     workers: options.Workers = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Detect the faces and store a wide square around each, for training at any narrower scale."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         result = bonaface.crop(
             manifest,
             output=output,
@@ -166,12 +168,13 @@ def audit_command(
     no_faces: options.NoFaces = False,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Find leaks, copies, unreadable files and shortcuts before training.
 
     Exit code 0 if no leak was found, 1 if a subject, a file or a picture occurs in two splits, 2 on an error.
     """
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         result = bonaface.audit(
             manifest,
             output=output,

@@ -44,9 +44,10 @@ def evaluate_command(
     threads: options.Threads = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Score a manifest through a bundle and report its error rates at the bundle's thresholds."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         evaluation = bonaface.evaluate(
             bundle,
             manifest,
@@ -210,12 +211,13 @@ def explain_command(
     weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Draw Grad-CAM heat maps for both outcomes over the crops, with the scores.
 
     Exit code 3 if any presentation could not be scored.
     """
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         pictures = bonaface.explain(
             bundle,
             *inputs,
@@ -244,9 +246,10 @@ def embed_command(
     weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Draw a t-SNE map of the embeddings, coloured by any manifest column, and write its coordinates."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         drawn = bonaface.embed(
             bundle,
             manifest,

@@ -22,6 +22,10 @@ Weights = Annotated[
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on stderr.")]
+JsonLog = Annotated[
+    bool,
+    typer.Option("--json-log", help="Write what goes to stderr as one JSON object a line: progress, notes, errors."),
+]
 FramesAsVideo = Annotated[
     bool, typer.Option("--frames-as-video", help="The pictures of a folder are the frames of one presentation.")
 ]

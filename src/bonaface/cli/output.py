@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -10,11 +11,12 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bonaface.data.addresses import without_passwords
 from bonaface.errors import BonafaceWarning, format_list
@@ -30,8 +32,15 @@ LINE_EVERY = 0.1
 """Share of a stage after which a line is printed where there is no terminal."""
 LINE_AT_MOST = 1.0
 """Seconds between two such lines, at least."""
-SILENT_AT_MOST = 20.0
-"""Seconds after which the state is printed again although nothing has changed."""
+SILENT_IN_STAGE = 30.0
+"""Seconds after which the state of a stage is printed again although nothing has changed."""
+SILENT_BETWEEN = 10.0
+"""Seconds after which a line is printed while no stage is running."""
+
+
+class _Stderr:
+    as_json = False
+    """Whether each line is a JSON object."""
 
 
 def use_any_console() -> None:
@@ -53,11 +62,11 @@ def printable(text: str) -> str:
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Write one line to stdout or stderr, with unprintable characters escaped."""
-    stream = sys.stderr if err else sys.stdout
-    if stream is not None:  # a program without console, such as pythonw, has none
-        stream.write(f"{printable(text)}\n")
-        stream.flush()
+    """Write one line to stdout or stderr, with unprintable characters escaped; to stderr as JSON under `--json-log`."""
+    if err and _Stderr.as_json:
+        _write(sys.stderr, _json_line({"message": text}))
+    else:
+        _write(sys.stderr if err else sys.stdout, printable(text))
 
 
 def echo_lines(lines: Iterable[str]) -> None:
@@ -110,12 +119,18 @@ def print_error(message: str) -> None:
     echo(f"bonaface: {without_passwords(message)}", err=True)
 
 
+def log_as_json(on: bool) -> None:
+    """Write each further line on stderr as a JSON object with its time, or as text again."""
+    _Stderr.as_json = on
+
+
 @contextmanager
-def show_progress(*, quiet: bool = False) -> Iterator[Progress | None]:
-    """Show progress on stderr: bars in a terminal, lines elsewhere, nothing where `quiet`."""
+def show_progress(*, quiet: bool = False, json_log: bool = False) -> Iterator[Progress | None]:
+    """Show progress on stderr: bars in a terminal, lines elsewhere or as JSON, nothing where `quiet`."""
+    log_as_json(json_log)
     if quiet or sys.stderr is None:
         yield None
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and not json_log:
         with _rich_bars() as bars:
             yield _BarProgress(bars)
     else:
@@ -135,15 +150,22 @@ class _Stage:
     shown: int = 0
     """Items done when the last line was printed."""
 
+    @property
+    def finished(self) -> bool:
+        return 0 < self.total <= self.done
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
     def __str__(self) -> str:
-        seconds = time.monotonic() - self.began
         if not self.total:
-            return f"{self.name}: {self.done or '...'}, {seconds:.0f} s"
-        return f"{self.name}: {self.done}/{self.total} ({100 * self.done / self.total:.0f} %), {seconds:.0f} s"
+            return f"{self.name}: {self.done}, {self.seconds:.0f} s" if self.done else f"{self.name}: started"
+        return f"{self.name}: {self.done}/{self.total} ({100 * self.done / self.total:.0f} %), {self.seconds:.0f} s"
 
 
 class _LineProgress:
-    """A line where a stage of known length starts and ends, at its tenths, and at least every SILENT_AT_MOST seconds."""
+    """A line where a stage starts and ends, at its tenths, and after some seconds without one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -164,16 +186,15 @@ class _LineProgress:
             if self._current is not state:
                 self._current, self._has_epochs = state, False
             state.done, state.total = done, total
-            finished = changed and total > 0 and done >= total
             tenth = total > 0 and done - state.shown >= LINE_EVERY * total and not self._has_epochs
-            if (started and total) or finished or (tenth and time.monotonic() - self._printed >= LINE_AT_MOST):
-                self._print(str(state))
+            if started or (changed and state.finished) or (tenth and self._silent() >= LINE_AT_MOST):
+                self._print(state)
                 state.shown = done
 
-    def epoch(self, line: str, /) -> None:
+    def epoch(self, line: str, figures: Mapping[str, float], /) -> None:
         with self._lock:
             self._has_epochs = True
-            self._print(line)
+            self._write(line, {"stage": self._current.name, **figures})
 
     def close(self) -> None:
         self._closed.set()
@@ -181,12 +202,20 @@ class _LineProgress:
     def _watch(self) -> None:
         while not self._closed.wait(1.0):
             with self._lock:
-                if time.monotonic() - self._printed >= SILENT_AT_MOST:
-                    finished = self._current.total and self._current.done >= self._current.total
-                    self._print(f"working, {self._current.name} done" if finished else str(self._current))
+                if self._current.finished and self._silent() >= SILENT_BETWEEN:
+                    self._write(f"working, {self._current.name} done", {"stage": "working"})
+                elif not self._current.finished and self._silent() >= SILENT_IN_STAGE:
+                    self._print(self._current)
 
-    def _print(self, line: str) -> None:
-        echo(line, err=True)
+    def _silent(self) -> float:
+        return time.monotonic() - self._printed
+
+    def _print(self, state: _Stage) -> None:
+        figures = {"done": state.done, "total": state.total or None, "seconds": round(state.seconds, 1)}
+        self._write(str(state), {"stage": state.name, **figures})
+
+    def _write(self, line: str, figures: Mapping[str, object]) -> None:
+        _write(sys.stderr, _json_line(figures) if _Stderr.as_json else printable(line))
         self._printed = time.monotonic()
 
 
@@ -206,7 +235,7 @@ class _BarProgress:
         self._tasks[stage] = (task, done)
         self._bars.update(task, completed=done, total=total or None)
 
-    def epoch(self, line: str, /) -> None:
+    def epoch(self, line: str, figures: Mapping[str, float], /) -> None:
         self._bars.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -231,6 +260,18 @@ def _rich_bars() -> Bars:
         # Redirecting would draw what goes to stdout onto the terminal, even where stdout is a file.
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
+
+
+def _json_line(figures: Mapping[str, object]) -> str:
+    from bonaface.io import json_safe
+
+    return json.dumps(json_safe({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **figures}))
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # a program without console, such as pythonw, has none
+        stream.write(f"{line}\n")
+        stream.flush()
 
 
 def _escaped(character: str) -> str:

@@ -48,6 +48,7 @@ def predict_command(
     threads: options.Threads = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Score presentations: exit code 0 if all are bona fide, 1 if any is an attack, 3 if any has no score, 2 on an error.
 
@@ -58,9 +59,9 @@ def predict_command(
         raise SettingsError(f"--faces {faces}: expected largest, all or refuse")
     outcomes: Counter[str] = Counter()
     looked_at = 0
-    # On a terminal the verdicts show the progress; if stdout is redirected, a bar does.
-    unseen = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
-    with show_progress(quiet=quiet or not unseen) as progress:
+    # On a terminal the verdicts show the progress.
+    seen = sys.stdout is not None and sys.stdout.isatty()
+    with show_progress(quiet=quiet or (seen and not json_log), json_log=json_log) as progress:
         verdicts = bonaface.predict(
             bundle,
             *sources,

@@ -28,11 +28,12 @@ def train_command(
     ] = False,
     no_faces: options.NoFaces = False,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
     extra = ["data.allow_leak=true"] if allow_leak else []
     is_main = os.environ.get("RANK", "0") == "0"  # the others are further processes that torchrun started
-    with show_progress(quiet=quiet or not is_main) as progress:
+    with show_progress(quiet=quiet or not is_main, json_log=json_log) as progress:
         run = bonaface.train(
             recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
         )
@@ -59,6 +60,7 @@ def folds_command(
     seed: Annotated[int, typer.Option(help="Seed for drawing a validation split where a dataset has none.")] = 0,
     no_faces: options.NoFaces = False,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Run all folds of a dataset's official protocol, or leave each dataset out in turn; report mean and spread."""
     with needs_extra("bonaface.folds", extra="train"):
@@ -80,7 +82,7 @@ def folds_command(
         if len(read) < len(paths):
             raise SettingsError("two manifests have the same file name, which names the folds; rename one")
         manifests = leave_out(list(read.values()), seed=seed) if leave_one_dataset_out else read
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         result = bonaface.folds(
             recipe, *overrides, manifests=manifests, output=output, faces=not no_faces, progress=progress
         )
@@ -94,9 +96,10 @@ def demo_command(
     persons: Annotated[int, typer.Option(min=4, help="Persons to draw.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the generated persons and of the training.")] = 0,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Try everything on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
     echo_lines(demo_lines(result))
     if result.run.stopped == "interrupted":
@@ -120,9 +123,10 @@ def export_command(
     weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
+    json_log: options.JsonLog = False,
 ) -> None:
     """Export a trained run to a bundle and verify it against PyTorch; variants are verified against the bundle."""
-    with show_progress(quiet=quiet) as progress:
+    with show_progress(quiet=quiet, json_log=json_log) as progress:
         exported = bonaface.export(
             run,
             output=output,

@@ -236,12 +236,14 @@ class Trainer:
         self.history.append(record)
         if not self.is_main:
             return
-        if best_epoch(self.history, self._settings.monitor).epoch == record["epoch"]:
+        best = best_epoch(self.history, self._settings.monitor).epoch == record["epoch"]
+        if best:
             self._checkpoints.keep_best(self.network, record, recipe=self.recipe)
         self._checkpoints.keep_last(self._state(), tensors_of(self.network, self._adam))
         self._plot({name: value for name, value in record.items() if name != "epoch"}, len(self.history))
         if progress:
-            progress.epoch(epoch_line(self.history, epochs=self._settings.epochs, monitor=self._settings.monitor))
+            line = epoch_line(self.history, epochs=self._settings.epochs, monitor=self._settings.monitor)
+            progress.epoch(line, {**record, "epochs": self._settings.epochs, "best": best})
 
     def _train_epoch(self, progress: Progress | None) -> float:
         """Train on each presentation once, and return the mean loss."""

@@ -82,11 +82,15 @@ def _verdicts(
     progress: Progress | None,
 ) -> Iterator[Verdict]:
     verdicts = pipeline.verdicts(files, frames=frames)
+    if len(files) < 2:
+        progress = None
+    if progress:
+        progress("score", 0, len(files))
     for done, (source, verdict) in enumerate(zip(files, verdicts, strict=True), start=1):
         if folder is not None:
             _save(pipeline, source, verdict, folder)
         if progress:
-            progress("scored", done, len(files))
+            progress("score", done, len(files))
         yield verdict
     for camera in cameras:
         yield from _watch(pipeline, camera, frames=frames, seconds=seconds, folder=folder)
