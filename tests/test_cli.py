@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import bonaface
 from bonaface.cli import main
 from bonaface.cli.options import as_share
+from bonaface.inference.bundle import write_bundle
+from tests.networks import tiny_bundle
 
 
 def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,6 +30,20 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in done.stdout
     for name in ("train", "evaluate", "explain", "embed", "demo", "data"):
         assert name in done.stdout
+
+
+def test_a_photo_needs_no_modules_of_other_tasks(tmp_path: Path):
+    photo, bundle = tmp_path / "photo.png", tmp_path / "bundle"
+    Image.new("RGB", (64, 64)).save(photo)
+    write_bundle(tiny_bundle(bundle))
+    program = (
+        f"import sys, contextlib\nsys.argv = ['bonaface', 'predict', {str(bundle)!r}, {str(photo)!r}]\n"
+        "from bonaface.cli import main\nwith contextlib.suppress(SystemExit): main()\n"
+        "print('OTHERS', sorted({'av', 'pandas', 'requests', 'pooch', 'jinja2', 'yaml', 'fastapi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "threshold" in done.stdout, done.stderr
+    assert "OTHERS []" in done.stdout
 
 
 def test_version():
@@ -54,7 +71,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     done = bonaface_command(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
-    said_by_us = [line for line in done.stderr.splitlines() if not line.startswith(("starting: ", "names: "))]
+    said_by_us = [line for line in done.stderr.splitlines() if not line.startswith(("command: ", "names: "))]
     assert len(said_by_us) == 1, done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -19,11 +19,15 @@ works but not as it should, as one line too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 class BonafaceError(Exception):
@@ -154,6 +158,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
+def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line on what does not fit `model`: an unknown key with the known ones, or the first value."""
+    faults = error.errors()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    if unknown:
+        location = [str(part) for part in unknown[0]["loc"]]
+        known = _known_keys(model, location[:-1])
+        where = ".".join(location)
+        return f"unknown key {where}{did_you_mean(location[-1], known)}; known here: {', '.join(known)}"
+    fault = faults[0]
+    where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
+    reason = str(fault["msg"]).removeprefix("Value error, ")
+    got = f" (got {_shortened(fault['input'])})" if where and not isinstance(fault["input"], dict) else ""
+    others = format_list(
+        [".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]]
+    )
+    return f"{where + ': ' if where else ''}{reason}{got}" + (f"; also wrong: {others}" if others else "")
+
+
 @contextmanager
 def reraise_os_error(path: object) -> Iterator[None]:
     """Raise an OSError from writing `path` (a full disk, no permission) as an OutputError."""
@@ -164,3 +187,20 @@ def reraise_os_error(path: object) -> Iterator[None]:
         raise OutputError(
             f"cannot write {what}: {error.strerror or error}; free some space or choose a different folder"
         ) from None
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _known_keys(model: Any, sections: list[str]) -> list[str]:
+    for section in sections:
+        field: Mapping[str, Any] = model.model_fields
+        if section not in field:
+            return []
+        annotation = field[section].annotation
+        model = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)), None)
+        if not hasattr(model, "model_fields"):
+            return []
+    return list(model.model_fields)

@@ -220,7 +220,7 @@ def test_no_long_silence_without_terminal(monkeypatch: pytest.MonkeyPatch):
     with show_progress() as progress:
         assert progress is not None
         progress("names", 0, 0)
-        assert stderr.text() == "names: started\n"  # a stage of unknown length starts with a line, too
+        assert stderr.text() == "names: started, 0 s\n"  # a stage of unknown length starts with a line, too
         progress("names", 7, 0)
         time.sleep(1.5)
         assert "names: 7, " in stderr.text()

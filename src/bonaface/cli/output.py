@@ -160,7 +160,7 @@ class _Stage:
 
     def __str__(self) -> str:
         if not self.total:
-            return f"{self.name}: {self.done}, {self.seconds:.0f} s" if self.done else f"{self.name}: started"
+            return f"{self.name}: {self.done or 'started'}, {self.seconds:.0f} s"
         return f"{self.name}: {self.done}/{self.total} ({100 * self.done / self.total:.0f} %), {self.seconds:.0f} s"
 
 
@@ -170,7 +170,7 @@ class _LineProgress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stages: dict[str, _Stage] = {}
-        self._current = _Stage("starting", time.monotonic())
+        self._current = _Stage("command", time.monotonic())
         self._printed = time.monotonic()
         self._has_epochs = False
         self._closed = threading.Event()

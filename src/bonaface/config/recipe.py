@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bonaface.errors import SettingsError, did_you_mean, format_list
+from bonaface.errors import SettingsError, describe_validation_error, did_you_mean
 from bonaface.types import FusionRule
 
 DetectorName = Literal["yunet", "haar", "boxes", "whole_frame"]
@@ -290,39 +290,3 @@ def _is_text(keys: tuple[str, ...]) -> bool:
             return False
         annotation = fields[key].annotation
     return annotation in (str, Path, Path | None)
-
-
-def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line on what does not fit `model`: an unknown key with the known ones, or the first value."""
-    faults = error.errors()
-    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-    if unknown:
-        location = [str(part) for part in unknown[0]["loc"]]
-        known = _known_keys(model, location[:-1])
-        where = ".".join(location)
-        return f"unknown key {where}{did_you_mean(location[-1], known)}; known here: {', '.join(known)}"
-    fault = faults[0]
-    where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
-    reason = str(fault["msg"]).removeprefix("Value error, ")
-    got = f" (got {_shortened(fault['input'])})" if where and not isinstance(fault["input"], dict) else ""
-    others = format_list(
-        [".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]]
-    )
-    return f"{where + ': ' if where else ''}{reason}{got}" + (f"; also wrong: {others}" if others else "")
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _known_keys(model: Any, sections: list[str]) -> list[str]:
-    for section in sections:
-        field: Mapping[str, Any] = model.model_fields
-        if section not in field:
-            return []
-        annotation = field[section].annotation
-        model = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)), None)
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-    return list(model.model_fields)

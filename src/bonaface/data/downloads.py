@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pooch
-import requests
+from typing import TYPE_CHECKING
 
 from bonaface.errors import DownloadError, one_line
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
@@ -68,6 +69,11 @@ def fetch(
     Raises DownloadError, which names the file, its address, its sha256 and the path to put it by hand.
     """
     target = (cache if cache is not None else cache_folder()) / asset.name
+    if _holds(target, asset.sha256):
+        return target
+    import pooch  # these two take as long to import as a photo takes to score
+    import requests
+
     failed = f"{asset.name} could not be fetched from {asset.url}"
     by_hand = f"fetch it by other means (sha256 {asset.sha256}) and put it at {target}"
 
@@ -83,8 +89,6 @@ def fetch(
 
     pooch.get_logger().setLevel(logging.WARNING)
     try:
-        if target.is_file() and sha256_of(target) == asset.sha256:
-            return target
         pooch.retrieve(asset.url, f"sha256:{asset.sha256}", fname=asset.name, path=target.parent, downloader=download)
         target.chmod(0o644)
     except requests.RequestException as error:
@@ -99,7 +103,16 @@ def fetch(
     return target
 
 
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return path.is_file() and sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
 def _reason(error: requests.RequestException) -> str:
+    import requests
+
     if error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):

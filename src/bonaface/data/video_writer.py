@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,8 @@ def write_video(
 
     `container` is the format, such as `mp4`, by default that of the file's suffix.
     """
+    import av  # starting without it is faster for the many commands that write no video
+
     with av.open(str(file), "w", format=container) as output:
         stream = output.add_stream("libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "veryfast"})
         stream.pix_fmt = "yuv420p"

@@ -19,8 +19,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from bonaface.config import describe_validation_error
-from bonaface.errors import BundleError, OutputError, did_you_mean, format_list, one_line
+from bonaface.errors import BundleError, OutputError, describe_validation_error, did_you_mean, format_list, one_line
 from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
-
-from jinja2 import ChainableUndefined, Environment, PackageLoader, Template
+from typing import TYPE_CHECKING, Any
 
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
 from bonaface.types import percent
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 SPLITS = {"test": "the test split", "val": "the validation split, which also chose the thresholds"}
 
@@ -84,6 +85,8 @@ def rate_text(rate: Any) -> str:
 
 @cache
 def _template() -> Template:
+    from jinja2 import ChainableUndefined, Environment, PackageLoader  # slow to import, and not needed to score
+
     environment = Environment(
         loader=PackageLoader("bonaface.inference"),
         autoescape=False,

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from bonaface.config import describe_validation_error
 from bonaface.data.downloads import cache_folder, fetch, sha256_of
 from bonaface.data.faces.detector import load_detector
-from bonaface.errors import BundleError, SettingsError, did_you_mean, format_list
+from bonaface.errors import BundleError, SettingsError, describe_validation_error, did_you_mean, format_list
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard

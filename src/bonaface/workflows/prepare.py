@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from bonaface.config import CropSettings, describe_validation_error
+from bonaface.config import CropSettings
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import index_layout
@@ -20,7 +20,7 @@ from bonaface.data.frames import open_frames
 from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
-from bonaface.errors import InputError, MediaError, SettingsError, did_you_mean, format_list
+from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
 from bonaface.types import Progress
 
 
