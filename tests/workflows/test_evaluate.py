@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import bonaface
-from bonaface.errors import OutputError, ScoreTableError
+from bonaface.cli.app import app
+from bonaface.errors import OutputError, ScoreTableError, SettingsError
 from bonaface.workflows import evaluate as module
 from tests.workflows.test_bundle_commands import network
 from tests.workflows.test_predict import video
@@ -57,6 +59,18 @@ def test_pictures_alone_have_no_section_on_videos(reddish: Path, pictures: Path,
     read = json.loads((tmp_path / "r" / "report.json").read_text())
     assert list(read["evaluations"]) == ["one image"]
     assert not re.search(r"a video \(", (tmp_path / "r" / "report.html").read_text())
+
+
+def test_profile_of_an_evaluation_is_the_standards_table(reddish: Path, pictures: Path, tmp_path: Path):
+    done = CliRunner().invoke(
+        app, ["evaluate", str(reddish), str(pictures), "-o", str(tmp_path / "r"), "--profile", "iso30107-3", "-q"]
+    )
+    assert done.exit_code == 0, done.output
+    read = json.loads((tmp_path / "r" / "report.json").read_text())["profile"]
+    assert [(line["name"], line["presentations"]) for line in read["species"]] == [("print", 4)]
+    assert "APNRR" in done.stdout
+    with pytest.raises(SettingsError, match="iso30107-3"):
+        bonaface.evaluate(reddish, pictures, output=tmp_path / "s", profile="iso")  # type: ignore[arg-type]
 
 
 def test_a_video_among_pictures_gives_both_sections(reddish: Path, pictures: Path, tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from bonaface.cli.measure_lines import plan_lines, profile_lines
 from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bonaface.report.iso_profile import IsoProfile
 
 app = typer.Typer()
 
@@ -36,6 +39,7 @@ def evaluate_command(
     manifest: options.Manifest,
     output: options.Output,
     split: options.Split = None,
+    profile: options.Profile = None,
     no_faces: options.NoFaces = False,
     variant: options.Variant = None,
     backend: options.Backend = None,
@@ -53,6 +57,7 @@ def evaluate_command(
             manifest,
             output=output,
             split=split,
+            profile=profile,  # type: ignore[arg-type]
             faces=not no_faces,
             variant=variant,
             backend=backend,
@@ -63,6 +68,7 @@ def evaluate_command(
             progress=progress,
         )
     echo_lines(evaluate_lines(evaluation))
+    _echo_profile(evaluation.profile)
 
 
 @app.command("report")
@@ -81,9 +87,7 @@ def report_command(
     threshold: Annotated[float | None, typer.Option(help="The threshold, on the scale of the scores.")] = None,
     fusion: options.Fusion = None,
     policy: Policy = "reject",
-    profile: Annotated[
-        str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")
-    ] = None,
+    profile: options.Profile = None,
     by: Annotated[list[str] | None, typer.Option(help="Column to group the errors by; may be repeated.")] = None,
     allow_missing: CountMissing = False,
 ) -> None:
@@ -104,9 +108,7 @@ def report_command(
         allow_missing=allow_missing,
     )
     echo_lines(report_lines(result))
-    if result.profile is not None:
-        echo()
-        echo_lines(profile_lines(result.profile))
+    _echo_profile(result.profile)
 
 
 @app.command("plan")
@@ -262,3 +264,9 @@ def embed_command(
             progress=progress,
         )
     echo_lines(embed_lines(drawn))
+
+
+def _echo_profile(profile: IsoProfile | None) -> None:
+    if profile is not None:
+        echo()
+        echo_lines(profile_lines(profile))

@@ -21,6 +21,9 @@ Weights = Annotated[
     typer.Option("--detector-weights", help="Weights of the face detector (default: the cached download)."),
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
+Profile = Annotated[
+    str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on stderr.")]
 JsonLog = Annotated[
     bool,

@@ -23,6 +23,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
+from bonaface.report.iso_profile import IsoProfile, Profile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
@@ -48,12 +49,13 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A score table, its error rates, and where both were written."""
+    """A score table, its error rates, where both were written, and the table of a profile where one was asked for."""
 
     scores: pd.DataFrame
     assessment: Assessment
     path: Path
     report: Path
+    profile: IsoProfile | None = None
 
 
 def evaluate(
@@ -69,6 +71,7 @@ def evaluate(
     variant: str | None = None,
     backend: str | None = None,
     root: str | Path | None = None,
+    profile: Profile | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Write a score table and a report of a bundle on a manifest's presentations.
@@ -88,6 +91,7 @@ def evaluate(
         variant: one of the bundle's variants, at its own thresholds.
         backend: `onnxruntime` or `openvino`, in f32.
         root: the folder that the manifest's paths are relative to, if it moved.
+        profile: `iso30107-3` for the table of the standard, with what it lacks.
         progress: called with stage, done and total.
 
     Returns:
@@ -104,6 +108,7 @@ def evaluate(
         print(done.assessment.measures("video").apcer_max, done.report)
         ```
     """
+    check_profile(profile)
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
@@ -132,12 +137,13 @@ def evaluate(
                 faces=faces,
                 detector_weights=detector_weights,
                 detector=detector,
+                profile=profile,
             )
             write_page(data, folder, faces=faces)
         except (OSError, OutputError) as error:
             kept = _kept(folder / "scores.csv", target)
             raise OutputError(f"{error}; the scores are kept in {kept}, which `bonaface report` reads") from error
-    return Evaluated(scored.table, assessment, target, target / "report.html")
+    return Evaluated(scored.table, assessment, target, target / "report.html", data.profile)
 
 
 def report_input(
@@ -154,6 +160,7 @@ def report_input(
     detector: str | None = None,
     validation: pd.DataFrame | None = None,
     network: LivenessNet | None = None,
+    profile: Profile | None = None,
 ) -> ReportInput:
     """Collect what the report of one scored manifest shows; what cannot be shown is left out with a note that says why.
 
@@ -216,6 +223,7 @@ def report_input(
         embedding=embedding,
         gallery=items,
         recipe=recipe,
+        profile=profile and iso_profile(assessment.rows[kind], assessment.arrays[kind], assessment.evaluations[kind]),
     )
 
 
