@@ -38,7 +38,8 @@ from bonaface.data.video_writer import write_video
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard
-from bonaface.inference.pipeline import Pipeline, verdict_of
+from bonaface.inference.decision import verdict_of
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx

@@ -31,7 +31,8 @@ from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
 from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
-from bonaface.inference.pipeline import Pipeline, Sample
+from bonaface.inference.decision import Sample
+from bonaface.inference.pipeline import Pipeline
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
 from bonaface.types import logit

@@ -12,7 +12,6 @@ import bonaface
 
 ADVICE = {
     "no_face": "look into the camera",
-    "too_small": "come nearer",
     "several_faces": "one person at a time, please",
 }
 
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = bonaface.load(options.bundle, faces="refuse")
         # Each verdict is on the newest frames of about one second, fused: the bundle's threshold for a video applies.
         for verdict in model.predict(options.camera, seconds=options.seconds):
-            advice = ADVICE.get(verdict.outcome, "")
+            advice = verdict.findings[0].advice if verdict.findings else ADVICE.get(verdict.outcome, "")
             print(
                 f"{verdict.outcome:<14}{verdict.score_text():>8}  threshold {verdict.threshold:.4f}  {advice}".rstrip()
             )

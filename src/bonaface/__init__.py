@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bonaface.workflows.evaluate_scores import evaluate_scores as evaluate_scores
     from bonaface.workflows.explain import explain as explain
     from bonaface.workflows.export import export as export
+    from bonaface.workflows.limits import set_limits as set_limits
     from bonaface.workflows.model import Model as Model
     from bonaface.workflows.model import load as load
     from bonaface.workflows.model import predict as predict
@@ -88,6 +89,7 @@ _HOMES = {
     "read_scores": "evaluation.scores",
     "recipe_settings": "config",
     "report_scores": "workflows.report",
+    "set_limits": "workflows.limits",
     "shipped_recipes": "config",
     "split": "workflows.prepare",
     "compare": "workflows.compare",
@@ -129,6 +131,7 @@ __all__ = [
     "read_scores",
     "recipe_settings",
     "report_scores",
+    "set_limits",
     "shipped_recipes",
     "split",
     "train",

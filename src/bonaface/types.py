@@ -29,6 +29,7 @@ class Status(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     TOO_SMALL = "too_small"
+    LOW_QUALITY = "low_quality"
     UNREADABLE = "unreadable"
 
 
@@ -51,12 +52,54 @@ class Box(NamedTuple):
     h: float
 
 
+class Quality(NamedTuple):
+    """Quality of a face in a frame, or the medians over the frames of a presentation; None for what is unknown.
+
+    `sharpness` is the variance of the Laplacian of the network's crop; `luminance_mean`, `under_exposure` and
+    `over_exposure` (shares of almost black and almost white pixels) are between 0 and 1, all of them on the face alone.
+    `face_size` is the longer side of the face box in pixels, `face_cut` the share of the box outside the frame.
+    `head_pose_yaw`, `head_pose_pitch` and `head_pose_roll` are degrees away from frontal and upright, estimated from the
+    detector's landmarks. `identical_frames` is the share of the frames after the first whose crop repeats an earlier one.
+    """
+
+    sharpness: float | None = None
+    luminance_mean: float | None = None
+    under_exposure: float | None = None
+    over_exposure: float | None = None
+    face_size: float | None = None
+    face_cut: float | None = None
+    head_pose_yaw: float | None = None
+    head_pose_pitch: float | None = None
+    head_pose_roll: float | None = None
+    identical_frames: float | None = None
+
+
+NOT_MEASURED = Quality()
+QUALITY_COLUMNS = tuple(f"quality_{name}" for name in Quality._fields)
+"""The columns of a score table that hold the measures, in order."""
+
+
+class Finding(NamedTuple):
+    """A measure of Quality outside its limits, and what a person can do about it; `min` or `max` is the limit broken."""
+
+    name: str
+    value: float
+    min: float | None
+    max: float | None
+    advice: str
+
+    def __str__(self) -> str:
+        limit = f"at least {self.min:.4g}" if self.min is not None else f"at most {self.max:.4g}"
+        return f"{self.name} {self.value:.4g}, {limit} is needed: {self.advice}"
+
+
 @dataclass(frozen=True)
 class FrameScore:
     """Result of one frame of a presentation.
 
     `logit` and `score` are None unless `status` is `ok`; `time` is in seconds from the start, None for an image; `faces`
-    counts the faces that are large enough to be scored, and `box` is the face that was scored.
+    counts the faces that are large enough to be scored, and `box` is the face that was scored. `quality` is that face's,
+    and `findings` are the limits that it breaks.
     """
 
     frame: int
@@ -66,6 +109,8 @@ class FrameScore:
     time: float | None = None
     confidence: float | None = None
     faces: int = 0
+    quality: Quality = NOT_MEASURED
+    findings: tuple[Finding, ...] = ()
     embedding: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property

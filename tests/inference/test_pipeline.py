@@ -16,7 +16,8 @@ from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, change_bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.pipeline import FURTHER, FacePolicy, Pipeline, Sample, verdict_of
+from bonaface.inference.decision import FacePolicy, Sample, verdict_of
+from bonaface.inference.pipeline import FURTHER, Pipeline
 from bonaface.types import Box, FrameScore, FusionRule, Status
 
 

@@ -123,8 +123,9 @@ def test_a_calibrated_model_keeps_its_options(run, tmp_path: Path):
     ranked_as_labelled(run.path / "scores" / "val.csv", tmp_path / "val.csv")
     strict = bonaface.load(run.path, faces="refuse").calibrate(tmp_path / "val.csv", output=tmp_path / "strict")
     assert strict.pipeline._policy == "refuse"
-    with pytest.raises(SettingsError, match="load the model without a different one"):
-        bonaface.load(run.path, detector="whole_frame").calibrate(tmp_path / "val.csv", output=tmp_path / "b")
+    for options in ({"detector": "whole_frame"}, {"min_face": 30}, {"quality": False}):
+        with pytest.raises(SettingsError, match="load the model without a different one"):
+            bonaface.load(run.path, **options).calibrate(tmp_path / "val.csv", output=tmp_path / "b")
 
 
 def test_video_is_found_after_the_folder_changed(model: bonaface.Model, files: Path, monkeypatch: pytest.MonkeyPatch):

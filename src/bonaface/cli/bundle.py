@@ -123,6 +123,31 @@ def calibrate_command(
     echo_lines(calibrate_lines(done))
 
 
+@app.command("limits")
+def limits_command(
+    bundle: options.BundlePath,
+    output: options.OutputBundle,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="LIMIT", help="Such as 'sharpness>=40' or 'head_pose_yaw<=30'; may be repeated."),
+    ] = None,
+    min_face: options.MinFace = None,
+) -> None:
+    """Set the limits of quality outside which a frame is not judged, in place of the bundle's; without --set none.
+
+    The report of validation shows what each limit would discard, and what that does to the errors. Measures: sharpness,
+    luminance_mean, under_exposure, over_exposure, face_size, face_cut, head_pose_yaw, head_pose_pitch, head_pose_roll,
+    identical_frames.
+    """
+    from bonaface.inference.model_card import limits_lines
+
+    done = bonaface.set_limits(bundle, limits or (), output=output, min_face=min_face)
+    for line in limits_lines(done.card):
+        echo(line)
+    echo(f"bundle {done.id}: {done.path}")
+    echo("its thresholds and errors are of validation without these limits: measure again with `bonaface evaluate`")
+
+
 @app.command("pull")
 def pull_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="yunet, minifas-128 or minifas-128-int8.")],

@@ -20,6 +20,18 @@ Weights = Annotated[
     Path | None,
     typer.Option("--detector-weights", help="Weights of the face detector (default: the cached download)."),
 ]
+MinFace = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PIXELS",
+        min=0,
+        help="Smallest face, as the longer side of its box; by default the bundle's, or else one whose crop would be "
+        "enlarged twice.",
+    ),
+]
+NoQuality = Annotated[
+    bool, typer.Option("--no-quality", help="Score also where the bundle's limits on quality are broken.")
+]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
 Profile = Annotated[
     str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")

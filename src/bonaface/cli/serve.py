@@ -59,6 +59,8 @@ def serve_command(
     certificate: Annotated[Path | None, typer.Option(help="Certificate for HTTPS (PEM).")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
     variant: options.Variant = None,
+    min_face: options.MinFace = None,
+    no_quality: options.NoQuality = False,
     weights: options.Weights = None,
 ) -> None:
     """Serve a bundle: REST API under /v1, its reference at /docs, a page with a camera at /."""
@@ -79,6 +81,8 @@ def serve_command(
         max_concurrent=max_concurrent,
         threads=threads,
         faces=faces,  # type: ignore[arg-type]
+        min_face=min_face,
+        quality=not no_quality,
         key=read_key(key_file) if key_file else "",
         log=log,
         certificate=certificate,

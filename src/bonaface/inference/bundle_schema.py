@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bonaface.inference.quality_limits import Limit, known_limits, pose_limits
 from bonaface.types import FusionRule, Threshold, probability
 
 FORMAT = 1
@@ -123,7 +124,9 @@ class VariantCard(Card):
 class BundleCard(Card):
     """The content of `bundle.json`. `results` are the error rates of the run that made it, by image and video.
 
-    With `resize` the shorter side of a whole frame is brought to that many pixels before the crop is cut.
+    With `resize` the shorter side of a whole frame is brought to that many pixels before the crop is cut. A face whose
+    longer side has fewer than `min_face` pixels is `too_small`; by default one whose crop would be enlarged more than
+    twice. A frame outside a limit of `quality` is `low_quality`.
     """
 
     format: int = FORMAT
@@ -137,9 +140,20 @@ class BundleCard(Card):
     crop_scale: float = Field(gt=0, le=100)
     resize: int | None = Field(None, ge=32, le=2048)
     detector: DetectorCard
+    min_face: float | None = Field(None, ge=0, le=10_000)
+    quality: Annotated[dict[str, Limit], AfterValidator(known_limits)] = {}
     operating_points: OperatingPoints = {}
     variants: dict[str, VariantCard] = {}
     licence: str = ""
     training: dict[str, Any] = {}
     results: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _pose_needs_landmarks(self) -> BundleCard:
+        if (names := pose_limits(self.quality)) and self.detector.name != "yunet":
+            raise ValueError(
+                f"the limit on {names[0]} needs landmarks, which the detector {self.detector.name} does not find; leave it "
+                "out, or use yunet"
+            )
+        return self

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bonaface.data.cropping import MINIMUM_FACE
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
+from bonaface.inference.quality import ENLARGED
 from bonaface.types import percent
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ def describe(card: BundleCard) -> Iterator[str]:
     yield f"input: {input_line(card)}"
     yield f"crop: {crop_line(card)}"
     yield f"output: {output_line(card)}"
+    yield from limits_lines(card)
     for kind, point in card.operating_points.items():
         yield f"{point_line(kind, point)}: threshold {point.threshold:.4f} ({point.criterion})"
     if not card.operating_points:
@@ -64,6 +68,17 @@ def input_line(card: BundleCard) -> str:
     return line
 
 
+def limits_lines(card: BundleCard) -> Iterator[str]:
+    """Yield the smallest face that is judged, and the limits on its quality."""
+    if card.min_face is not None:
+        yield f"smallest face: {card.min_face:g} pixels"
+    else:
+        least = max(MINIMUM_FACE, math.ceil(card.input.size / (ENLARGED * card.crop_scale)))
+        yield f"smallest face: {least} pixels, whose crop is enlarged {ENLARGED} times"
+    limits = ", ".join(f"{name} {limit}" for name, limit in card.quality.items())
+    yield f"limits on quality: {limits or 'none'}"
+
+
 def output_line(card: BundleCard) -> str:
     """Return what the network's output means."""
     known = {"logit": "the logit of bona fide", "probability": "the probability of bona fide"}
@@ -99,6 +114,7 @@ def _template() -> Template:
     environment.globals |= {
         "crop_line": crop_line,
         "input_line": input_line,
+        "limits_lines": limits_lines,
         "output_line": output_line,
         "point_line": point_line,
         "rates": _rates,

@@ -5,12 +5,11 @@ Evaluation, prediction and serving all use this one pipeline.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,55 +19,23 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.cropping import MINIMUM_FACE, crop_face, resize_frame
+from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
 from bonaface.data.frames import Frame, Frames, open_frames, part_of
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError, SettingsError, format_list
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.decision import DEFAULT_FACES, FacePolicy, Sample, verdict_of
+from bonaface.inference.quality import FaceRules, check
 from bonaface.inference.verdict import Verdict
-from bonaface.types import FrameScore, FusionRule, Label, Status, fuse, probability
+from bonaface.types import Finding, FrameScore, Quality, Status
 
 BATCH = 4
 """Crops that go through the network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
 
-FacePolicy = Literal["largest", "all", "refuse"]
-"""Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
-
-DEFAULT_FACES: FacePolicy = "largest"
-"""The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""
-
-_POLICY_TEXT = {
-    "largest": "the largest judged",
-    "all": "the least bona fide decides",
-    "refuse": "none judged",
-}
-
 FURTHER = 4
 """A video is searched for faces in at most so many times the frames that are wanted."""
-
-LEAST_SHARE = 0.5
-"""With fewer of the wanted frames than this, a presentation is `no_face`: its threshold was chosen for all of them."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Result of one presentation: a FrameScore for each frame that was searched, in order, at least one.
-
-    `wanted` frames were requested; more were searched if some of these had no face. `note` is what the decoder
-    reports (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the frames with status `ok`, in order,
-    kept only on request.
-    """
-
-    source: Source
-    frames: tuple[FrameScore, ...]
-    note: str = ""
-    wanted: int = 0
-    policy: FacePolicy = DEFAULT_FACES
-    crops: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
-    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -84,6 +51,7 @@ class Prepared:
     faces: list[Sequence[Face]] = field(default_factory=list)
     note: str = ""
     wanted: int = 0
+    identical: float | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "detect": 0.0, "crop": 0.0})
 
 
@@ -105,8 +73,9 @@ class Pipeline:
 
     The first call of `score` starts threads for decoding, which `close`, or the end of a `with` block, ends. `boxes`
     are a dataset's own face boxes by (name, frame), for the detector `boxes`. `faces` says which of several faces is
-    scored. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless
-    `detector` names a different one.
+    scored. `min_face` replaces the bundle's smallest face in pixels; with `quality=False` its limits on quality do not
+    apply. Raises BundleError where the detector at hand is not the one that the bundle was made with, unless `detector`
+    names a different one.
     """
 
     def __init__(
@@ -119,9 +88,12 @@ class Pipeline:
         detector: str | None = None,
         faces: FacePolicy = DEFAULT_FACES,
         backend: str | None = None,
+        min_face: float | None = None,
+        quality: bool = True,
     ) -> None:
         self.bundle = bundle
         self._other_detector = detector
+        self.rules = FaceRules(bundle.card, min_face=min_face, quality=quality, detector=detector)
         if faces not in get_args(FacePolicy):
             raise SettingsError(f"faces {faces!r}: expected {format_list(get_args(FacePolicy))}")
         self._policy = faces
@@ -265,6 +237,8 @@ class Pipeline:
             found.faces += [one.scorable] if one.scorable else []
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
+        if found.wanted > 1 and len(shown := [one.crops[0].tobytes() for one in looked if one.crops]) > 1:
+            found.identical = (len(shown) - len(set(shown))) / (len(shown) - 1)
         return found
 
     def _look(
@@ -326,20 +300,39 @@ class Pipeline:
         score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
         if not faces:
             return _Looked(score)
-        large = [face for face in faces if max(face.box.w, face.box.h) >= MINIMUM_FACE]
+        if found.source.boxes is not None:
+            self.rules.need_landmarks("boxes of your own do not have")
+        small = [self.rules.too_small(face.box, frame.image) for face in faces]
+        large = [face for face, finding in zip(faces, small, strict=True) if finding is None]
+        findings: tuple[Finding, ...] = () if large or small[0] is None else (small[0],)
         status, scorable = self._faces_to_score(large)
-        score = replace(score, status=status, faces=len(large), box=faces[0].box, confidence=faces[0].confidence)
-        looked = _Looked(score, scorable, self._crops(frame.image, scorable))
+        cropped = self._crops(frame.image, scorable)
+        face = cropped[0][0] if cropped else faces[0]
+        for each, _ in cropped:
+            if broken := check(each.quality, self.rules.limits):
+                status, face, findings, cropped = Status.LOW_QUALITY, each, broken, []
+                break
+        score = replace(
+            score,
+            status=status,
+            faces=len(large),
+            box=face.box,
+            confidence=face.confidence,
+            quality=face.quality,
+            findings=findings,
+        )
+        looked = _Looked(score, [each for each, _ in cropped], [crop for _, crop in cropped])
         found.seconds["crop"] += time.perf_counter() - detected
         return looked
 
-    def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
-        """Return the crops of the faces to score."""
+    def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[tuple[Face, NDArray[np.uint8]]]:
+        """Return the faces to score with their quality, and the crop of each."""
         card, detector = self.bundle.card, self._detector()
+        boxes = [face.box for face in faces]
         if card.resize is not None and detector.name == "whole_frame":
             image = resize_frame(image, card.resize)
-            faces = detector.detect(image)
-        return [crop_face(image, face.box, scale=card.crop_scale, size=card.input.size) for face in faces]
+            boxes = [detector.detect(image)[0].box] * len(faces)
+        return [self.rules.crop(image, box, face) for box, face in zip(boxes, faces, strict=True)]
 
     def _faces_to_score(self, large: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
         """Return a frame's status, and which of its large faces to score."""
@@ -375,6 +368,7 @@ class Pipeline:
                         embedding=embedding,
                         box=face.box,
                         confidence=face.confidence,
+                        quality=face.quality,
                     )
                     deciding.append(place)
                     used += len(scorable)
@@ -387,6 +381,8 @@ class Pipeline:
                 self._policy,
                 crops=batch[deciding] if keep_crops else None,
                 seconds={**found.seconds, "network": spent * (used - first)},
+                identical=found.identical,
+                findings=check(Quality(identical_frames=found.identical), self.rules.limits),
             )
 
 
@@ -396,62 +392,3 @@ def _timed(frames: Frames, found: Prepared, started: float) -> Iterator[Frame]:
         found.seconds["decode"] += time.perf_counter() - started
         yield frame
         started = time.perf_counter()
-
-
-def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
-    """Return the logit of a presentation, None if it cannot be scored, and its status.
-
-    A frame refused for several faces refuses the presentation; fewer than LEAST_SHARE of the wanted frames with a face are
-    too few. If no frame could be scored, the status is that of the first.
-    """
-    frames = sample.frames
-    if any(frame.status is Status.SEVERAL_FACES for frame in frames):
-        return None, Status.SEVERAL_FACES
-    logits = [frame.logit for frame in frames if frame.logit is not None]
-    if logits and len(logits) >= LEAST_SHARE * sample.wanted:
-        return fuse(logits, rule=rule), Status.OK
-    return None, next((frame.status for frame in frames if frame.logit is None), Status.NO_FACE)
-
-
-def verdict_of(
-    sample: Sample, point: OperatingPoint, *, bundle: str = "", kind: Literal["image", "video"] | None = None
-) -> Verdict:
-    """Return the verdict at an operating point: that for one image uses the first frame only, even if it failed."""
-    counted = replace(sample, frames=sample.frames[:1], wanted=1) if point.frames == 1 else sample
-    value, status = fused(counted, point.fusion)
-    outcome: Label | Status = status
-    if value is not None:
-        outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
-    faces = max((frame.faces for frame in counted.frames), default=0)
-    return Verdict(
-        source=sample.source.name,
-        outcome=outcome,
-        score=None if value is None else float(probability(value)),
-        threshold=point.threshold,
-        logit=value,
-        logit_threshold=point.logit_threshold,
-        kind=kind or sample.source.kind,
-        faces=faces,
-        frames=sample.frames,
-        bundle=bundle,
-        reason="; ".join(part for part in (sample.note, _few_faces(counted), _several_faces(counted)) if part),
-        seconds=sample.seconds,
-        media=sample.source,
-    )
-
-
-def _few_faces(sample: Sample) -> str:
-    count, total = sum(frame.logit is not None for frame in sample.frames), len(sample.frames)
-    if not 0 < count < total or any(frame.status is Status.SEVERAL_FACES for frame in sample.frames):
-        return ""
-    least = math.ceil(LEAST_SHARE * sample.wanted)
-    said = f"{count} of {total} frames had a face"
-    return said if count >= least else f"{said}, at least {least} are needed"
-
-
-def _several_faces(sample: Sample) -> str:
-    several = [frame.faces for frame in sample.frames if frame.faces > 1]
-    if not several:
-        return ""
-    where = f" in {len(several)} of {len(sample.frames)} frames" if len(sample.frames) > 1 else ""
-    return f"{max(several)} faces{where}, {_POLICY_TEXT[sample.policy]}"

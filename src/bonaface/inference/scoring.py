@@ -15,10 +15,12 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Source
 from bonaface.errors import InputError
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.pipeline import Pipeline, Sample, fused
-from bonaface.types import FusionRule, Status, probability
+from bonaface.inference.decision import Sample, fused
+from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.quality import summary
+from bonaface.types import QUALITY_COLUMNS, FusionRule, Status, probability
 
-_OWN = ("presentation", "frame", "logit", "score", "status", "system")
+_OWN = ("presentation", "frame", "logit", "score", "status", *QUALITY_COLUMNS, "system")
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,16 @@ def score_manifest(
     threads: int | None = None,
     detector: str | None = None,
     backend: str | None = None,
+    min_face: float | None = None,
+    quality: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Score every presentation of a manifest, with the pipeline of `predict` and `serve`.
 
     `frames` a video and their `fusion` are by default those of the bundle's operating point for a video. A presentation
-    that gave no score is a row with a status. `detector` replaces the bundle's own. Raises InputError where not one file
-    of the manifest can be read.
+    that gave no score is a row with a status. `detector` and `min_face` replace the bundle's own; with `quality=False` its
+    limits on quality do not apply. Quality is a column a measure, of each frame and as medians. Raises InputError where
+    not one file of the manifest can be read.
     """
     point = bundle.operating_point("video")
     count, rule = frames or point.frames, fusion or point.fusion
@@ -77,6 +82,8 @@ def score_manifest(
         threads=threads,
         detector=detector,
         backend=backend,
+        min_face=min_face,
+        quality=quality,
     )
     rows: list[dict[str, object]] = []
     embedded: list[str] = []
@@ -100,7 +107,8 @@ def score_manifest(
         raise InputError(f"not one of the manifest's {len(manifest)} files below {manifest.root} can be read: {first}")
     table = pd.DataFrame(rows, columns=list(_OWN[:-1]))
     table["frame"] = table["frame"].astype("Int64")
-    table[["logit", "score"]] = table[["logit", "score"]].astype("float64")
+    numbers = ["logit", "score", *QUALITY_COLUMNS]
+    table[numbers] = table[numbers].astype("float64")
     table["system"] = bundle.title
     described = manifest.table.rename(columns=column_in_scores)
     return Scored(
@@ -119,6 +127,7 @@ def _rows(sample: Sample, rule: FusionRule) -> Iterator[dict[str, object]]:
             "logit": frame.logit,
             "score": frame.score,
             "status": frame.status.value,
+            **dict(zip(QUALITY_COLUMNS, frame.quality, strict=True)),
         }
     value, status = fused(sample, rule)
     yield {
@@ -127,4 +136,5 @@ def _rows(sample: Sample, rule: FusionRule) -> Iterator[dict[str, object]]:
         "logit": value,
         "score": None if value is None else float(probability(value)),
         "status": status.value,
+        **dict(zip(QUALITY_COLUMNS, summary(sample.frames, identical=sample.identical), strict=True)),
     }

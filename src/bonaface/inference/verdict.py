@@ -17,7 +17,7 @@ from bonaface.data.frames import open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.drawing import annotated
-from bonaface.types import CLASS_COLOURS, Box, FrameScore, Label, Status
+from bonaface.types import CLASS_COLOURS, NOT_MEASURED, Box, Finding, FrameScore, Label, Quality, Status
 
 _NOTEBOOK_SIDE = 360
 """Longest side of the picture in a notebook, in pixels."""
@@ -31,7 +31,8 @@ class Verdict:
     `kind` names the operating point that was applied; `faces` is the largest number of faces in a frame that were large
     enough to be scored. `reason` says what a caller should know of the verdict: few frames with a face, several faces,
     damage. `seconds` maps a stage (`decode`, `detect`, `crop`, `network`) to the time spent in it. `media` is what was
-    scored, for `plot` and `save`: a path, or the values in memory.
+    scored, for `plot` and `save`: a path, or the values in memory. `quality` holds the medians over the frames, and
+    `findings` says which limits kept the presentation from being scored, and what a person can do about each.
     """
 
     source: str
@@ -47,6 +48,8 @@ class Verdict:
     kind: Literal["image", "video"] = "image"
     faces: int = 0
     media: Source | None = field(default=None, repr=False, compare=False)
+    quality: Quality = NOT_MEASURED
+    findings: tuple[Finding, ...] = ()
 
     def __repr__(self) -> str:
         figures = f"score {self.score_text()}, threshold {self.threshold:.4f}"
@@ -156,6 +159,10 @@ class Verdict:
             "kind": self.kind,
             "faces": self.faces,
             "reason": self.reason,
+            "findings": [
+                {name: _rounded(value) for name, value in finding._asdict().items()} for finding in self.findings
+            ],
+            "quality": {name: _rounded(value) for name, value in self.quality._asdict().items()},
             "bundle": self.bundle,
             "frames": [
                 {
@@ -202,6 +209,10 @@ class Verdict:
         margin = self.logit - self.logit_threshold
         where = f"{_compact(abs(margin))} {'above' if margin > 0 else 'below'}" if margin else "at"
         return f"logit {_compact(self.logit)}, {where} the threshold"
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _compact(value: float) -> str:

@@ -20,6 +20,7 @@ STATUS_NAMES = {
     "no_face": "no face found",
     "several_faces": "several faces",
     "too_small": "face too small",
+    "low_quality": "quality too low",
     "unreadable": "file unreadable",
 }
 

@@ -23,8 +23,9 @@ from bonaface.data.frames import open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.decision import Sample, verdict_of
 from bonaface.inference.decision_log import Decision, DecisionLog
-from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.server.docs_page import BODY, DESCRIPTION, complete, docs_page
 from bonaface.server.errors import ApiError
@@ -67,7 +68,7 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     log = DecisionLog(settings.log, lost=metrics.unlogged.inc) if settings.log else None
     queue = RequestQueue(pipeline, settings, metrics)
     sessions = Sessions(settings.log) if settings.log and settings.require_session else None
-    model = describe(bundle, settings)
+    model = describe(bundle, settings, pipeline.rules)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

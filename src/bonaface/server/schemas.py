@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.quality import FaceRules
 from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import ServerSettings
-from bonaface.types import FusionRule, Status
+from bonaface.types import FusionRule, Quality, Status
 
-Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small"]
+Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small", "low_quality"]
 Kind = Literal["image", "video"]
 
 EXAMPLE_ID = "5b0a3c1e9d5e4a0f8d0e6f0f0c8a2b11"
@@ -39,6 +40,19 @@ _VERDICT: dict[str, Any] = {
     "kind": "image",
     "faces": 1,
     "reason": "",
+    "findings": [],
+    "quality": {
+        "sharpness": 212.4,
+        "luminance_mean": 0.47,
+        "under_exposure": 0.02,
+        "over_exposure": 0.0,
+        "face_size": 188.0,
+        "face_cut": 0.0,
+        "head_pose_yaw": 4.1,
+        "head_pose_pitch": 6.3,
+        "head_pose_roll": 1.2,
+        "identical_frames": None,
+    },
     "bundle": "0f3c5a7be1d24968",
     "frames": [_FRAME],
     "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.001, "network": 0.009, "total": 0.034},
@@ -49,6 +63,7 @@ _NO_FACE = _VERDICT | {
     "score": None,
     "logit": None,
     "faces": 0,
+    "quality": dict.fromkeys(Quality._fields),
     "frames": [
         _FRAME | {"status": "no_face", "score": None, "logit": None, "faces": 0, "box": None, "confidence": None}
     ],
@@ -71,6 +86,33 @@ class FrameAnswer(BaseModel):
     confidence: float | None = Field(description="Confidence of the face detector, 0 to 1.")
 
 
+class FindingAnswer(BaseModel):
+    """A limit that kept the upload from being scored."""
+
+    name: str = Field(description="The measure, as in `quality`.")
+    value: float
+    min: float | None = Field(description="The limit, where the value is too low.")
+    max: float | None = Field(description="The limit, where the value is too high.")
+    advice: str = Field(description="What the person in front of the camera can do.")
+
+
+class QualityAnswer(BaseModel):
+    """Quality of the face, the median over frames; null where it is unknown."""
+
+    sharpness: float | None = Field(description="Variance of the Laplacian of the network's crop.")
+    luminance_mean: float | None = Field(description="Mean luminance of the face, 0 to 1.")
+    under_exposure: float | None = Field(description="Share of the face that is almost black.")
+    over_exposure: float | None = Field(description="Share of the face that is almost white.")
+    face_size: float | None = Field(description="Longer side of the face box in pixels.")
+    face_cut: float | None = Field(description="Share of the face box outside the frame.")
+    head_pose_yaw: float | None = Field(description="Degrees that the head is turned to a side.")
+    head_pose_pitch: float | None = Field(description="Degrees that the head is turned up or down.")
+    head_pose_roll: float | None = Field(description="Degrees that the head is tilted.")
+    identical_frames: float | None = Field(
+        description="Share of the frames after the first that repeat an earlier one."
+    )
+
+
 class LivenessAnswer(BaseModel):
     """The verdict on an upload."""
 
@@ -86,6 +128,8 @@ class LivenessAnswer(BaseModel):
     kind: Kind = Field(description="The operating point in use; several images count as a video.")
     faces: int = Field(description="Largest number of faces in a frame that are large enough to be scored.")
     reason: str = Field(description="What affected the verdict, if anything: several faces, few frames, damage.")
+    findings: list[FindingAnswer] = Field(description="For `low_quality` and `too_small`: the limits that were broken.")
+    quality: QualityAnswer
     bundle: str = Field(description="Id of the bundle: the first 16 digits of its sha256.")
     frames: list[FrameAnswer]
     seconds: dict[str, float] = Field(description="Time of each stage, and in total.")
@@ -117,6 +161,13 @@ class PointAnswer(BaseModel):
     warnings: list[str]
 
 
+class LimitAnswer(BaseModel):
+    """The range of a measure in which a frame is scored."""
+
+    min: float | None
+    max: float | None
+
+
 class LimitsAnswer(BaseModel):
     """Maximum size of one request."""
 
@@ -141,6 +192,10 @@ class ModelAnswer(BaseModel):
     input_size: int = Field(description="Side of the network's input in pixels.")
     crop_scale: float = Field(description="Side of the square crop divided by the longer side of the face box.")
     detector: str
+    min_face: float | None = Field(
+        description="Smallest face in pixels; null: a crop must not be enlarged more than twice."
+    )
+    quality: dict[str, LimitAnswer] = Field(description="Limits outside which a frame is `low_quality`, by measure.")
     licence: str
     operating_points: dict[Kind, PointAnswer]
     formats: list[str]
@@ -174,7 +229,7 @@ def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
     return {"request_id": request_id, **values}
 
 
-def describe(bundle: Bundle, settings: ServerSettings) -> ModelAnswer:
+def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> ModelAnswer:
     """Return what clients may know of a bundle: nothing of the data, paths and settings it was made with."""
     card = bundle.card
     return ModelAnswer(
@@ -185,6 +240,8 @@ def describe(bundle: Bundle, settings: ServerSettings) -> ModelAnswer:
         input_size=card.input.size,
         crop_scale=card.crop_scale,
         detector=card.detector.name,
+        min_face=rules.smallest,
+        quality={name: LimitAnswer(min=limit.min, max=limit.max) for name, limit in rules.limits.items()},
         licence=card.licence,
         operating_points={kind: _point(bundle.operating_point(kind)) for kind in get_args(Kind)},
         formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM", "Matroska"],

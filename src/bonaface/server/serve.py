@@ -46,7 +46,13 @@ def serve(
     if bool(settings.certificate) != bool(settings.certificate_key):
         raise SettingsError("HTTPS needs two files: --certificate and --certificate-key")
     model = load(
-        bundle, variant=variant, faces=settings.faces, detector_weights=detector_weights, threads=settings.threads
+        bundle,
+        variant=variant,
+        faces=settings.faces,
+        detector_weights=detector_weights,
+        threads=settings.threads,
+        min_face=settings.min_face,
+        quality=settings.quality,
     )
     app = create_app(model.pipeline, settings)
     config = uvicorn.Config(

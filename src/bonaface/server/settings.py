@@ -36,7 +36,8 @@ class ServerSettings:
 
     At most `max_concurrent` requests wait or are worked on at once; `max_pending_bytes` bounds the bodies of all open
     requests together. `threads` decode, find faces and run the network. `faces` says what is scored where a frame shows
-    several. Requests must carry `key` where it is not empty. `log` is the decision log, a SQLite file or an SQLAlchemy
+    several, `min_face` replaces the bundle's smallest face in pixels, and without `quality` the bundle's limits on it do not
+    apply. Requests must carry `key` where it is not empty. `log` is the decision log, a SQLite file or an SQLAlchemy
     URL. `allow_hosts` are further host names to answer to, `*` for any; `public_url` is the address behind a proxy.
     `allow_origins` are the sites whose pages may call the API, such as `https://example.org`. With `require_session` each
     verdict takes a token of its own, kept in the database of `log`.
@@ -49,6 +50,8 @@ class ServerSettings:
     max_pending_bytes: int = 128_000_000
     threads: int | None = None
     faces: Literal["largest", "all", "refuse"] = "largest"
+    min_face: float | None = None
+    quality: bool = True
     key: str = field(default="", repr=False)
     log: str | None = None
     certificate: Path | None = None

@@ -70,6 +70,8 @@ def evaluate(
     detector: str | None = None,
     variant: str | None = None,
     backend: str | None = None,
+    min_face: float | None = None,
+    quality: bool = True,
     root: str | Path | None = None,
     profile: Profile | None = None,
     progress: Progress | None = None,
@@ -90,6 +92,8 @@ def evaluate(
         detector: a face detector other than the bundle's, such as `whole_frame` for ready crops; the report says so.
         variant: one of the bundle's variants, at its own thresholds.
         backend: `onnxruntime` or `openvino`, in f32.
+        min_face: the smallest face in pixels, by default the bundle's.
+        quality: whether the bundle's limits on quality apply.
         root: the folder that the manifest's paths are relative to, if it moved.
         profile: `iso30107-3` for the table of the standard, with what it lacks.
         progress: called with stage, done and total.
@@ -122,6 +126,8 @@ def evaluate(
             threads=threads,
             detector=detector,
             backend=backend,
+            min_face=min_face,
+            quality=quality,
             progress=partial(progress, "score") if progress else None,
         )
         write_scores(scored.table, folder / "scores.csv")

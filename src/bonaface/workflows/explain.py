@@ -19,7 +19,8 @@ from bonaface.data.sources import Source, Sources, expand
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.pipeline import Pipeline, Sample, verdict_of
+from bonaface.inference.decision import Sample, verdict_of
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.inference.verdict import Verdict
 from bonaface.io import TABLE_SUFFIXES, new_folder

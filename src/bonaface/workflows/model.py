@@ -17,7 +17,8 @@ from bonaface.data.sources import Colour, Input, Source, expand
 from bonaface.data.video_process import start
 from bonaface.errors import InputError, SettingsError, needs_extra
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.pipeline import DEFAULT_FACES, FacePolicy, Pipeline
+from bonaface.inference.decision import DEFAULT_FACES, FacePolicy
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, Progress
 from bonaface.workflows.bundle import find_bundle
@@ -52,6 +53,8 @@ class Model:
         detector_weights: str | Path | None = None,
         threads: int | None = None,
         backend: str | None = None,
+        min_face: float | None = None,
+        quality: bool = True,
     ) -> None:
         self.bundle = bundle
         self.pipeline = Pipeline(
@@ -61,12 +64,16 @@ class Model:
             faces=faces,
             threads=threads,
             backend=backend,
+            min_face=min_face,
+            quality=quality,
         )
         self._options: dict[str, Any] = {
             "detector": detector,
             "detector_weights": None if detector_weights is None else Path(detector_weights),
             "threads": threads,
             "backend": backend,
+            "min_face": min_face,
+            "quality": quality,
         }
         self._faces = faces
 
@@ -184,9 +191,11 @@ class Model:
         """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
         with needs_extra("Model.calibrate"):
             from bonaface.workflows.calibrate import calibrate_bundle
-        if self._options["detector"] or self._options["backend"]:
+        own = {**self._options, "detector_weights": None, "threads": None}
+        if own != {**dict.fromkeys(own), "quality": True}:
             raise SettingsError(
-                "thresholds belong to the bundle's own detector and backend; load the model without a different one"
+                "thresholds belong to the bundle's own detector, backend, smallest face and limits; load the model without "
+                "a different one"
             )
         known = {name: self._options[name] for name in ("detector_weights", "threads")}
         done = calibrate_bundle(self.bundle, scores, output=output, **{**known, **options})
@@ -213,6 +222,8 @@ def load(
     detector_weights: str | Path | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    min_face: float | None = None,
+    quality: bool = True,
     progress: Progress | None = None,
 ) -> Model:
     """Load a model, ready to score.
@@ -225,6 +236,9 @@ def load(
         detector_weights: the file of the detector's weights, by default the cached download.
         threads: threads to use in a call, by default one per core; 1 where several threads call at a time.
         backend: `"onnxruntime"` or `"openvino"`, by default what the bundle says.
+        min_face: the longer side in pixels that a face needs to be scored, by default the bundle's; where it has none, a
+            face is `too_small` whose crop would be enlarged more than twice.
+        quality: whether the bundle's limits on quality apply; quality is measured anyway.
         progress: called with the stage `download`, bytes so far and bytes in all.
 
     Returns:
@@ -245,7 +259,14 @@ def load(
     """
     bundle = find_bundle(model, detector_weights=detector_weights, progress=progress).use(variant)
     return Model(
-        bundle, faces=faces, detector=detector, detector_weights=detector_weights, threads=threads, backend=backend
+        bundle,
+        faces=faces,
+        detector=detector,
+        detector_weights=detector_weights,
+        threads=threads,
+        backend=backend,
+        min_face=min_face,
+        quality=quality,
     )
 
 
@@ -262,6 +283,8 @@ def predict(
     threads: int | None = None,
     variant: str | None = None,
     backend: str | None = None,
+    min_face: float | None = None,
+    quality: bool = True,
     root: str | Path | None = None,
     seconds: float | None = None,
     progress: Progress | None = None,
@@ -288,6 +311,8 @@ def predict(
         threads: as of `load`.
         variant: as of `load`.
         backend: as of `load`.
+        min_face: as of `load`.
+        quality: as of `load`.
         root: the folder that the paths of a manifest are relative to.
         seconds: how long a camera is watched, by default forever.
         progress: called with stage, done and total.
@@ -316,6 +341,8 @@ def predict(
         detector_weights=detector_weights,
         threads=threads,
         backend=backend,
+        min_face=min_face,
+        quality=quality,
         progress=progress,
     )
     found = model.predict(

@@ -13,7 +13,8 @@ from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
 from bonaface.data.sources import Colour, Input, Source, Sources, expand
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_video
-from bonaface.inference.pipeline import Pipeline, verdict_of
+from bonaface.inference.decision import verdict_of
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Progress
 

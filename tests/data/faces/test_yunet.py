@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bonaface.data.faces.detector import YuNet
-from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
+from bonaface.data.faces.yunet import Found, NotYuNet, YuNetNetwork
 from bonaface.errors import WeightsError
 
 
@@ -57,8 +57,9 @@ def test_boxes_are_those_of_opencv(tmp_path: Path, size):
     if min(size) > 100:
         assert len(expected) > 3
     assert len(found) == len(expected)
-    for (box, score), row in zip(found, expected, strict=True):
+    for (box, score, landmarks), row in zip(found, expected, strict=True):
         assert box == pytest.approx(row[:4], rel=1e-5, abs=1e-2)
+        assert landmarks.ravel() == pytest.approx(row[4:14], rel=1e-5, abs=1e-2)
         assert score == pytest.approx(row[14], abs=1e-5)
 
 
@@ -67,7 +68,7 @@ def test_the_same_boxes_where_the_file_leaves_its_size_free(tmp_path: Path):
     fixed = YuNetNetwork(write_network(tmp_path / "fixed.onnx"), confidence=0.5).faces(image)
     free = YuNetNetwork(write_network(tmp_path / "free.onnx", side="side"), confidence=0.5).faces(image)
     assert len(fixed) > 0
-    assert [box.tolist() for box, _ in fixed] == [box.tolist() for box, _ in free]
+    assert [one.box.tolist() for one in fixed] == [one.box.tolist() for one in free]
 
 
 def test_other_networks_are_refused(tmp_path: Path):
@@ -89,7 +90,8 @@ class Looks:
 
     def faces(self, image):
         self.shown.append(image.shape[:2])
-        return [(np.array(box, np.float32), 0.9) for box in self.found.get(max(image.shape[:2]), [])]
+        boxes = self.found.get(max(image.shape[:2]), [])
+        return [Found(np.array(box, np.float32), 0.9, np.zeros((5, 2), np.float32)) for box in boxes]
 
 
 @pytest.mark.parametrize(

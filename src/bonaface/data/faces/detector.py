@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, SupportsFloat
@@ -16,7 +16,7 @@ from bonaface.data.cropping import shrink
 from bonaface.data.downloads import YUNET, fetch, sha256_of
 from bonaface.data.faces.yunet import NotYuNet, YuNetNetwork
 from bonaface.errors import InputError, SettingsError, WeightsError, did_you_mean, format_list
-from bonaface.types import Box
+from bonaface.types import NOT_MEASURED, Box, Quality
 
 LONG_SIDE = 640
 """Frames are searched at this long side at most: YuNet is made for faces of 10 to 300 pixels."""
@@ -47,10 +47,18 @@ BLACK = 16
 
 @dataclass(frozen=True)
 class Face:
-    """A face in pixels of the frame it was looked for in; `confidence` is between 0 and 1."""
+    """A face in pixels of the frame that was searched; `confidence` is between 0 and 1.
+
+    `landmarks` are the centres of the eyes, the tip of the nose and the corners of the mouth as (x, y), the left one in
+    the picture first, from detectors that find them. `cut` is the share of the detector's box outside the frame.
+    `quality` is that of the face's crop, once there is one.
+    """
 
     box: Box
     confidence: float
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    cut: float = 0.0
+    quality: Quality = NOT_MEASURED
 
 
 class Detector(Protocol):
@@ -89,9 +97,14 @@ class YuNet:
         small = _shrunk(image, LONG_SIDE)
         first = _shrunk(small, FIRST_SIDE)
         found = self._network.faces(first)
-        if first.shape != small.shape and not any(max(box[2:]) >= LARGE for box, _ in found):
+        if first.shape != small.shape and not any(max(one.box[2:]) >= LARGE for one in found):
             found, first = self._network.faces(small), small
-        return _lit(_ordered([Face(_enlarged(box, first, image), score) for box, score in found], image), image)
+        factor = max(image.shape[:2]) / max(first.shape[:2])
+        faces = []
+        for box, score, landmarks in found:
+            points = tuple((factor * float(x), factor * float(y)) for x, y in landmarks)
+            faces.append(Face(_enlarged(box, first, image), score, points))
+        return _lit(_ordered(faces, image), image)
 
 
 class Haar:
@@ -237,5 +250,7 @@ def _ordered(faces: list[Face], image: NDArray[np.uint8]) -> list[Face]:
         left, top = max(face.box.x, 0.0), max(face.box.y, 0.0)
         right, bottom = min(face.box.x + face.box.w, width), min(face.box.y + face.box.h, height)
         if right - left >= 1 and bottom - top >= 1:
-            kept.append(Face(Box(left, top, right - left, bottom - top), face.confidence))
+            box = Box(left, top, right - left, bottom - top)
+            cut = 1 - box.w * box.h / (face.box.w * face.box.h)
+            kept.append(replace(face, box=box, cut=max(cut, 0.0)))
     return sorted(kept, key=lambda face: face.box.w * face.box.h, reverse=True)

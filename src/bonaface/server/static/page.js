@@ -7,6 +7,7 @@ const SAID = {
   no_face: ["unsure", "No face found", "Hold your face in the ring, upright and evenly lit, and check again."],
   several_faces: ["unsure", "More than one face", "Only one person may be in the picture."],
   too_small: ["unsure", "Face too small", "Come closer to the camera."],
+  low_quality: ["unsure", "Picture not good enough", "Take another picture."],
 };
 const MARKS = {
   none: "M6 12h12", yes: "M5 12.5l4.5 4.5L19 7.5", no: "M7 7l10 10M17 7L7 17", unsure: "M12 6v7M12 18v.1",
@@ -229,7 +230,7 @@ function showVerdict(result, roundTrip) {
   by("bundle").textContent = result.bundle;
   by("details").hidden = false;
   by("before").hidden = true;
-  say(tone, outcome, advice, scored ? `Score ${figure(result.score)}, threshold ${figure(result.threshold)}.` : "");
+  say(tone, outcome, result.findings[0]?.advice ?? advice, scored ? `Score ${figure(result.score)}, threshold ${figure(result.threshold)}.` : "");
   by("verdict").scrollIntoView({ block: "nearest" });
 }
 

@@ -1,0 +1,120 @@
+"""From the scores of a presentation's frames to its verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.sources import Source
+from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.quality import gathered, summary
+from bonaface.inference.verdict import Verdict
+from bonaface.types import Finding, FrameScore, FusionRule, Label, Status, fuse, probability
+
+FacePolicy = Literal["largest", "all", "refuse"]
+"""Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
+
+DEFAULT_FACES: FacePolicy = "largest"
+"""The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""
+
+_POLICY_TEXT = {
+    "largest": "the largest judged",
+    "all": "the least bona fide decides",
+    "refuse": "none judged",
+}
+
+LEAST_SHARE = 0.5
+"""With fewer of the wanted frames than this, a presentation is `no_face`: its threshold was chosen for all of them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Result of one presentation: a FrameScore for each frame that was searched, in order, at least one.
+
+    `wanted` frames were requested; more were searched if some of these had no face. `note` is what the decoder
+    reports (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the frames with status `ok`, in order,
+    kept only on request. `identical` is the share of repeated frames, and `findings` says where it breaks a limit.
+    """
+
+    source: Source
+    frames: tuple[FrameScore, ...]
+    note: str = ""
+    wanted: int = 0
+    policy: FacePolicy = DEFAULT_FACES
+    crops: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    identical: float | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
+    """Return the logit of a presentation, None if it cannot be scored, and its status.
+
+    A frame refused for several faces refuses the presentation, and so do repeated frames beyond their limit; fewer than
+    LEAST_SHARE of the wanted frames with a score are too few. If no frame could be scored, the status is that of the first.
+    """
+    frames = sample.frames
+    if any(frame.status is Status.SEVERAL_FACES for frame in frames):
+        return None, Status.SEVERAL_FACES
+    if sample.findings:
+        return None, Status.LOW_QUALITY
+    logits = [frame.logit for frame in frames if frame.logit is not None]
+    if logits and len(logits) >= LEAST_SHARE * sample.wanted:
+        return fuse(logits, rule=rule), Status.OK
+    return None, next((frame.status for frame in frames if frame.logit is None), Status.NO_FACE)
+
+
+def verdict_of(
+    sample: Sample, point: OperatingPoint, *, bundle: str = "", kind: Literal["image", "video"] | None = None
+) -> Verdict:
+    """Return the verdict at an operating point: that for one image uses the first frame only, even if it failed."""
+    counted = sample
+    if point.frames == 1:
+        counted = replace(sample, frames=sample.frames[:1], wanted=1, identical=None, findings=())
+    value, status = fused(counted, point.fusion)
+    outcome: Label | Status = status
+    if value is not None:
+        outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
+    faces = max((frame.faces for frame in counted.frames), default=0)
+    findings = () if value is not None else (*counted.findings, *gathered(counted.frames))
+    notes = (sample.note, _few_frames(counted), _several_faces(counted), *map(str, findings))
+    return Verdict(
+        source=sample.source.name,
+        outcome=outcome,
+        score=None if value is None else float(probability(value)),
+        threshold=point.threshold,
+        logit=value,
+        logit_threshold=point.logit_threshold,
+        kind=kind or sample.source.kind,
+        faces=faces,
+        frames=sample.frames,
+        bundle=bundle,
+        reason="; ".join(note for note in notes if note),
+        seconds=sample.seconds,
+        media=sample.source,
+        quality=summary(counted.frames, identical=counted.identical),
+        findings=findings,
+    )
+
+
+def _few_frames(sample: Sample) -> str:
+    count, total = sum(frame.logit is not None for frame in sample.frames), len(sample.frames)
+    if not 0 < count < total or any(frame.status is Status.SEVERAL_FACES for frame in sample.frames):
+        return ""
+    least = math.ceil(LEAST_SHARE * sample.wanted)
+    without_face = all(frame.status in (Status.OK, Status.NO_FACE) for frame in sample.frames)
+    said = f"{count} of {total} frames {'had a face' if without_face else 'could be scored'}"
+    return said if count >= least else f"{said}, at least {least} are needed"
+
+
+def _several_faces(sample: Sample) -> str:
+    several = [frame.faces for frame in sample.frames if frame.faces > 1]
+    if not several:
+        return ""
+    where = f" in {len(several)} of {len(sample.frames)} frames" if len(sample.frames) > 1 else ""
+    return f"{max(several)} faces{where}, {_POLICY_TEXT[sample.policy]}"

@@ -1,0 +1,164 @@
+"""Quality of a face before its verdict: how it is measured, and whether a face is judged.
+
+Names follow the quality components of ISO/IEC 29794-5 where it has them; values are raw measures, not its 0 to 100 scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.data.cropping import MINIMUM_FACE, Square, cut, face_square, resize
+from bonaface.data.faces.detector import Face
+from bonaface.errors import SettingsError
+from bonaface.inference.bundle_schema import BundleCard
+from bonaface.inference.quality_limits import MEASURES, Limit, pose_limits
+from bonaface.types import Box, Finding, FrameScore, Quality
+
+ENLARGED = 2
+"""A crop that would be enlarged more than so many times for the network is too small."""
+
+DARK, BRIGHT = 25, 247
+"""Grey levels up to and from which a pixel counts as under-exposed and over-exposed."""
+
+# Eyes, tip of the nose and corners of the mouth of an average head in millimetres: to the right, down, to the camera.
+_HEAD = np.array([[-32, -40, -28], [32, -40, -28], [0, 0, 0], [-26, 30, -22], [26, 30, -22]], np.float64)
+_FIT = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
+
+
+@dataclass(frozen=True)
+class FaceRules:
+    """Which faces a bundle judges: those large enough, and within its limits on quality.
+
+    `min_face` replaces the bundle's smallest face in pixels, and without `quality` its limits do not apply. Raises
+    SettingsError for a size that is negative or not finite, and for a detector in place of the bundle's own that
+    does not find what a limit is on.
+    """
+
+    card: BundleCard
+    min_face: float | None = None
+    quality: bool = True
+    detector: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_face is not None and not 0 <= self.min_face < math.inf:
+            raise SettingsError(f"the smallest face is {self.min_face}; expected its longer side in pixels, 0 or more")
+        if self.detector not in (None, "yunet"):
+            self.need_landmarks(f"the detector {self.detector} does not find")
+
+    @property
+    def smallest(self) -> float | None:
+        """The longer side of the smallest face in pixels; None where the enlargement of its crop decides."""
+        return self.card.min_face if self.min_face is None else self.min_face
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        """The limits on quality that apply, by measure."""
+        return self.card.quality if self.quality else {}
+
+    def need_landmarks(self, lacking: str) -> None:
+        """Raise SettingsError where a limit is on the pose, which needs landmarks; `lacking` says what has none."""
+        if names := pose_limits(self.limits):
+            raise SettingsError(
+                f"the bundle limits {names[0]}, which needs landmarks that {lacking}; use the bundle's own detector, or "
+                "score without limits (--no-quality)"
+            )
+
+    def too_small(self, box: Box, image: NDArray[np.uint8]) -> Finding | None:
+        """Return the finding on a face that is too small; None if it is not.
+
+        By default a face is whose crop would be enlarged more than ENLARGED times, or that has fewer than MINIMUM_FACE pixels.
+        """
+        longer = max(box.w, box.h)
+        least = self.smallest
+        if least is None:
+            height, width = image.shape[:2]
+            side = face_square(box, scale=self.card.crop_scale, width=width, height=height).side
+            least = max(MINIMUM_FACE, longer * self.card.input.size / (ENLARGED * side))
+        if longer >= least:
+            return None
+        return Finding("face_size", longer, math.ceil(least), None, MEASURES["face_size"].low)
+
+    def crop(self, image: NDArray[np.uint8], box: Box, face: Face) -> tuple[Face, NDArray[np.uint8]]:
+        """Return a face with its quality, and the crop around `box`, which is the face in this image."""
+        height, width = image.shape[:2]
+        square = face_square(box, scale=self.card.crop_scale, width=width, height=height)
+        crop = resize(cut(image, square), self.card.input.size)
+        return replace(face, quality=measure(crop, square, box, face)), crop
+
+
+def check(quality: Quality, limits: Mapping[str, Limit]) -> tuple[Finding, ...]:
+    """Return the limits that these values break; a measure without a value breaks none."""
+    found = []
+    for name, limit in limits.items():
+        value, measure = getattr(quality, name), MEASURES[name]
+        if value is None:
+            continue
+        if limit.min is not None and value < limit.min:
+            found.append(Finding(name, value, limit.min, None, measure.low))
+        elif limit.max is not None and value > limit.max:
+            found.append(Finding(name, value, None, limit.max, measure.high))
+    return tuple(found)
+
+
+def measure(crop: NDArray[np.uint8], square: Square, box: Box, face: Face) -> Quality:
+    """Return the quality of a face; `box` is the face in the picture that the crop's square was cut from."""
+    factor = crop.shape[0] / square.side
+    left, top = max(round((box.x - square.x) * factor), 0), max(round((box.y - square.y) * factor), 0)
+    inside = crop[top : top + max(round(box.h * factor), 1), left : left + max(round(box.w * factor), 1)]
+    grey = cv2.cvtColor(inside, cv2.COLOR_RGB2GRAY)
+    _, spread = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    yaw, pitch, roll = (None, None, None) if face.landmarks is None else head_pose(face.landmarks)
+    return Quality(
+        sharpness=float(spread[0, 0]) ** 2,
+        luminance_mean=cv2.mean(grey)[0] / 255,
+        under_exposure=float(np.count_nonzero(grey <= DARK) / grey.size),
+        over_exposure=float(np.count_nonzero(grey >= BRIGHT) / grey.size),
+        face_size=max(face.box.w, face.box.h),
+        face_cut=face.cut,
+        head_pose_yaw=yaw,
+        head_pose_pitch=pitch,
+        head_pose_roll=roll,
+    )
+
+
+def head_pose(landmarks: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return yaw, pitch and roll in degrees from eyes, nose and corners of the mouth, without their sign.
+
+    An average head is turned until its parallel projection fits best, so pitch depends on the face by some degrees.
+    """
+    projected = (_FIT @ np.asarray(landmarks, np.float64)).T  # (2, 3): image x and y of the head's three axes
+    left, _, right = np.linalg.svd(projected, full_matrices=False)
+    turned = left @ right
+    sideways, down = np.clip(turned[:, 2], -1, 1)
+    roll = math.atan2(turned[1, 0], turned[0, 0])
+    return math.degrees(abs(math.asin(sideways))), math.degrees(abs(math.asin(down))), math.degrees(abs(roll))
+
+
+def summary(frames: Sequence[FrameScore], *, identical: float | None = None) -> Quality:
+    """Return the medians over the frames that were scored, or over all where none was."""
+    scored = [frame.quality for frame in frames if frame.logit is not None]
+    columns = zip(*(scored or [frame.quality for frame in frames]), strict=True)
+    medians = [_median([value for value in column if value is not None]) for column in columns]
+    return Quality(*medians)._replace(identical_frames=identical)
+
+
+def gathered(frames: Sequence[FrameScore]) -> tuple[Finding, ...]:
+    """Return one finding a limit, with the median of the frames that break it, the limit broken most often first."""
+    found: dict[tuple[str, bool], list[Finding]] = defaultdict(list)
+    for frame in frames:
+        for finding in frame.findings:
+            found[finding.name, finding.min is None].append(finding)
+    medians = [each[0]._replace(value=float(np.median([one.value for one in each]))) for each in found.values()]
+    counts = [len(each) for each in found.values()]
+    return tuple(medians[place] for place in sorted(range(len(medians)), key=lambda place: -counts[place]))
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

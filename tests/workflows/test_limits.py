@@ -1,0 +1,86 @@
+"""A bundle's limits on quality, from the command that sets them to the exit code of `predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import bonaface
+from bonaface.cli.app import app
+from bonaface.errors import SettingsError
+from bonaface.inference.scoring import score_manifest
+from bonaface.types import QUALITY_COLUMNS
+from tests.networks import tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from bonaface.inference.bundle import write_bundle
+
+    folder = Path(tmp_path_factory.mktemp("limits"))
+    made = tiny_bundle(folder / "bundle")
+    write_bundle(made)
+    for name, level in (("dark", 2), ("light", 120)):
+        noise = np.random.default_rng(level).integers(0, 4, (80, 80, 3))
+        Image.fromarray((noise + level).astype(np.uint8)).save(folder / f"{name}.png")
+    return made.path
+
+
+def run(*arguments: object) -> tuple[int, list[dict], str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return done.exit_code, lines, done.output
+
+
+def test_limits_are_set_applied_switched_off_and_taken_out(bundle: Path, tmp_path: Path):
+    strict = tmp_path / "strict.bonaface"
+    code, _, said = run("bundle", "limits", bundle, "-o", strict, "--set", "luminance_mean>=0.1", "--min-face", 40)
+    assert code == 0
+    assert "smallest face: 40 pixels" in said
+    assert "limits on quality: luminance_mean >= 0.1" in said
+    dark, light = bundle.parent / "dark.png", bundle.parent / "light.png"
+    code, (refused, scored), _ = run("predict", strict, dark, light, "--json")
+    assert (refused["verdict"], refused["score"], scored["score"] is None) == ("low_quality", None, False)
+    assert refused["findings"][0]["advice"] in refused["reason"]
+    assert run("predict", strict, dark)[0] == 3
+    assert run("predict", strict, dark, "--no-quality")[0] in (0, 1)
+    assert run("predict", strict, light, "--min-face", 81)[0] == 3
+    assert run("bundle", "limits", strict, "-o", tmp_path / "none")[0] == 0
+    assert bonaface.load_bundle(tmp_path / "none").card.quality == {}
+    assert bonaface.load_bundle(tmp_path / "none").card.min_face == 40
+    assert "limits on quality: none" in run("bundle", "show", tmp_path / "none")[2]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("sharpnes>=1", "did you mean 'sharpness'"),
+        ("sharpness>=nan", "finite number"),
+        ("head_pose_yaw<=30", "needs landmarks, which the detector whole_frame does not find"),
+    ],
+)
+def test_limit_that_cannot_apply_is_one_line(bundle: Path, tmp_path: Path, limit: str, said: str):
+    with pytest.raises(SettingsError, match=said):
+        bonaface.set_limits(bundle, [limit], output=tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
+
+
+def test_score_table_holds_the_quality_of_frames_and_presentations(bundle: Path, tmp_path: Path):
+    folder = tmp_path / "footage"
+    for label, name in (("live", "light"), ("print", "dark")):
+        (folder / label).mkdir(parents=True)
+        (folder / label / f"{name}.png").write_bytes((bundle.parent / f"{name}.png").read_bytes())
+    manifest = bonaface.index(folder, layout="folder", output=tmp_path / "manifest.csv").manifest
+    strict = bonaface.set_limits(bundle, ["luminance_mean>=0.1"], output=tmp_path / "strict")
+    table = score_manifest(strict, manifest).table
+    assert set(QUALITY_COLUMNS) <= set(table.columns)
+    for shown, rows in table.groupby("presentation"):
+        assert rows["quality_luminance_mean"].nunique() == 1
+        assert set(rows["status"]) == {"low_quality" if "dark" in str(shown) else "ok"}
+    off = score_manifest(strict, manifest, quality=False).table
+    assert set(off["status"]) == {"ok"}
