@@ -81,7 +81,8 @@ def test_a_verdict_from_the_camera(server, cameras, tmp_path: Path, camera, outc
     ("camera", "said"),
     [
         ("live", "Good. Press Check"),
-        ("nobody", "Hold your face in the ring"),
+        ("nobody", "in front of the camera"),
+        ("attack", "Good. Press Check"),  # dark, and sharp
         ("far", "Come closer"),
         ("blurred", "blurred"),
     ],

@@ -17,11 +17,11 @@ window.bonaface = (() => {
   const LOOK_SIDE = 320;
   const ADVICE_LATER = new Set(["busy", "timeout", "too_slow", "unreachable"]); // the advice can wait, the person need not
   const HINTS = {
-    no_face: "Hold your face in the ring",
+    no_face: "Hold your face in front of the camera",
     several_faces: "Only one person, please",
     too_far: "Come closer",
     too_near: "Move back a little",
-    off_centre: "Move your face into the ring",
+    off_centre: "Move your face to the middle",
     dark: "Find more light",
     bright: "Too bright: turn away from the light",
     blurred: "Hold still, and wipe the camera if it stays blurred",
@@ -31,7 +31,7 @@ window.bonaface = (() => {
     far: 0.25, near: 0.9, // height of the face, as a share of the picture's
     off: 0.2, // distance of its centre from the picture's, as a share of width and height
     dark: 50, bright: 215, // mean brightness of the face, of 255
-    blurred: 3, // mean difference of neighbouring pixels in the face, of 255
+    blurred: 0.025, // mean difference of neighbouring pixels in the face, as a share of its mean brightness
   };
 
   class Refused extends Error {
@@ -146,7 +146,7 @@ window.bonaface = (() => {
       sum += grey[i];
       if ((i + 1) % across) steps += Math.abs(grey[i + 1] - grey[i]);
     }
-    return { brightness: sum / grey.length, detail: steps / grey.length };
+    return { brightness: sum / grey.length, detail: steps / Math.max(sum, 1) };
   }
 
   // Looks once and says what the person should do: a name of HINTS, `ready` where nothing is wrong.
@@ -188,7 +188,7 @@ window.bonaface = (() => {
   async function capture(element, options = {}) {
     const video = document.createElement("video");
     Object.assign(video, { muted: true, playsInline: true });
-    video.style.cssText = "display:block;width:100%;transform:scaleX(-1)";
+    video.style.cssText = "display:block;max-width:100%;max-height:70vh;transform:scaleX(-1)";
     const line = document.createElement("p");
     line.setAttribute("role", "status");
     element.append(video, line);
