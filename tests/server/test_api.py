@@ -40,6 +40,16 @@ def test_an_image_as_it_is_and_in_a_form_gives_one_verdict(server, jpeg):
     assert len(raw["frames"]) == 1
 
 
+def test_python_request_of_the_readme_runs(server, jpeg, monkeypatch, capsys, tmp_path: Path):
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(import requests.*?)```", readme, re.DOTALL)
+    assert example is not None
+    (tmp_path / "photo.jpg").write_bytes(jpeg)
+    monkeypatch.chdir(tmp_path)
+    exec(example[1].replace("http://127.0.0.1:8000", server.url), {})
+    assert capsys.readouterr().out.strip() == "bona_fide"
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_the_same_verdict_and_score_as_the_pipeline_on_the_same_file(server, pipeline, frames, tmp_path: Path, form):
     for number in (0, 7):
