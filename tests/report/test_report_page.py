@@ -11,6 +11,7 @@ import pandas as pd
 
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.discard import discard_curves
 from bonaface.evaluation.iso30107 import by_group, evaluate
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point
 from bonaface.report.page import ReportInput, write_page
@@ -92,6 +93,22 @@ def test_text_in_figures_is_legible_on_a_phone(tmp_path: Path):
         (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', svg)
         sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", svg)]
         assert min(sizes) * 330 / float(width) >= 10
+
+
+def test_page_shows_what_limits_on_quality_would_do(tmp_path: Path):
+    rows = drawn(2).assign(quality_sharpness=np.random.default_rng(0).normal(100, 30, 300), quality_face_cut=0.0)
+    curves = discard_curves(rows, fixed_point(0.5))
+    text = page_of(example(discards=curves, discards_on="the validation split"), tmp_path)
+    assert "Measured on the validation split" in text
+    assert (tmp_path / "figures" / "discards.png").is_file()
+    content = json.loads((tmp_path / "report.json").read_text())["discards"]
+    assert [curve["name"] for curve in content] == ["sharpness"]
+    found = curves[0].at(0.1)
+    assert found is not None
+    assert found.limit.replace(">=", "&gt;=") in text
+    assert found.limit in {point["limit"] for point in content[0]["points"]}
+    (tmp_path / "none").mkdir()
+    assert "What limits on quality would do" not in page_of(example(), tmp_path / "none")
 
 
 def test_figures_and_json_lie_beside_it(tmp_path: Path):

@@ -6,15 +6,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 import bonaface
 from bonaface.cli.app import app
-from bonaface.errors import SettingsError
+from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.evaluation.checking import check_scores
+from bonaface.evaluation.discard import _LOW_IS_WORSE
+from bonaface.inference.quality_limits import MEASURES
 from bonaface.inference.scoring import score_manifest
 from bonaface.types import QUALITY_COLUMNS
+from bonaface.workflows.assess import choose_points
 from tests.networks import tiny_bundle
 
 
@@ -84,3 +89,18 @@ def test_score_table_holds_the_quality_of_frames_and_presentations(bundle: Path,
         assert set(rows["status"]) == {"low_quality" if "dark" in str(shown) else "ok"}
     off = score_manifest(strict, manifest, quality=False).table
     assert set(off["status"]) == {"ok"}
+
+
+def test_validation_of_small_faces_alone_says_what_to_do():
+    rows = check_scores(
+        pd.DataFrame(
+            {"presentation": ["a", "b"], "label": ["bona_fide", "attack"], "status": "too_small", "logit": np.nan}
+        )
+    )
+    with pytest.raises(ScoreTableError, match=r"not one of the 2 .* has a score: 2 too_small; .*model.min_face"):
+        choose_points(rows, criterion="eer", frames=1, fusion="mean")
+
+
+def test_worse_side_of_each_measure_is_the_one_with_advice():
+    assert set(_LOW_IS_WORSE) == {name for name, measure in MEASURES.items() if measure.low}
+    assert all(measure.high for name, measure in MEASURES.items() if name not in _LOW_IS_WORSE)

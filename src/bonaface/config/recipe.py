@@ -67,6 +67,11 @@ class ModelSettings(Settings):
     )
     input_size: int = Field(224, ge=32, le=1024, description="side of the network's input in pixels")
     crop_scale: float = Field(1.5, gt=0, le=8, description="side of the input square over the longer side of the box")
+    min_face: float | None = Field(
+        None,
+        ge=0,
+        description="smallest face that is judged, its longer side in pixels; by default a crop is enlarged at most twice",
+    )
     drop_rate: Fraction = Field(0.0, description="dropout before the logit")
 
 

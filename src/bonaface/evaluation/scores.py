@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.io import read_table, write_table
-from bonaface.types import FUSION_RULES, FusionRule, Status, fuse_frames, probability
+from bonaface.types import FUSION_RULES, QUALITY_COLUMNS, FusionRule, Status, fuse_frames, probability
 
 Mode = Literal["image", "video"]
 HigherIs = Literal["bona_fide", "attack"]
@@ -147,6 +147,10 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
             values["score"][got] = probability(fused)
         status[got] = Status.OK.value
         result = result.assign(**values, status=status)
+        # The quality of a presentation is that of its fused row, the median over its frames.
+        for column in (column for column in QUALITY_COLUMNS if column in table):
+            of_first = table[column].iloc[order[first_row]].set_axis(result.index)
+            result[column] = result[column].where(~(fuse & has_fused), of_first)
     return result
 
 

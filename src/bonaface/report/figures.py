@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
 from bonaface.evaluation.results import Measures
 from bonaface.report.formatting import point_name
@@ -175,6 +176,36 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
         title="Errors along the threshold",
         alt="Error rates over the threshold: attacks accepted fall, bona fide refused rise; thresholds in use are marked",
         caption="A steep crossing near the threshold means that a small shift of the scores costs much.",
+    )
+
+
+def discard_figure(name: str, curves: Sequence[DiscardCurve]) -> Drawing:
+    """HTER of the presentations that are kept, over the share that is discarded, one line a quality measure."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for index, curve in enumerate(curves):
+            axes.plot(
+                [point.share for point in curve.points],
+                [point.hter for point in curve.points],
+                color=SERIES[index % len(SERIES)],
+                linestyle=SYSTEM_LINES[index % 4],
+                label=curve.name.replace("_", " "),
+            )
+        axes.set_xlim(0, 0.5)
+        axes.set_ylim(bottom=0)
+        _percent(axes, x=True, y=True)
+        tidy(axes, x="discarded, the worst first", y="HTER of the others")
+        _legend(figure, axes)
+
+    return draw(
+        name,
+        paint,
+        title="Errors while low quality is discarded",
+        alt="HTER of the presentations that are kept over the share discarded by quality, for "
+        + ", ".join(curve.name for curve in curves),
+        caption="A limit helps where its line falls; a flat line costs bona fide presentations for nothing.",
+        height=4.6,
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Difference
+from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import (
     ErrorCurves,
     Histogram,
@@ -24,7 +25,14 @@ from bonaface.evaluation.error_curve import (
 )
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
-from bonaface.report.figures import det_figure, error_figure, histogram_figure, roc_figure, species_figure
+from bonaface.report.figures import (
+    det_figure,
+    discard_figure,
+    error_figure,
+    histogram_figure,
+    roc_figure,
+    species_figure,
+)
 from bonaface.report.formatting import capital, render, sentence
 from bonaface.report.iso_profile import IsoProfile
 from bonaface.report.pictures import GALLERY_TITLES, GalleryItem, contact_sheet, data_uri
@@ -45,7 +53,8 @@ class ReportInput:
     image`. `validation` has some of these keys: the presentations that chose the thresholds. `groups` maps a column to
     its values' measures. `facts` are printed as they are. `notes` are caveats,
     printed first. `differences` are those of the systems, where the ways are systems. `profile` is the table
-    of ISO/IEC 30107-3.
+    of ISO/IEC 30107-3. `discards` are the errors while presentations of low quality are discarded,
+    `discards_on` says of which presentations.
     """
 
     title: str
@@ -61,6 +70,8 @@ class ReportInput:
     validation: Mapping[str, ScoreArrays] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
     profile: IsoProfile | None = None
+    discards: Sequence[DiscardCurve] = ()
+    discards_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,7 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
             title = "Scores on validation"
             found.append(histogram_figure(f"validation{stem}", validation, counts, points[:1], title=title))
         drawn[f"scores/{name}"] = found
+    drawn["discards"] = [discard_figure("discards", data.discards)] if data.discards else []
     training = training_figure(data.history) if data.history is not None and len(data.history) else None
     drawn["training"] = [training] if training else []
     if data.embedding is not None and len(data.embedding):
@@ -151,6 +163,7 @@ def _render(data: ReportInput, drawings: Mapping[str, Sequence[Drawing]], *, fac
         axis_end=axis_end,
         whisker=whisker,
         methods=methods,
+        shares=(0.05, 0.1, 0.2),
     )
 
 
@@ -182,6 +195,7 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
         "recipe": data.recipe,
         "differences": json_safe(list(data.differences)),
         "profile": json_safe(data.profile),
+        "discards": json_safe(list(data.discards)),
     }
 
 

@@ -19,7 +19,7 @@ from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.types import FusionRule
+from bonaface.types import FusionRule, Status
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")
@@ -58,7 +58,11 @@ def rows_of(table: pd.DataFrame, point: OperatingPoint, kind: Kind) -> pd.DataFr
 def choose_points(
     validation: pd.DataFrame, *, criterion: str, frames: int, fusion: FusionRule
 ) -> dict[Kind, OperatingPoint]:
-    """Return the thresholds for one image and for a video that the criterion picks on a validation score table."""
+    """Return the thresholds for one image and for a video that the criterion picks on a validation score table.
+
+    Raises ScoreTableError, also where not one presentation has a score.
+    """
+    _refuse_unscored(validation)
     points: dict[Kind, OperatingPoint] = {}
     for kind in KINDS:
         rule = None if kind == "image" else fusion
@@ -70,6 +74,21 @@ def choose_points(
             fusion="first" if kind == "image" else fusion,
         )
     return points
+
+
+def _refuse_unscored(validation: pd.DataFrame) -> None:
+    status = presentations(validation)["status"]
+    if not len(status) or (status == Status.OK).any():
+        return
+    counts = status.value_counts()
+    hint = ""
+    if Status.TOO_SMALL in counts:
+        hint = (
+            "; a face is too small whose crop would be enlarged more than twice: use a network with a smaller input "
+            "(model.input_size), or set the smallest face in pixels (model.min_face, or --min-face of bundle limits)"
+        )
+    reasons = ", ".join(f"{count} {name}" for name, count in counts.items())
+    raise ScoreTableError(f"not one of the {len(status)} validation presentations has a score: {reasons}{hint}")
 
 
 def refuse_inverted(validation: pd.DataFrame) -> None:

@@ -16,6 +16,7 @@ from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import InputError, MissingExtraError, OutputError
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.discard import discard_curves
 from bonaface.evaluation.iso30107 import by_group
 from bonaface.evaluation.results import Measures
 from bonaface.evaluation.scores import digest, write_scores
@@ -133,6 +134,10 @@ def evaluate(
         write_scores(scored.table, folder / "scores.csv")
         try:
             notes = _notes(model, whole, part, scored.table, split=name, detector=detector)
+            if min_face is not None and min_face != model.card.min_face:
+                notes.append(f"faces from {min_face:g} pixels are scored, in place of the bundle's own bound")
+            if not quality and model.card.quality:
+                notes.append("the bundle's limits on quality were switched off")
             assessment = assess(scored.table, model, notes=tuple(notes))
             data = report_input(
                 model,
@@ -204,7 +209,9 @@ def report_input(
         )
     card = bundle.card
     chosen_on = {}
+    measured = assessment.rows[kind]
     if validation is not None:
+        measured = rows_of(validation, bundle.operating_point(kind), kind)
         for each in assessment.evaluations:
             rows = rows_of(validation, bundle.operating_point(each), each)
             chosen_on[assessment.titles[each]] = ScoreArrays.from_table(rows)
@@ -229,6 +236,8 @@ def report_input(
         embedding=embedding,
         gallery=items,
         recipe=recipe,
+        discards=discard_curves(measured, bundle.operating_point(kind)),
+        discards_on=SPLITS[split if validation is None else "val"],
         profile=profile and iso_profile(assessment.rows[kind], assessment.arrays[kind], assessment.evaluations[kind]),
     )
 

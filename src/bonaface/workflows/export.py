@@ -164,6 +164,7 @@ def export_network(
         output=OutputCard(),
         crop_scale=settings.model.crop_scale,
         resize=settings.crop.resize,
+        min_face=settings.model.min_face,
         detector=DetectorCard(name=settings.crop.detector, identity=store.detector_identity),
         training={
             **training,

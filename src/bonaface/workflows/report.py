@@ -12,6 +12,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.errors import SettingsError, did_you_mean, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
+from bonaface.evaluation.discard import discard_curves
 from bonaface.evaluation.iso30107 import by_group, check_policy, evaluate_arrays
 from bonaface.evaluation.results import Evaluation, Measures, Policy
 from bonaface.evaluation.scores import HigherIs
@@ -107,6 +108,8 @@ def report_scores(
         notes += [warning for point in points for warning in point.warnings]
         found = tuple(dict.fromkeys([*notes, *evaluation.notes]))
         systems, datasets = (_named(given.rows, column) for column in ("system", "dataset"))
+        validated = given.validation is not None
+        judged = given.validation if given.validation is not None else given.rows
         data = ReportInput(
             title=title or f"Liveness report{f': {systems}' if systems else ''}",
             evaluations={_NAME: evaluation},
@@ -115,6 +118,8 @@ def report_scores(
             notes=found,
             facts={name: value for name, value in (("system", systems), ("datasets", datasets)) if value},
             groups=groups,
+            discards=discard_curves(judged, points[0]) if points else (),
+            discards_on="validation" if validated else "the presentations of this report",
             profile=None if profile is None else iso_profile(given.rows, arrays, evaluation),
         )
         write_page(data, folder, faces=False)
