@@ -235,3 +235,17 @@ def test_what_rejects_everything_does_so_for_scores_of_any_size(foreign):
     assert point.chosen_on["apcer_max"] == 0
     (at,) = evaluate(rows, [point], intervals=False).at
     assert at.far.errors == 0
+
+
+def test_widened_validation_decides_where_validation_makes_no_error():
+    plain = table([("print", -10.0), ("print", -9.0), ("bona_fide", 9.0), ("bona_fide", 10.0)])
+    widened = table([("simulated_print", 4.0), ("simulated_print", -3.0), ("bona_fide", 3.0), ("bona_fide", 6.0)])
+    widened["presentation"] += " (simulated)"
+    assert choose_threshold(plain, "eer").logit_threshold == 0.0
+    point = choose_threshold(plain, "eer", widened=widened)
+    assert point.logit_threshold is not None
+    assert 3.0 < point.logit_threshold <= 4.0  # one of each class is wrong on either side of it
+    assert (point.chosen_on["far"], point.chosen_on["frr"]) == (0.0, 0.0)
+    assert point.chosen_on["presentations"] == 4
+    assert point.chosen_on["widened"] == {"presentations": 4, "far": 0.5, "frr": 0.5, "apcer_max": 0.5}
+    assert not any("perfectly" in warning for warning in point.warnings)

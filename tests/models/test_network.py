@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from bonaface.config import ModelSettings
 from bonaface.errors import SettingsError, WeightsError
 from bonaface.models.network import build_network, load_network, save_network
+from bonaface.models.onnx_export import check_parity, export_onnx
 
 SMALL = ModelSettings(name="mobilenetv3_small_050", weights="none", input_size=64)
 
@@ -53,6 +55,25 @@ def test_a_backbone_file_with_another_head_leaves_the_fresh_one(network, tmp_pat
     assert torch.equal(built.backbone.conv_stem.weight, network.backbone.conv_stem.weight)  # type: ignore[attr-defined]
     assert built.backbone.classifier.weight.shape == (1, 1024)  # type: ignore[attr-defined]
     assert built.about["weights"] == "imagenet.safetensors"
+
+
+def test_a_new_classifier_on_loaded_weights_starts_at_zero(network, tmp_path: Path):
+    tensors = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
+    save_file({name: value for name, value in tensors.items() if "classifier" not in name}, tmp_path / "b.safetensors")
+    built = build_network(SMALL.model_copy(update={"weights": str(tmp_path / "b.safetensors")})).eval()
+    with torch.no_grad():
+        assert built(crops())[0].tolist() == [0.0] * 3
+
+
+def test_rescaled_logits_are_the_same_line_in_torch_and_in_onnx(network):
+    rescaled = deepcopy(network)
+    rescaled.rescale(0.25, -1.5)
+    with torch.no_grad():
+        before, embedding = network(crops())
+        after, same = rescaled(crops())
+    torch.testing.assert_close(after, 0.25 * before - 1.5)
+    torch.testing.assert_close(same, embedding)
+    check_parity(rescaled, export_onnx(rescaled), crops(8).numpy())
 
 
 def test_weights_of_another_architecture_are_refused_by_name(network, tmp_path: Path):

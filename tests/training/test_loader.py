@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,31 @@ def test_a_file_gone_from_the_store_is_named(stored: Stored):
     frames = frames_for_training(stored.manifest.where("train"), crops)
     with pytest.raises(MediaError, match="crop again"):
         frames.load(0)
+
+
+def test_a_balanced_epoch_has_all_sources_of_a_class_as_often():
+    labels = np.array([True] * 8 + [False] * 40)
+    sources = np.array([0] * 6 + [1] * 2 + [0] * 10 + [1] * 30)
+    sampler = EpochSampler(labels, sources=sources, seed=0, batch_size=4, balanced=True)
+    drawn = [key.sample for key in sampler]
+    counts = {(label, source): 0 for label in (True, False) for source in (0, 1)}
+    for sample in drawn:
+        counts[bool(labels[sample]), int(sources[sample])] += 1
+    assert set(counts.values()) == {12}
+    assert len(set(drawn)) == 6 + 2 + 10 + 12  # no presentation twice before all have been drawn
+
+
+def test_a_source_with_one_class_takes_no_share_of_the_other():
+    labels = np.array([True] * 4 + [False] * 8)
+    sources = np.array([0] * 4 + [0] * 4 + [1] * 4)
+    drawn = [key.sample for key in EpochSampler(labels, sources=sources, seed=0, batch_size=4, balanced=True)]
+    assert sum(labels[sample] for sample in drawn) == 6
+    assert sum(not labels[sample] and sources[sample] == 1 for sample in drawn) == 3
+
+
+def test_stored_frames_name_their_sources(stored: Stored):
+    table = stored.manifest.table
+    two = replace(stored.manifest, table=table.assign(dataset=["b", "a"] * (len(table) // 2)))
+    frames = frames_for_training(two, stored.crops)
+    assert frames.source_names == ("a", "b")
+    assert [frames.source_names[source] for source in frames.sources[:3]] == ["b", "a", "b"]

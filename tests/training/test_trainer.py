@@ -95,7 +95,8 @@ def test_simulated_attacks_count_in_the_validation_loss_alone(stored: Stored, tm
 
 
 def test_simulated_attacks_join_the_real_ones_and_each_class_weighs_half_of_the_loss():
-    found = validation_measures(np.array([3.0, -1.0]), np.array([True, False]), simulated=np.array([2.0, -2.0]))
+    labels, simulated = np.array([True, False, False, False]), np.array([False, False, True, True])
+    found = validation_measures(np.array([3.0, -1.0, 2.0, -2.0]), labels, simulated=simulated)
     attacks = np.log1p(np.exp([-1.0, 2.0, -2.0]))
     assert found["val_loss"] == pytest.approx((np.log1p(np.exp(-3.0)) + attacks.mean()) / 2)
     assert found["val_simulated_far"] == 0.5
@@ -248,3 +249,43 @@ def test_hter_is_that_of_the_eer_threshold():
             )
             chosen = choose_threshold(table, "eer").chosen_on
             assert validation_measures(logits, labels)["val_hter"] == (chosen["far"] + chosen["frr"]) / 2
+
+
+def test_sources_weigh_alike_in_validation():
+    logits = np.array([2.0, -1.0, -3.0, 1.0, 1.0, -2.0])
+    labels = np.array([True, False, False, True, False, False])
+    sources = np.array([0, 0, 0, 1, 1, 1])
+    found = validation_measures(logits, labels, sources=sources, source_names=("easy", "hard"))
+    for source, name in enumerate(("easy", "hard")):
+        alone = validation_measures(logits[sources == source], labels[sources == source])
+        assert found[f"val_loss/{name}"] == alone["val_loss"]
+        assert found[f"val_hter/{name}"] == alone["val_hter"]
+    assert found["val_loss"] == pytest.approx((found["val_loss/easy"] + found["val_loss/hard"]) / 2)
+    assert found["val_hter"] == pytest.approx((found["val_hter/easy"] + found["val_hter/hard"]) / 2)
+
+
+def test_a_source_with_one_class_has_no_hter_of_its_own():
+    labels = np.array([True, False, True])
+    found = validation_measures(
+        np.array([1.0, -1.0, -9.0]), labels, sources=np.array([0, 0, 1]), source_names=("a", "b")
+    )
+    assert found["val_hter"] == found["val_hter/a"] == 0.0
+    assert "val_hter/b" not in found
+    assert found["val_loss/b"] > 9
+
+
+def test_averaged_weights_are_kept_and_resumed_exactly(stored: Stored, tmp_path: Path):
+    recipe = small("training.epochs=4", "training.average=1")
+    whole = fit(recipe, *stored, tmp_path / "whole")
+    broken = fit(recipe, *stored, tmp_path / "broken", progress=AtEpoch(2))
+    assert broken.stopped == "interrupted"
+    resumed = fit(recipe, *stored, tmp_path / "broken", resume=True)
+    assert same_weights(whole.best_weights, resumed.best_weights)
+    assert not same_weights(
+        whole.best_weights, fit(small("training.epochs=4"), *stored, tmp_path / "last").best_weights
+    )
+
+
+def test_averaging_over_less_than_a_step_changes_nothing(stored: Stored, recipe: Recipe, tmp_path: Path):
+    averaged = fit(small("training.epochs=2", "training.average=0.0001"), *stored, tmp_path / "averaged")
+    assert same_weights(averaged.best_weights, fit(recipe, *stored, tmp_path / "plain").best_weights)

@@ -11,8 +11,9 @@ import bonaface
 from bonaface.cli.summaries import run_lines
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
+from bonaface.data.manifest import make_manifest
 from bonaface.data.sources import Source
-from bonaface.errors import BundleError, InputError, OutputError, ScoreTableError, WeightsError
+from bonaface.errors import BundleError, InputError, ManifestError, OutputError, ScoreTableError, WeightsError
 from bonaface.inference.pipeline import Pipeline
 from tests.conftest import SMALL, ranked_as_labelled
 
@@ -261,3 +262,37 @@ def test_thresholds_can_be_calibrated_again(run, footage: Path, tmp_path: Path):
     with pytest.raises(ScoreTableError, match="no logits"):
         bonaface.calibrate_bundle(run.bundle, without, output=tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_widened_validation_fits_the_logits_and_the_thresholds(run):
+    card = bonaface.load_bundle(run.bundle).card
+    widened = bonaface.read_scores(run.path / "scores" / "widened.csv")
+    fused = widened[widened["frame"].isna()]
+    assert {"another camera", "simulated attack"} == set(fused["widened"])
+    assert card.training["calibration"]["scale"] > 0
+    for point in card.operating_points.values():
+        assert point.chosen_on["widened"]["presentations"] == len(fused)
+    val = bonaface.read_scores(run.path / "scores" / "val.csv")
+    assert val["logit"].abs().quantile(0.99) < 8
+
+
+def test_several_manifests_train_one_network(run, footage: Path, tmp_path: Path):
+    whole = bonaface.read_manifest(run.path / "manifest.csv")
+    replayed = whole.table["path"].str.startswith("replay")
+    for name, rows in (("one", ~replayed), ("two", replayed)):  # two holds attacks alone
+        part = whole.select(rows)
+        table = part.table.assign(dataset=name, subject=[subject.split("/")[-1] for subject in part.table["subject"]])
+        bonaface.write_manifest(make_manifest(table, whole.root), tmp_path / f"{name}.csv")
+    both = f"data.manifest=[{tmp_path / 'one.csv'}, {tmp_path / 'two.csv'}]"
+    trained = bonaface.train("demo", *SMALL, both, "training.balance=sampler", output=tmp_path / "run", faces=False)
+    card = bonaface.load_bundle(trained.path).card
+    assert card.training["datasets"] == ["one", "two"]
+    history = pd.read_csv(tmp_path / "run" / "logs" / "metrics.csv")
+    assert {"val_loss/one", "val_loss/two"} <= set(history)
+
+
+def test_a_dataset_in_two_manifests_is_refused(run, tmp_path: Path):
+    manifest = run.path / "manifest.csv"
+    with pytest.raises(ManifestError, match="two manifests"):
+        bonaface.train("demo", *SMALL, f"data.manifest=[{manifest}, {manifest}]", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -27,7 +27,9 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """The presentations."""
 
-    manifest: Path | None = Field(None, description="the manifest to train on; its `split` column decides")
+    manifest: Path | tuple[Path, ...] | None = Field(
+        None, description="the manifest to train on, or several, such as [a.csv, b.csv]; their `split` column decides"
+    )
     root: Path | None = Field(None, description="folder that the manifest's paths are relative to, if it moved")
     crops: Path | None = Field(None, description="crop store to use and fill; by default one inside the run folder")
     allow_leak: bool = Field(False, description="train although a subject occurs in two splits; noted in every report")
@@ -118,11 +120,17 @@ class TrainingSettings(Settings):
         "half the weight; for validation that is too easy to choose an epoch by",
     )
     balance: Literal["none", "weights", "sampler"] = Field(
-        "none", description="class balance: by loss weights, by sampling, or as the data has it"
+        "none",
+        description="class balance: by loss weights, by sampling (which also draws all datasets alike), or as the data has it",
     )
     frame: Literal["random", "first"] = Field("random", description="which stored frame of a video an epoch uses")
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="labels 0 and 1 become s / 2 and 1 - s / 2 for this s"
+    )
+    average: float = Field(
+        0.0,
+        ge=0,
+        description="the weights are averaged, exponentially, over about this many epochs; 0 takes the last ones",
     )
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Literal["32", "16-mixed", "bf16-mixed"] = Field(
@@ -157,6 +165,11 @@ class ScoringSettings(Settings):
 
     frames: int = Field(8, ge=1, description="frames of a video, spread over it, whose scores are fused")
     fusion: FusionRule = Field("mean", description="how the logits of frames are fused")
+    widen: bool = Field(
+        False,
+        description="validation is widened by simulated cameras and attacks, which fits the scale and offset of the logits "
+        "and helps to choose the thresholds",
+    )
     criterion: str = Field("eer", description="what validation chooses the thresholds by, such as eer or apcer<=0.01")
 
 
@@ -277,8 +290,11 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise SettingsError(f"{override!r}: {section} is a value, not a section")
         values = inner
-    if _is_text((*sections, last)):
-        values[last] = text or None
+    kind = _annotation((*sections, last))
+    if kind in (str, Path, Path | None, Path | tuple[Path, ...] | None):
+        # A path or free text is taken as it is typed, `#`, numbers and all.
+        several = kind == Path | tuple[Path, ...] | None and text.startswith("[") and text.endswith("]")
+        values[last] = [item.strip() for item in text[1:-1].split(",")] if several else text or None
         return
     try:
         values[last] = yaml.safe_load(text) if text else None
@@ -286,12 +302,12 @@ def _override(values: dict[str, Any], override: str) -> None:
         values[last] = text
 
 
-def _is_text(keys: tuple[str, ...]) -> bool:
-    """Whether a setting is a path or a free text, which is taken as it is typed, `#`, numbers and all."""
+def _annotation(keys: tuple[str, ...]) -> Any:
+    """Return the type of a setting, None for an unknown one."""
     annotation: Any = Recipe
     for key in keys:
         fields: Mapping[str, Any] = getattr(annotation, "model_fields", {})
         if key not in fields:
-            return False
+            return None
         annotation = fields[key].annotation
-    return annotation in (str, Path, Path | None)
+    return annotation

@@ -31,16 +31,21 @@ NEEDS_LOGITS = "the scores are not known to be probabilities, which this thresho
 
 
 def choose_threshold(
-    validation: pd.DataFrame, criterion: str = "eer", *, arrays: ScoreArrays | None = None
+    validation: pd.DataFrame,
+    criterion: str = "eer",
+    *,
+    arrays: ScoreArrays | None = None,
+    widened: pd.DataFrame | None = None,
 ) -> Threshold:
     """Return the operating point that a criterion (see `CRITERIA`) picks on validation presentations.
 
     `eer`: FAR and FRR nearest to each other; `hter`: their mean smallest; `bpcerN`: APCER of the worst species at most
     1/N, with the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, with the least APCER of the worst species;
     it takes bona fide presentations alone too, and then says nothing of APCER.
-    Of thresholds that do equally well the middle is taken, in logits. Failed presentations are left out and counted in
-    `chosen_on`. Raises ScoreTableError where a class is missing or the table holds test data, SettingsError for an unknown
-    criterion.
+    Of thresholds that do equally well the middle is taken, in logits. `widened` presentations, such as simulated attacks,
+    are counted with those of validation: where validation makes no error, they decide. Failed presentations are left out
+    and counted in `chosen_on`. Raises ScoreTableError where a class is missing or the table holds test data,
+    SettingsError for an unknown criterion.
     """
     name, limit = parse_criterion(criterion)
     if name == "fixed":
@@ -65,7 +70,8 @@ def choose_threshold(
         return _from_bona_fide(
             arrays, criterion, limit, {**_counts(arrays, split, scored), "digest": digest(validation)}
         )
-    errors = count_errors(arrays)
+    more = None if widened is None else ScoreArrays.from_table(pd.concat([validation, widened], ignore_index=True))
+    errors = count_errors(more or arrays)
     first, last = _steps(errors, name, limit)
     value = errors.threshold(first, last)
     step = int(np.searchsorted(errors.values, value, side="left"))
@@ -79,12 +85,22 @@ def choose_threshold(
         warnings.append(ON_TRAINING)
     chosen_on = {
         **_counts(arrays, split, scored),
+        **_rates(errors if more is None else count_errors(arrays), value),
+        "digest": digest(validation),
+    }
+    if widened is not None:
+        wide = count_errors(ScoreArrays.from_table(widened))
+        chosen_on["widened"] = {"presentations": len(widened), **_rates(wide, value)}
+    return Threshold(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
+
+
+def _rates(errors: ErrorCounts, threshold: float) -> dict[str, float]:
+    step = int(np.searchsorted(errors.values, threshold, side="left"))
+    return {
         "far": float(errors.far[step]),
         "frr": float(errors.frr[step]),
         "apcer_max": float(errors.apcer_max[step]),
-        "digest": digest(validation),
     }
-    return Threshold(threshold, value if arrays.on_logits else None, criterion, chosen_on, tuple(warnings))
 
 
 def _counts(arrays: ScoreArrays, split: Sequence[str], scored: dict[str, int]) -> dict[str, Any]:

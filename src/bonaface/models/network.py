@@ -83,6 +83,16 @@ class LivenessNet(nn.Module):
         logit: Tensor = self.backbone.get_classifier()(embedding)
         return logit.flatten().float(), embedding.float()
 
+    def rescale(self, scale: float, offset: float) -> None:
+        """Make every logit `scale * logit + offset`, by the classifier's own weights."""
+        classifier = self.backbone.get_classifier()
+        assert isinstance(classifier, nn.Linear)
+        with torch.no_grad():
+            classifier.weight.mul_(scale)
+            if classifier.bias is None:
+                classifier.bias = nn.Parameter(torch.zeros(1, device=classifier.weight.device))
+            classifier.bias.mul_(scale).add_(offset)
+
 
 def build_network(settings: ModelSettings) -> LivenessNet:
     """Build the network that the settings describe, with the weights that they name.

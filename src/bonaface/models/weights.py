@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
@@ -115,7 +116,7 @@ def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]
 
 
 def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, architecture: str) -> None:
-    """Copy weights into a backbone; a classifier of a different size is left out, so that the new one stays.
+    """Copy weights into a backbone; a classifier that they lack, or have in a different size, becomes zero.
 
     `classifier` is the name of the module that gives the logit. Raises WeightsError naming the tensors that are missing,
     unexpected or of a different shape.
@@ -136,6 +137,8 @@ def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, archite
         raise WeightsError(
             f"{weights.source} does not fit {architecture}: {faults}; set model.name to their architecture"
         )
+    if not set(head) <= given.keys():  # a new classifier starts at zero: its first logits are then of no size
+        given |= {name: torch.zeros_like(own[name]) for name in head}
     backbone.load_state_dict(given, strict=False)
 
 

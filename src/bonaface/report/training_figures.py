@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ _LOSSES = {
 def training_figure(history: pd.DataFrame) -> Drawing | None:
     """Loss, validation error and learning rate over the epochs; None where the history has none of them.
 
-    `history` has a row an epoch: `epoch` and any of `train_loss`, `val_loss`, `val_hter` (a share), `lr`.
+    `history` has a row an epoch: `epoch` and any of `train_loss`, `val_loss`, `val_hter` (a share), `lr`; with several
+    sources `val_loss/NAME` of each.
     """
     panels = [
         kind
@@ -36,6 +38,7 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
     if not panels or "epoch" not in history:
         return None
     best = _best_epoch(history)
+    sources = [str(name) for name in history if str(name).startswith("val_loss/")]
     simulated = ", simulated attacks included" if "val_simulated_far" in history else ""
 
     def line(axes: Axes, column: str, *, marker: str, **style: Any) -> None:
@@ -53,6 +56,9 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
                     if column in history and history[column].notna().any():
                         more = simulated if column == "val_loss" else ""
                         line(axes, column, color=colour, linestyle=dash, marker=marker, label=title + more)
+                for column, colour in zip(sources, cycle(SERIES[1:]), strict=False):
+                    label = plain(f"validation, {column.partition('/')[2]}", longest=32)
+                    line(axes, column, color=colour, linestyle=":", marker="", label=label)
                 axes.set_ylim(bottom=0)
                 tidy(axes, y="loss, nats")
             elif kind == "hter":

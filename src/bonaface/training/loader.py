@@ -57,12 +57,14 @@ class Key(NamedTuple):
 class StoredFrames:
     """The usable stored frames of presentations; presentation i has frames `start[i]:start[i + 1]`.
 
-    `labels` are True for bona fide. `left_out` names the presentations without a frame. Plain arrays, because forked
-    loader processes share them without copying.
+    `labels` are True for bona fide. `sources` are indices of `source_names`, the datasets. `left_out` names the
+    presentations without a frame. Plain arrays, because forked loader processes share them without copying.
     """
 
     names: tuple[str, ...]
     labels: NDArray[np.bool_]
+    sources: NDArray[np.int64]
+    source_names: tuple[str, ...]
     start: NDArray[np.int64]
     boxes: NDArray[np.float64]
     left_out: tuple[str, ...]
@@ -116,30 +118,34 @@ class ValidationSet(Dataset[Batch]):
     """The crop that scoring sees, of each presentation's only frame; then attacks simulated on the bona fide ones.
 
     `training.validate_simulated` attacks per bona fide frame, the same in every epoch, so that losses are comparable.
+    `labels` (True for bona fide), `sources` and `simulated` describe the samples.
     """
 
     def __init__(self, frames: StoredFrames, recipe: Recipe) -> None:
         self.frames = frames
         self._settings = recipe.model
         self._seed = recipe.seed
-        self._simulated = np.repeat(np.flatnonzero(frames.labels), recipe.training.validate_simulated)
+        real = np.arange(len(frames))
+        attacked = np.repeat(np.flatnonzero(frames.labels), recipe.training.validate_simulated)
+        self._frame = np.concatenate([real, attacked])
+        self.simulated = np.arange(len(self._frame)) >= len(real)
+        self.labels = frames.labels[self._frame] & ~self.simulated
+        self.sources = frames.sources[self._frame]
 
     def __len__(self) -> int:
-        return len(self.frames) + len(self._simulated)
+        return len(self._frame)
 
     def __getitem__(self, index: int) -> Batch:
-        beyond = index - len(self.frames)
-        frame = index if beyond < 0 else int(self._simulated[beyond])
-        square, box = self.frames.load(frame)
+        square, box = self.frames.load(int(self._frame[index]))
         crop = crop_face(square, box, scale=self._settings.crop_scale, size=self._settings.input_size)
-        if beyond < 0:
-            return _sample(crop, bool(self.frames.labels[frame]), index)
-        rng = np.random.default_rng((_VALIDATION, self._seed, beyond))
-        return _sample(simulate(crop, rng)[0], False, index)
+        if self.simulated[index]:
+            rng = np.random.default_rng((_VALIDATION, self._seed, index - len(self.frames)))
+            crop = simulate(crop, rng)[0]
+        return _sample(crop, bool(self.labels[index]), index)
 
 
 class EpochSampler(Sampler[Key]):
-    """The order of an epoch: each presentation once, or drawn so that both classes are equally frequent.
+    """The order of an epoch: each presentation once, or drawn so that both classes, and all sources in each, weigh alike.
 
     Set `epoch` before each. Process `rank` of `world` takes every `world`-th place; all get equally many places, so the
     last ones may repeat the first (see `real`). A last batch of one sample, which BatchNorm cannot take, is left out.
@@ -151,12 +157,14 @@ class EpochSampler(Sampler[Key]):
         *,
         seed: int,
         batch_size: int,
+        sources: NDArray[np.int64] | None = None,
         balanced: bool = False,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.epoch = 0
         self._labels = labels
+        self._sources = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
         self._seed = seed
         self._balanced = balanced
         self._rank, self._world = rank, world
@@ -188,8 +196,18 @@ class EpochSampler(Sampler[Key]):
         order = np.empty(count, dtype=np.int64)
         rng.shuffle(wanted)
         for label in (True, False):
-            order[wanted == label] = _repeated(np.flatnonzero(self._labels == label), int((wanted == label).sum()), rng)
+            order[wanted == label] = self._drawn(label, int((wanted == label).sum()), rng)
         return order
+
+    def _drawn(self, label: bool, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return `count` presentations of a class in random order, as many of each source, give or take one."""
+        choices = [np.flatnonzero((self._labels == label) & (self._sources == s)) for s in np.unique(self._sources)]
+        present = [each for each in choices if len(each)]
+        if len(present) == 1:
+            return _repeated(present[0], count, rng)
+        shares = np.bincount(_repeated(np.arange(len(present)), count, rng), minlength=len(present))
+        drawn = [_repeated(each, int(share), rng) for each, share in zip(present, shares, strict=True)]
+        return rng.permutation(np.concatenate(drawn))
 
 
 def share_in_order(count: int, *, rank: int = 0, world: int = 1) -> list[int]:
@@ -263,9 +281,12 @@ def _stored_frames(manifest: Manifest, usable: pd.DataFrame) -> StoredFrames:
     mine, rows = usable[known].iloc[order], rows[known][order].astype(np.int64)
     present, counts = np.unique(rows, return_counts=True)
     files = [os.fsencode(file) for file in mine["file"]]
+    sources, names = pd.factorize(table["dataset"].iloc[present], sort=True)
     return StoredFrames(
         names=tuple(table["path"].iloc[present]),
         labels=(table["label"].iloc[present] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
+        sources=sources.astype(np.int64),
+        source_names=tuple(map(str, names)),
         start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=mine[["x", "y", "w", "h"]].to_numpy(dtype=np.float64),
         left_out=tuple(table["path"].drop(table.index[present])),

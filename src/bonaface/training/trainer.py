@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
@@ -195,13 +196,17 @@ class Trainer:
         on_gpu = self._accelerator.device.type == "cuda"
         loading: dict[str, Any] = {"batch_size": self._batch_size, "workers": settings.workers, "pin": on_gpu}
         self.history: list[Record] = []
-        self._val = val
         self._sampler = EpochSampler(
-            train.labels, seed=recipe.seed, batch_size=self._batch_size, balanced=balanced, **place
+            train.labels,
+            sources=train.sources,
+            seed=recipe.seed,
+            batch_size=self._batch_size,
+            balanced=balanced,
+            **place,
         )
         self._train_loader = make_loader(TrainingSet(train, recipe), self._sampler, **loading)
-        validation = ValidationSet(val, recipe)
-        self._val_loader = make_loader(validation, share_in_order(len(validation), **place), **loading)
+        self._validation = ValidationSet(val, recipe)
+        self._val_loader = make_loader(self._validation, share_in_order(len(self._validation), **place), **loading)
         weight = 1.0
         if settings.balance != "none":
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
@@ -211,6 +216,11 @@ class Trainer:
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._optimizer = self._accelerator.prepare_optimizer(self._adam)
+        self._average: AveragedModel | None = None
+        if settings.average:
+            decay = 1 - 1 / max(settings.average * len(self._train_loader) / settings.accumulate, 1)
+            averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self._scheduler = ReduceLROnPlateau(
             self._adam, mode="min", factor=settings.scheduler_factor, patience=settings.scheduler_patience
         )
@@ -238,8 +248,8 @@ class Trainer:
             return
         best = best_epoch(self.history, self._settings.monitor).epoch == record["epoch"]
         if best:
-            self._checkpoints.keep_best(self.network, record, recipe=self.recipe)
-        self._checkpoints.keep_last(self._state(), tensors_of(self.network, self._adam))
+            self._checkpoints.keep_best(self._scored, record, recipe=self.recipe)
+        self._checkpoints.keep_last(self._state(), self._tensors())
         self._plot({name: value for name, value in record.items() if name != "epoch"}, len(self.history))
         if progress:
             line = epoch_line(self.history, epochs=self._settings.epochs, monitor=self._settings.monitor)
@@ -280,6 +290,8 @@ class Trainer:
             if ends_window:
                 self._optimizer.step()
                 self._optimizer.zero_grad()
+                if self._average:
+                    self._average.update_parameters(self.network)
             total += torch.stack([losses.detach().sum(), losses.new_tensor(real)])
             if step % _STEPS_PER_POINT == 0 and self._board:
                 self._plot({"step/train_loss": float(losses.detach().mean())}, epoch * steps + step)
@@ -290,19 +302,39 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Measure validation, each presentation once whichever processes scored it."""
-        self._model.eval()
+        network = self._scored.eval()
         indices, logits = [], []
         with torch.inference_mode():
             for batch in batches(self._val_loader):
                 self._raise_if_stopped()
-                found, _ = self.network(batch.crops.to(self._accelerator.device, non_blocking=True))
+                found, _ = network(batch.crops.to(self._accelerator.device, non_blocking=True))
                 indices.append(batch.samples)
                 logits.append(found)
             gathered = self._gathered(torch.cat(logits)).cpu().double().numpy()
             index = self._gathered(torch.cat(indices).to(self._accelerator.device)).cpu().numpy()
         known, first = np.unique(index, return_index=True)
-        values, real = gathered[first], known < len(self._val)
-        return validation_measures(values[real], self._val.labels[known[real]], simulated=values[~real])
+        data = self._validation
+        return validation_measures(
+            gathered[first],
+            data.labels[known],
+            simulated=data.simulated[known],
+            sources=data.sources[known],
+            source_names=data.frames.source_names,
+        )
+
+    @property
+    def _scored(self) -> LivenessNet:
+        """The network that is validated and kept: the average where there is one."""
+        module = self._average.module if self._average else self.network
+        assert isinstance(module, LivenessNet)
+        return module
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that a training is resumed from."""
+        found = tensors_of(self.network, self._adam)
+        if self._average:
+            found |= {f"average.{name}": tensor for name, tensor in self._average.state_dict().items()}
+        return found
 
     def _state(self) -> State:
         scaler = self._accelerator.scaler
@@ -317,7 +349,7 @@ class Trainer:
 
     def _restore(self) -> None:
         """Continue where the last checkpoint was made."""
-        own = tensors_of(self.network, self._adam)
+        own = self._tensors()
         state, tensors = self._checkpoints.read_last(self._fingerprint, own)
         with torch.no_grad():
             for name, tensor in own.items():

@@ -56,17 +56,27 @@ def rows_of(table: pd.DataFrame, point: OperatingPoint, kind: Kind) -> pd.DataFr
 
 
 def choose_points(
-    validation: pd.DataFrame, *, criterion: str, frames: int, fusion: FusionRule
+    validation: pd.DataFrame,
+    *,
+    criterion: str,
+    frames: int,
+    fusion: FusionRule,
+    widened: pd.DataFrame | None = None,
 ) -> dict[Kind, OperatingPoint]:
     """Return the thresholds for one image and for a video that the criterion picks on a validation score table.
 
-    Raises ScoreTableError, also where not one presentation has a score.
+    `widened` is the table of simulated presentations that widens it. Raises ScoreTableError, also where not one
+    presentation has a score.
     """
     _refuse_unscored(validation)
     points: dict[Kind, OperatingPoint] = {}
     for kind in KINDS:
         rule = None if kind == "image" else fusion
-        chosen = choose_threshold(presentations(validation, mode=kind, rule=rule), criterion)
+        chosen = choose_threshold(
+            presentations(validation, mode=kind, rule=rule),
+            criterion,
+            widened=None if widened is None else presentations(widened, mode=kind, rule=rule),
+        )
         assert chosen.logit_threshold is not None  # a bundle's own tables have logits
         points[kind] = OperatingPoint(
             **{**vars(chosen), "logit_threshold": chosen.logit_threshold},

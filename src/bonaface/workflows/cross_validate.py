@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bonaface.config import load_recipe
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import folds_of, index_layout
-from bonaface.data.identity import DISTINCT, declared_distinct
-from bonaface.data.manifest import Manifest, make_manifest
+from bonaface.data.manifest import Manifest
+from bonaface.data.merge import merge_manifests
 from bonaface.data.splits import split_manifest
-from bonaface.errors import InputError, ManifestError, SettingsError, format_list, reraise_os_error
+from bonaface.errors import InputError, SettingsError, format_list, reraise_os_error
 from bonaface.evaluation.results import Evaluation
 from bonaface.io import fresh_folder, read_json, write_json, write_text
 from bonaface.types import Progress
@@ -170,42 +168,24 @@ def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> di
     Of the others, the split val validates and the rest trains; if a dataset has no split val, a fifth of its subjects
     becomes one. Raises ManifestError if two manifests hold the same dataset.
     """
-    parts: dict[str, pd.DataFrame] = {}
-    boxes: list[pd.DataFrame] = []
-    distinct = [group for manifest in manifests for group in declared_distinct(manifest.about)]
-    root = Path(os.path.commonpath([manifest.root.resolve() for manifest in manifests])) if manifests else Path()
-    for manifest in manifests:
-        prefix = manifest.root.resolve().relative_to(root)
-        if manifest.boxes is not None:
-            moved = [(prefix / path).as_posix() for path in manifest.boxes["path"]]
-            boxes.append(manifest.boxes.assign(path=moved))
-        for name, table in manifest.table.groupby("dataset", sort=True):
-            if str(name) in parts:
-                raise ManifestError(f"dataset {name} is in two manifests; index them with different names (--dataset)")
-            own = table
-            if "val" not in set(table["split"]):
-                rows = manifest.select(manifest.table["dataset"] == name)
-                drawn = split_manifest(rows, val=VAL_SHARE, test=0.0, seed=seed).table["split"]
-                own = table.assign(split=drawn.to_numpy())
-            moved = [(prefix / path).as_posix() for path in own["path"]]
-            known = np.where(own["subject_known"].to_numpy(dtype=bool), "true", "false")
-            parts[str(name)] = own.assign(path=moved, subject_known=known)
-    if len(parts) < 2:
-        raise SettingsError(f"leaving one dataset out needs two or more; found {format_list(parts) or 'none'}")
-    found = {}
-    for out in parts:
-        tables = [
-            part.assign(split="test" if name == out else part["split"].where(part["split"] == "val", "train"))
-            for name, part in parts.items()
-        ]
-        found[f"without_{out}"] = make_manifest(
-            pd.concat(tables, ignore_index=True).fillna(""),
-            root,
-            boxes=pd.concat(boxes, ignore_index=True) if boxes else None,
-            notes=[f"trained without any presentation of {out}, tested on it alone"],
-            about={DISTINCT: distinct},
+    merged = merge_manifests(manifests)
+    datasets = list(dict.fromkeys(merged.table["dataset"]))
+    if len(datasets) < 2:
+        raise SettingsError(f"leaving one dataset out needs two or more; found {format_list(datasets) or 'none'}")
+    split = merged.table["split"].where(merged.table["split"] == "val", "train")
+    for name in datasets:
+        rows = merged.table["dataset"] == name
+        if not (split[rows] == "val").any():
+            drawn = split_manifest(merged.select(rows), val=VAL_SHARE, test=0.0, seed=seed)
+            split[rows] = drawn.table["split"].to_numpy()
+    return {
+        f"without_{out}": replace(
+            merged,
+            table=merged.table.assign(split=split.mask(merged.table["dataset"] == out, "test")),
+            notes=(*merged.notes, f"trained without any presentation of {out}, tested on it alone"),
         )
-    return found
+        for out in datasets
+    }
 
 
 def _held(path: Path, manifest: Manifest, recipe: str) -> list[dict[str, object]] | None:

@@ -129,7 +129,7 @@ def export(
             bundle,
             wanted,
             _frames(usable, manifest, settings),
-            points=partial(_points, manifest=manifest, settings=settings),
+            points=partial(_points, manifest=manifest, settings=settings, widened=_widened(folder)),
             progress=progress,
         )
     write_bundle(bundle)
@@ -245,8 +245,11 @@ def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
     return {}
 
 
-def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> Points:
-    """Choose a variant's thresholds on validation, by the criterion that chose those of `model.onnx`."""
+def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd.DataFrame | None) -> Points:
+    """Choose a variant's thresholds on validation, by the criterion that chose those of `model.onnx`.
+
+    `widened` are the simulated presentations that widened it, as `model.onnx` scored them.
+    """
     point = bundle.use(None).operating_point("video")
     scored = score_manifest(
         bundle,
@@ -255,7 +258,14 @@ def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe) -> Points:
         fusion=point.fusion,
         detector_weights=settings.crop.weights,
     )
-    return choose_points(scored.table, criterion=point.criterion, frames=point.frames, fusion=point.fusion)
+    return choose_points(
+        scored.table, criterion=point.criterion, frames=point.frames, fusion=point.fusion, widened=widened
+    )
+
+
+def _widened(run: Path) -> pd.DataFrame | None:
+    path = run / "scores" / "widened.csv"
+    return read_scores(path) if path.is_file() else None
 
 
 def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:

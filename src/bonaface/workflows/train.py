@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from bonaface.config import Recipe, dump_recipe, load_recipe
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.data.merge import merge_manifests
 from bonaface.data.splits import check_no_copies, check_no_leaks
 from bonaface.errors import InputError, SettingsError, format_list, needs_extra, reraise_os_error
+from bonaface.evaluation.calibration import fit_scale_and_offset
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.inference.bundle import make_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
-from bonaface.types import Progress
+from bonaface.types import Label, Progress, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
 from bonaface.workflows.runs import open_run, update_run
+
+Source = str | Path | Manifest
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def train(
     recipe: str | Path | Recipe,
     *overrides: str,
     output: str | Path,
-    manifest: str | Path | Manifest | None = None,
+    manifest: Source | Sequence[Source] | None = None,
     resume: bool = False,
     faces: bool = True,
     progress: Progress | None = None,
@@ -57,7 +65,7 @@ def train(
         recipe: a recipe, a YAML file, or the name of a shipped recipe.
         overrides: `section.key=value`, such as `training.epochs=20`; `bonaface.recipe_settings()` lists them.
         output: the run folder to write.
-        manifest: the manifest, or its path, in place of `data.manifest`.
+        manifest: the manifest, its path, or several of them, in place of `data.manifest`.
         resume: whether the interrupted run in `output` is continued.
         faces: whether the report shows pictures.
         progress: called with stage, done and total, and with the line of each epoch.
@@ -81,7 +89,7 @@ def train(
     source = manifest if manifest is not None else settings.data.manifest
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
-    footage = source if isinstance(source, Manifest) else read_manifest(source, root=settings.data.root)
+    footage = _footage(source, settings)
     notes = list(footage.notes) + list(check_no_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
@@ -97,6 +105,16 @@ def train(
         if result.stopped == "interrupted" or not is_main:
             return Run(run, result.stopped, result.best_epoch, notes=tuple(notes))
         return _evaluate(settings, footage, store, result, trainer.network, run, notes, faces=faces, progress=progress)
+
+
+def _footage(source: Source | Sequence[Source], settings: Recipe) -> Manifest:
+    """Return the presentations of one or several manifests."""
+    several = [source] if isinstance(source, str | Path | Manifest) else list(source)
+    if len(several) > 1 and settings.data.root is not None:
+        raise SettingsError("data.root is the folder of one manifest's footage; with several manifests leave it out")
+    return merge_manifests(
+        [each if isinstance(each, Manifest) else read_manifest(each, root=settings.data.root) for each in several]
+    )
 
 
 def _crop(settings: Recipe, footage: Manifest, run: Path, notes: list[str], progress: Progress | None) -> CropStore:
@@ -131,9 +149,12 @@ def _evaluate(
             f"{format_list(unseen)}"
         )
 
-    draft = export_network(
-        network, run / "bundle", settings, footage, store, training={"best_epoch": result.best_epoch}
-    )
+    about: dict[str, Any] = {"best_epoch": result.best_epoch}
+    widened = None
+    if settings.scoring.widen:
+        widened = _calibrated(network, footage.where("val"), store, settings, about)
+        write_scores(widened, _scores(run) / "widened.csv")
+    draft = export_network(network, run / "bundle", settings, footage, store, training=about)
     scored: dict[str, Scored] = {}
     for split in ("val", "test"):
         part = footage.where(split)
@@ -148,14 +169,13 @@ def _evaluate(
             detector_weights=settings.crop.weights,
             progress=partial(progress, f"score {split}") if progress else None,
         )
-        with reraise_os_error(run / "scores"):
-            (run / "scores").mkdir(exist_ok=True)
-            write_scores(scored[split].table, run / "scores" / f"{split}.csv")
+        write_scores(scored[split].table, _scores(run) / f"{split}.csv")
     points = choose_points(
         scored["val"].table,
         criterion=settings.scoring.criterion,
         frames=settings.scoring.frames,
         fusion=settings.scoring.fusion,
+        widened=widened,
     )
     draft = with_card(draft, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
@@ -189,6 +209,33 @@ def _evaluate(
         bundle=bundle.id,
     )
     return Run(run, result.stopped, result.best_epoch, run / "bundle", assessment, report, (*notes, *own))
+
+
+def _calibrated(
+    network: Any, validation: Manifest, store: CropStore, settings: Recipe, about: dict[str, Any]
+) -> pd.DataFrame:
+    """Make the network's logits those of probabilities on widened validation, and return the simulated part of it."""
+    from bonaface.training.widened import PLAIN, widened_scores
+
+    table = widened_scores(network, validation, store.table, settings)
+    fused = table[table["frame"].isna()]
+    scale, offset = fit_scale_and_offset(
+        fused["logit"].to_numpy(dtype=np.float64),
+        (fused["label"] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
+        fused["dataset"].to_numpy(),
+    )
+    network.rescale(scale, offset)
+    about["calibration"] = {"scale": scale, "offset": offset, "presentations": len(fused)}
+    logits = scale * table["logit"] + offset
+    simulated = table["widened"] != PLAIN
+    return table.assign(logit=logits, score=probability(logits.to_numpy()))[simulated].reset_index(drop=True)
+
+
+def _scores(run: Path) -> Path:
+    """Return the folder of a run's score tables."""
+    with reraise_os_error(run / "scores"):
+        (run / "scores").mkdir(exist_ok=True)
+    return run / "scores"
 
 
 def _trainer() -> Any:
