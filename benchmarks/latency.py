@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from bonaface.config import ModelSettings
-from bonaface.data.cropping import crop_face
+from bonaface.data.cropping import crop_face, face_square
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg, read_image
@@ -40,6 +40,7 @@ from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_b
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard
 from bonaface.inference.decision import verdict_of
 from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.quality import measure
 from bonaface.inference.verdict import Verdict
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
@@ -49,6 +50,8 @@ PARTS = 1.25
 """A photo to verdict may cost this times decoding, detecting and the network alone."""
 USUAL_SMALL, USUAL_LARGE = 3.0, 10.0
 """How much faster than the usual way, on 640x480 and on 12 megapixels."""
+QUALITY = 0.03
+"""Share of a verdict that measuring the quality of the face may take."""
 VIDEO = 0.85
 """Frames of a video a second, of those of decoding, detecting and the network alone."""
 COLD, MEMORY, COLD_STARTS = 1.5, 300, 5
@@ -237,7 +240,9 @@ def photos(
         }
         torch.set_num_threads(threads)
         each = parts(bundle, jpeg, weights, threads=threads)
-        ours, *others = together([verdict, *each, *usual.values()], seconds)
+        ours, of_quality, *others = together(
+            [verdict, measuring(bundle, jpeg, weights), *each, *usual.values()], seconds
+        )
         alone = sum(float(np.percentile(took, 50)) for took in others[: len(each)])
         slower = dict(zip(usual, others[len(each) :], strict=True))
         row = f"{title:<14}{ms(ours, 50)}{ms(ours, 99)}{1e3 * alone:>11.1f} ms{np.percentile(ours, 50) / alone:>8.2f}"
@@ -245,6 +250,11 @@ def photos(
             times = np.percentile(slower[way], 50) / np.percentile(ours, 50) if way in slower else 0.0
             row += f"{ms(slower[way], 50):>14}{times:>11.1f}" if way in slower else f"{'-':>14}{'':>11}"
         print(f"{row}   (wanted: ratio at most {PARTS:g}, faster by {faster:g} or more)")
+        spent = float(np.percentile(of_quality, 50))
+        share = spent / float(np.percentile(ours, 50))
+        print(
+            f"  of it quality of the face {1e3 * spent:.3f} ms, {100 * share:.2f} %   (wanted: at most {100 * QUALITY:g} %)"
+        )
     torch.set_num_threads(os.cpu_count() or 1)
     cv2.setNumThreads(-1)
     print()
@@ -278,6 +288,16 @@ def parts(bundle: Bundle, jpeg: bytes, weights: Path | None, *, threads: int) ->
     crop = crop_face(image, detector.detect(image)[0].box, scale=card.crop_scale, size=card.input.size)[None]
     backend = load_backend(bundle, threads=threads)
     return [lambda: read_image(jpeg), lambda: detector.detect(image), lambda: backend.run(crop)]
+
+
+def measuring(bundle: Bundle, jpeg: bytes, weights: Path | None) -> Callable[[], Any]:
+    """Measuring the quality of a face whose crop is cut already."""
+    card, image = bundle.card, read_image(jpeg)
+    (face, *_) = load_detector(card.detector.name, weights=weights).detect(image)
+    height, width = image.shape[:2]
+    square = face_square(face.box, scale=card.crop_scale, width=width, height=height)
+    crop = crop_face(image, face.box, scale=card.crop_scale, size=card.input.size)
+    return lambda: measure(crop, square, face.box, face)
 
 
 def session_of(path: Path, threads: int) -> Callable[[NDArray[Any], Bundle], float]:

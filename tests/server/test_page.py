@@ -11,7 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from bonaface.inference.bundle import change_bundle, load_bundle, write_bundle
+from bonaface.inference.quality_limits import Limit
 from tests.server.browser import CHROMIUM, Page, browsing, write_camera
+from tests.server.conftest import start_server
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tested")
 
@@ -189,6 +192,23 @@ def test_the_verdict_shows_on_a_phone_without_scrolling(server, cameras, tmp_pat
             place = page.run(f"document.querySelector('#{shown}').getBoundingClientRect().toJSON()")
             assert 0 <= place["top"] < place["bottom"] <= height, shown
         assert page.run("document.querySelector('#stage').getBoundingClientRect().bottom") > 0.3 * height
+
+
+def test_page_says_what_to_do_where_quality_is_low(bundle, cameras, tmp_path: Path):
+    strict = change_bundle(load_bundle(bundle), path=tmp_path / "strict", quality={"face_size": Limit(min=500)})
+    write_bundle(strict)
+    running = start_server(tmp_path / "strict")
+    try:
+        with browsing(tmp_path / "profile", camera=cameras["live"]) as page:
+            start(page, running.url)
+            written = verdict(page)
+            assert (written["outcome"], written["advice"]) == ("Picture not good enough", "Come closer to the camera.")
+            assert not page.visible("#scores")
+            assert page.text("#note").startswith("face_size ")
+    finally:
+        running.stop()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
 
 
 def test_a_camera_that_goes_away_and_a_server_that_does(servers, cameras, tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import bonaface
 from bonaface.cli.app import app
+from bonaface.config import CropSettings, ModelSettings
 from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.checking import check_scores
 from bonaface.evaluation.discard import _LOW_IS_WORSE
@@ -20,6 +22,8 @@ from bonaface.inference.quality_limits import MEASURES
 from bonaface.inference.scoring import score_manifest
 from bonaface.types import QUALITY_COLUMNS
 from bonaface.workflows.assess import choose_points
+from bonaface.workflows.prepare import small_faces_note
+from tests.conftest import SMALL
 from tests.networks import tiny_bundle
 
 
@@ -104,3 +108,33 @@ def test_validation_of_small_faces_alone_says_what_to_do():
 def test_worse_side_of_each_measure_is_the_one_with_advice():
     assert set(_LOW_IS_WORSE) == {name for name, measure in MEASURES.items() if measure.low}
     assert all(measure.high for name, measure in MEASURES.items() if name not in _LOW_IS_WORSE)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        ({"input_size": 224}, 2),  # a crop of 1.5 x 74 pixels is enlarged more than twice
+        ({"input_size": 96}, 1),
+        ({"input_size": 32}, 0),
+        ({"input_size": 224, "min_face": 200}, 3),
+        ({"input_size": 224, "min_face": 0}, 0),
+        ({"input_size": 1024}, 3),  # not the face whose square was shrunk by the store
+    ],
+)
+def test_training_notes_faces_that_are_too_small_in_use(tmp_path: Path, model: dict, count: int):
+    table = pd.DataFrame(
+        {
+            "path": ["a", "a", "b", "c", "d", "e"],
+            "w": [20.0, 25.0, 60.0, 75.0, 143.0, np.nan],
+            "h": [25.0, 30.0, 74.0, 60.0, 100.0, np.nan],
+        }
+    )
+    store = SimpleNamespace(table=table)
+    note = small_faces_note(store, CropSettings(), ModelSettings(**model))  # type: ignore[arg-type]
+    assert (note.partition(" presentations")[0] or "0") == str(count)
+
+
+def test_smallest_face_of_a_recipe_applies_to_its_validation(run, tmp_path: Path):
+    overrides = (*SMALL, "crop.detector=haar", f"data.crops={tmp_path / 'crops'}", "model.min_face=5000")
+    with pytest.raises(ScoreTableError, match=r"not one of the \d+ validation presentations has a score: .*too_small"):
+        bonaface.train("demo", *overrides, manifest=run.path.parent / "manifest.csv", output=tmp_path / "run")

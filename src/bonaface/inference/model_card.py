@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bonaface.data.cropping import MINIMUM_FACE
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
-from bonaface.inference.quality import ENLARGED
+from bonaface.inference.quality import ENLARGED, least_face
 from bonaface.types import percent
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def limits_lines(card: BundleCard) -> Iterator[str]:
     if card.min_face is not None:
         yield f"smallest face: {card.min_face:g} pixels"
     else:
-        least = max(MINIMUM_FACE, math.ceil(card.input.size / (ENLARGED * card.crop_scale)))
+        least = least_face(scale=card.crop_scale, size=card.input.size)
         yield f"smallest face: {least} pixels, whose crop is enlarged {ENLARGED} times"
     limits = ", ".join(f"{name} {limit}" for name, limit in card.quality.items())
     yield f"limits on quality: {limits or 'none'}"

@@ -93,6 +93,15 @@ class FaceRules:
         return replace(face, quality=measure(crop, square, box, face)), crop
 
 
+def least_face(*, scale: float, size: int) -> int:
+    """Return the longer side in pixels of the smallest face whose crop is enlarged at most ENLARGED times.
+
+    >>> least_face(scale=1.5, size=224)
+    75
+    """
+    return max(MINIMUM_FACE, math.ceil(size / (ENLARGED * scale)))
+
+
 def check(quality: Quality, limits: Mapping[str, Limit]) -> tuple[Finding, ...]:
     """Return the limits that these values break; a measure without a value breaks none."""
     found = []

@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from bonaface.config import CropSettings
+from bonaface.config import CropSettings, ModelSettings
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import index_layout
@@ -21,6 +21,7 @@ from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
+from bonaface.inference.quality import least_face
 from bonaface.types import Progress
 
 
@@ -240,6 +241,22 @@ def crop(
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     store = fill_store(read, Path(output), settings, workers=workers, progress=progress)
     return Cropped(store, Path(output), read)
+
+
+def small_faces_note(store: CropStore, crop: CropSettings, model: ModelSettings) -> str:
+    """Return a note on presentations with stored faces that a bundle of this network calls `too_small`; empty without any.
+
+    They are trained on all the same. Squares that the store has shrunk are of large faces.
+    """
+    least = least_face(scale=model.crop_scale, size=model.input_size) if model.min_face is None else model.min_face
+    longer = store.table[["w", "h"]].max(axis=1)
+    count = store.table.loc[(longer < least) & (longer * crop.scale < crop.side), "path"].nunique()
+    if not count:
+        return ""
+    return (
+        f"{count} presentations have faces of less than {least:g} pixels: they are trained on, but such a face is `too_small` "
+        "in use, evaluation and thresholds (model.input_size, model.min_face)"
+    )
 
 
 def counts_line(manifest: Manifest) -> str:

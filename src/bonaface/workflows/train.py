@@ -30,6 +30,7 @@ from bonaface.types import Label, Progress, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
+from bonaface.workflows.prepare import small_faces_note
 from bonaface.workflows.runs import open_run, update_run
 
 Source = str | Path | Manifest
@@ -143,6 +144,8 @@ def _evaluate(
     if len(store.unusable):
         shown = format_list([f"{row.path} ({row.status})" for row in store.unusable.itertuples()])
         own.append(f"{len(store.unusable)} of {len(footage)} presentations have no usable frame: {shown}")
+    if small := small_faces_note(store, settings.crop, settings.model):
+        own.append(small)
     if unseen := result.left_out.get("val", ()):
         own.append(
             f"{len(unseen)} validation presentations without a face in the first frame did not count in choosing the epoch: "
