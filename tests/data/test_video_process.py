@@ -34,6 +34,11 @@ def peak(pid: int) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
 
 
+def held(pid: int) -> float:
+    """The memory that a process holds now, in MB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1000
+
+
 @pytest.mark.parametrize("wanted", [{0}, {3, 17}, None, set(), {90}], ids=str)
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_frames_are_those_of_a_reader_in_this_process(video: Path, wanted, as_bytes: bool):
@@ -56,6 +61,31 @@ def test_the_process_is_used_again_after_a_break(video: Path):
     assert [index for index, _, _ in second.frames({4, 9})] == [4, 9]
     next(iter(second.frames(None)))
     assert [index for index, _, _ in second.frames({2})] == [2]
+
+
+@pytest.mark.parametrize("read", ["nothing", "one frame", "all frames"])
+def test_a_process_without_a_video_holds_no_memory_of_it(video: Path, tmp_path: Path, read: str):
+    size = 80_000_000
+    long = video.read_bytes() + (size + 8).to_bytes(4, "big") + b"free" + bytes(size)
+    first = WatchedVideo(video)
+    pid = process_of(first)
+    list(first.frames(None))
+    first.close()
+    before = held(pid)
+    reader = WatchedVideo(long)
+    assert process_of(reader) == pid
+    assert held(pid) > before + 70
+    if read != "nothing":
+        frames = reader.frames(None)
+        next(frames)
+        if read == "all frames":
+            list(frames)
+    reader.close()
+    deadline = time.monotonic() + 10
+    while held(pid) > before + 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held(pid) < before + 20
+    assert process_of(WatchedVideo(video)) == pid
 
 
 @pytest.mark.parametrize(

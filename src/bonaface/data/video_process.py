@@ -45,7 +45,7 @@ class WatchedVideo:
     """A video opened for one pass by a process of its own; with the interface of `VideoReader`.
 
     A process that takes more than the limits, or fails, is ended: MediaError when opening, `damage` while iterating.
-    Processes are kept for the next video. Limits of memory are enforced on Linux only.
+    Processes are kept for the next video. Limits of memory are enforced on Linux only; Windows has no such process.
     """
 
     def __init__(self, source: Path | bytes) -> None:
@@ -88,10 +88,12 @@ class WatchedVideo:
             self.damage = str(ended)
 
     def close(self) -> None:
-        """Keep the process for the next video."""
+        """Keep the process for the next video, without the memory of this one."""
         process, self._process = self._process, None
         if process is not None:
-            _idle.append(process)
+            with contextlib.suppress(_Ended):
+                process.release()
+                _idle.append(process)
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
@@ -130,7 +132,7 @@ class _Process:
                 raise _Ended(f"no process can be started to decode it ({error.strerror})") from None
 
     def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
-        """Send one message, which will be answered."""
+        """Send one message; all but `close` are answered."""
         self._channel.settimeout(None)
         try:
             _send(self._channel, message, payload)
@@ -153,6 +155,12 @@ class _Process:
             raise self._why() from None
         self._waiting -= 1
         return answer, np.frombuffer(payload, np.uint8).reshape(answer["shape"]) if payload else None
+
+    def release(self) -> None:
+        """Let go of the video. Raises _Ended."""
+        self.drain()
+        self.send({"close": True})
+        self._waiting = 0  # this is not answered
 
     def drain(self) -> None:
         """Drop the answers that nobody waited for."""
@@ -268,10 +276,12 @@ def main() -> None:
             channel.settimeout(_IDLE_SECONDS if frames is None else None)
             message, payload = _receive(channel, sys.exit)
             channel.settimeout(None)
-            if "open" in message:
+            if "open" in message or "close" in message:
                 if reader is not None:
                     reader.close()
-                reader, frames = _opened(channel, message["open"], payload), None
+                reader, frames = None, None
+                if "open" in message:
+                    reader = _opened(channel, message["open"], payload)
             elif reader is not None:
                 if frames is None or "frames" in message:
                     wanted = None if message["frames"] is None else set(message["frames"])
