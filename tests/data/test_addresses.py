@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bonaface
 from bonaface.cli import main
-from bonaface.data import addresses
+from bonaface.data import addresses, sources
 from bonaface.data.addresses import download, shown, without_passwords
-from bonaface.data.sources import expand
+from bonaface.data.sources import Input, expand, fetched
 from bonaface.data.video_writer import write_video
 from bonaface.errors import InputError, MediaError
+from bonaface.inference.bundle import write_bundle
+from tests.networks import tiny_bundle
 
 
 class Site(http.server.SimpleHTTPRequestHandler):
@@ -70,14 +73,14 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 
 def test_files_are_fetched_and_removed_with_their_source(site: str):
-    found = expand([f"{site}/photo.png?key=secret", f"{site}/clip.avi"])
-    assert [source.kind for source in found.items] == ["image", "video"]
-    assert [source.name.rpartition("/")[2] for source in found.items] == ["photo.png", "clip.avi"]
-    assert "secret" not in repr(found.items)
-    file = found.items[0].path
+    found = [fetched(source) for source in expand([f"{site}/photo.png?key=secret", f"{site}/clip.avi"]).items]
+    assert [source.kind for source in found] == ["image", "video"]
+    assert [source.name.rpartition("/")[2] for source in found] == ["photo.png", "clip.avi"]
+    assert "secret" not in repr(found)
+    file = found[0].path
     assert isinstance(file, Path)
     assert file.is_file()
-    found.items.clear()
+    found.clear()
     assert not file.parent.exists()
 
 
@@ -96,8 +99,36 @@ def test_what_cannot_be_fetched_is_a_problem_of_its_source(site: str, path: str,
     monkeypatch.setattr(addresses, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(addresses, "DOWNLOAD_SECONDS", 1.0)
     (source,) = expand([f"{site}/{path}?key=secret"]).items
+    assert "secret" not in repr(source)
+    source = fetched(source)
     assert source.problem == said
     assert "secret" not in repr(source)
+
+
+def test_addresses_are_fetched_one_at_a_time(site: str, monkeypatch, tmp_path: Path):
+    fetched_now: list[str] = []
+
+    def recorded(address: str) -> Path:
+        fetched_now.append(address)
+        return download(address)
+
+    monkeypatch.setattr(sources, "download", recorded)
+    write_bundle(tiny_bundle(tmp_path / "bundle"))
+    model = bonaface.load(tmp_path / "bundle")
+    Image.new("RGB", (40, 30)).save(tmp_path / "local.png")
+    given: list[Input] = [
+        f"{site}/photo.png",
+        f"{site}/missing.png",
+        tmp_path / "local.png",
+        f"{site}/clip.avi",
+        f"{site}/photo.png",
+    ]
+    with model:
+        verdicts = model.predict(given)
+        assert fetched_now == []
+        found = [(verdict.outcome.value == "unreadable", len(fetched_now)) for verdict in verdicts]
+        assert found == [(False, 1), (True, 2), (False, 2), (False, 3), (False, 4)]
+        assert model(f"{site}/photo.png").source.endswith("/photo.png")
 
 
 def test_a_long_file_is_not_fetched(site: str, monkeypatch):
@@ -108,7 +139,7 @@ def test_a_long_file_is_not_fetched(site: str, monkeypatch):
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/a.jpg", "http://[a/b", "http://127.0.0.1:99999/a", "https://"])
 def test_an_address_without_a_server_is_a_problem(address: str):
-    (source,) = expand([address]).items
+    source = fetched(expand([address]).items[0])
     assert "connection" in source.problem or "not a valid address" in source.problem
 
 

@@ -10,7 +10,7 @@ import shutil
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -41,7 +41,8 @@ class Source:
 
     `flip` undoes a stored flip ("vertical"), `first` bounds the frames of a video, from its start on, that are taken from.
     `problem` says why it cannot be read, if that is known already. `boxes` are the faces of each picture, where the caller
-    found them. `held` is kept for as long as the source.
+    found them. `held` is kept for as long as the source. `address` is where a file is still to be
+    `fetched` from.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Source:
     problem: str = ""
     boxes: tuple[tuple[Box, ...], ...] | None = None
     held: object = field(default=None, repr=False, compare=False)
+    address: str = field(default="", repr=False)
 
     @cached_property
     def kind(self) -> Literal["image", "video"]:
@@ -128,18 +130,23 @@ def _expand_path(
         )
 
 
+def fetched(source: Source) -> Source:
+    """Return the source with its file at hand: one at an address is downloaded, and the copy removed with what is returned."""
+    if not source.address:
+        return source
+    try:
+        file = download(source.address)
+    except MediaError as error:
+        return replace(source, address="", problem=str(error).removeprefix(f"{source.name}: "))
+    here = replace(source, address="", path=file)
+    weakref.finalize(here, shutil.rmtree, file.parent, ignore_errors=True)
+    return here
+
+
 def _at_address(address: str, scheme: str) -> Source:
-    """Fetch a file; the copy is removed with the source."""
     if scheme not in ("http", "https"):
         raise InputError(f"an address {scheme}://... cannot be read; expected http://, https:// or rtsp://")
-    name = shown(address)
-    try:
-        file = download(address)
-    except MediaError as error:
-        return Source(name, Path(name), problem=str(error).removeprefix(f"{name}: "))
-    source = Source(name, file)
-    weakref.finalize(source, shutil.rmtree, file.parent, ignore_errors=True)
-    return source
+    return Source(shown(address), Path(shown(address)), address=address)
 
 
 def _expand_folder(folder: Path, found: Sources, *, frames_as_video: bool) -> list[str]:

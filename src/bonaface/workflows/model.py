@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bonaface.data.addresses import shown
 from bonaface.data.camera import camera_of
 from bonaface.data.frames import kind_of
-from bonaface.data.sources import Colour, Input, Source, expand
+from bonaface.data.sources import Colour, Input, Source, expand, fetched
 from bonaface.data.video_process import start
 from bonaface.errors import InputError, SettingsError, needs_extra
 from bonaface.inference.bundle import Bundle
@@ -138,7 +138,7 @@ class Model:
         Args:
             sources: one source, or any number of them: files, folders, globs, manifests, http(s) addresses of files, cameras
                 (a number, a device or an rtsp address), and whatever calling the model takes. A file at an address is
-                fetched to a temporary folder. Verdicts name addresses without user, password and query.
+                fetched to a temporary folder when its turn has come. Verdicts name addresses without user, password and query.
             frames: as in a call of the model.
             frames_as_video: the pictures of a folder are the frames of one presentation.
             colour: as in a call of the model.
@@ -210,7 +210,8 @@ class Model:
         found = expand([item], frames_as_video=True, colour=colour, allow_tables=False).items
         if len(found) != 1:
             raise InputError(f"{item} holds {len(found)} presentations; score them with model.predict")
-        return found[0] if boxes is None else _with_boxes(found[0], boxes)
+        source = fetched(found[0])
+        return source if boxes is None else _with_boxes(source, boxes)
 
 
 def load(

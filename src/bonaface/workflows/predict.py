@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
-from bonaface.data.sources import Colour, Input, Source, Sources, expand
+from bonaface.data.sources import Colour, Input, Source, Sources, expand, fetched
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_video
 from bonaface.inference.decision import verdict_of
@@ -82,12 +82,11 @@ def _verdicts(
     seconds: float | None,
     progress: Progress | None,
 ) -> Iterator[Verdict]:
-    verdicts = pipeline.verdicts(files, frames=frames)
     if len(files) < 2:
         progress = None
     if progress:
         progress("score", 0, len(files))
-    for done, (source, verdict) in enumerate(zip(files, verdicts, strict=True), start=1):
+    for done, (source, verdict) in enumerate(_scored(pipeline, files, frames), start=1):
         if folder is not None:
             _save(pipeline, source, verdict, folder)
         if progress:
@@ -95,6 +94,17 @@ def _verdicts(
         yield verdict
     for camera in cameras:
         yield from _watch(pipeline, camera, frames=frames, seconds=seconds, folder=folder)
+
+
+def _scored(pipeline: Pipeline, files: Sequence[Source], frames: int | None) -> Iterator[tuple[Source, Verdict]]:
+    """Yield each source and its verdict; a file at an address is fetched when its turn has come."""
+    for remote, group in itertools.groupby(files, key=lambda source: source.address != ""):
+        part = list(group)
+        if remote:
+            for source in map(fetched, part):
+                yield source, pipeline.verdict(source, frames=frames)
+        else:
+            yield from zip(part, pipeline.verdicts(part, frames=frames), strict=True)
 
 
 def _watch(
