@@ -96,6 +96,15 @@ def test_several_faces_are_scored_as_on_the_command_line(server, servers, frames
         ServerSettings(faces="some")  # type: ignore[arg-type]
 
 
+def test_face_counts_what_liveness_would_score(servers, jpeg):
+    for size, count, verdict in (("20", 1, "bona_fide"), ("400", 0, "too_small")):
+        server = servers("--min-face", size)
+        face = httpx.post(server.url + "/v1/face", files={"file": jpeg}).json()
+        assert (face["faces"], face["box"] is None, face["width"]) == (count, False, 640)
+        assert post(server, jpeg).json()["verdict"] == verdict
+        server.stop()
+
+
 def test_answer_is_what_python_and_the_command_line_give(server, pipeline, mp4, frames):
     late = broken.video([frame * 0 for frame in frames[:6]] + frames[:6])
     for content in (encoded(frames[0]), mp4, late):

@@ -25,7 +25,7 @@ class Slow:
     """A pipeline that takes its time, or fails, before the one it stands for."""
 
     def __init__(self, pipeline: Pipeline, seconds: float = 0.0, fault: Exception | None = None) -> None:
-        self.bundle = pipeline.bundle
+        self.bundle, self.rules = pipeline.bundle, pipeline.rules
         self._pipeline = pipeline
         self.seconds = seconds
         self.fault = fault

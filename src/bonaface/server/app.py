@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames, open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
@@ -118,11 +118,8 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     async def liveness(request: Request) -> Response:
         """Send one file as the body, files as `file` in multipart/form-data, or base64 in JSON. Nothing of it is stored."""
         slot = Slot(queue)
-        try:
-            async with asyncio.timeout(limits.timeout):
-                found = await score(request, slot)
-        except TimeoutError:
-            raise ApiError("timeout") from None
+        async with in_time():
+            found = await score(request, slot)
         found = replace(found, seconds={**found.seconds, "total": time.perf_counter() - slot.started})
         metrics.count_verdict(found)
         request_id: str = request.state.request_id
@@ -130,6 +127,14 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
             now = datetime.now(UTC)
             log.add(Decision(request_id, now, found.outcome.value, found.score, found.threshold, found.bundle))
         return JSONResponse(verdict_json(found, request_id=request_id))
+
+    @asynccontextmanager
+    async def in_time() -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(limits.timeout):
+                yield
+        except TimeoutError:
+            raise ApiError("timeout") from None
 
     async def score(request: Request, slot: Slot) -> Verdict:
         upload = await enter(request, slot)
@@ -169,16 +174,22 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         def stop() -> bool:
             return time.perf_counter() > end
 
-        try:
-            with (
-                open_frames(upload.media, count=point.frames, stop=stop) as frames,
-                queue.decoding(check(upload, frames, limits)),
-            ):
-                prepared = pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
-        except MediaError:
-            raise ApiError("unreadable") from None
+        with opened(upload, point.frames, stop) as frames:
+            prepared = pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
         (sample,) = pipeline.finish([prepared])
         return sample
+
+    @contextmanager
+    def opened(upload: Upload, count: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Frames]:
+        """Open an upload within the limits. Raises ApiError, also for what cannot be decoded in the block."""
+        try:
+            with (
+                open_frames(upload.media, count=count, stop=stop) as frames,
+                queue.decoding(check(upload, frames, limits)),
+            ):
+                yield frames
+        except MediaError:
+            raise ApiError("unreadable") from None
 
     @app.post(
         FACE,
@@ -190,25 +201,20 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     async def face(request: Request) -> FaceAnswer:
         """Send one small image. Nothing is scored, no session is used, nothing is stored."""
         slot = Slot(queue)
-        try:
-            async with asyncio.timeout(limits.timeout):
-                upload = await enter(request, slot)
-                if upload.files > 1 or upload.kind != "image":
-                    slot.leave()
-                    raise ApiError("too_many_files")
-                return await queue.run(slot, partial(find_face, upload))
-        except TimeoutError:
-            raise ApiError("timeout") from None
+        async with in_time():
+            upload = await enter(request, slot)
+            if upload.files > 1 or upload.kind != "image":
+                slot.leave()
+                raise ApiError("too_many_files")
+            return await queue.run(slot, partial(find_face, upload))
 
     def find_face(upload: Upload) -> FaceAnswer:
-        try:
-            with open_frames(upload.media, count=1) as frames, queue.decoding(check(upload, frames, limits)):
-                (frame,) = frames
-        except MediaError:
-            raise ApiError("unreadable") from None
+        with opened(upload, 1) as frames:
+            (frame,) = frames
         found = pipeline.faces(frame.image)
+        large = [face for face in found if pipeline.rules.too_small(face.box, frame.image) is None]
         height, width = frame.image.shape[:2]
-        return FaceAnswer(faces=len(found), box=found[0].box if found else None, width=width, height=height)
+        return FaceAnswer(faces=len(large), box=found[0].box if found else None, width=width, height=height)
 
     def get(path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Answer GET and HEAD."""

@@ -207,9 +207,9 @@ class ModelAnswer(BaseModel):
 class FaceAnswer(BaseModel):
     """Where the face is, to guide a person in front of a camera; not a verdict."""
 
-    faces: int = Field(description="Number of faces.")
+    faces: int = Field(description="Number of faces that are large enough to be scored, at the size of this picture.")
     box: tuple[float, float, float, float] | None = Field(
-        description="The largest: left, top, width, height in pixels."
+        description="The largest that was found, large enough or not: left, top, width, height in pixels."
     )
     width: int = Field(description="Width of the picture in pixels.")
     height: int = Field(description="Height of the picture in pixels.")

@@ -155,7 +155,7 @@ window.bonaface = (() => {
     const form = new FormData();
     form.append("file", await jpeg(canvas), "file");
     const { faces, box, width, height } = await ask("v1/face", { method: "POST", body: form }, options);
-    if (!faces) return "no_face";
+    if (!box) return "no_face";
     if (faces > 1) return "several_faces";
     const [x, y, w, h] = box;
     if (h < LIMITS.far * height) return "too_far";
