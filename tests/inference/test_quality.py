@@ -66,6 +66,18 @@ def test_blur_lowers_sharpness_and_nothing_around_the_face_counts():
     assert pixels_of(around) == pytest.approx(pixels_of(image), rel=0.02, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    "box", [Box(99, 0, 1, 100), Box(0, 99, 100, 1), Box(0, 0, 1, 1), Box(0, 30, 300, 2), Box(-50, -50, 200, 200)]
+)
+@pytest.mark.parametrize(("size", "scale"), [(16, 1.0), (224, 0.3), (32, 8.0)])
+def test_degenerate_box_is_measured(box: Box, size: int, scale: float):
+    image = np.full((100, 300, 3), 51, np.uint8)
+    square = face_square(box, scale=scale, width=300, height=100)
+    found = measure(crop_face(image, box, scale=scale, size=size), square, box, Face(box, 1.0))
+    assert found.luminance_mean == pytest.approx(0.2)
+    assert found.under_exposure == 0
+
+
 @pytest.mark.parametrize(("dark", "bright"), [(0.0, 0.0), (0.25, 0.0), (0.5, 0.5), (0.0, 1.0)])
 def test_exposure_is_the_share_of_black_and_white(dark: float, bright: float):
     image = np.full((100, 100, 3), 128, np.uint8)

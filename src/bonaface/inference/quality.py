@@ -73,7 +73,8 @@ class FaceRules:
     def too_small(self, box: Box, image: NDArray[np.uint8]) -> Finding | None:
         """Return the finding on a face that is too small; None if it is not.
 
-        By default a face is whose crop would be enlarged more than ENLARGED times, or that has fewer than MINIMUM_FACE pixels.
+        Without a bound of the bundle or the caller, that is a face whose crop would be enlarged more than ENLARGED times, or
+        one of fewer than MINIMUM_FACE pixels.
         """
         longer = max(box.w, box.h)
         least = self.smallest
@@ -119,9 +120,9 @@ def check(quality: Quality, limits: Mapping[str, Limit]) -> tuple[Finding, ...]:
 def measure(crop: NDArray[np.uint8], square: Square, box: Box, face: Face) -> Quality:
     """Return the quality of a face; `box` is the face in the picture that the crop's square was cut from."""
     factor = crop.shape[0] / square.side
-    left, top = max(round((box.x - square.x) * factor), 0), max(round((box.y - square.y) * factor), 0)
-    inside = crop[top : top + max(round(box.h * factor), 1), left : left + max(round(box.w * factor), 1)]
-    grey = cv2.cvtColor(inside, cv2.COLOR_RGB2GRAY)
+    down = _span(box.y - square.y, box.h, factor, len(crop))
+    across = _span(box.x - square.x, box.w, factor, len(crop))
+    grey = cv2.cvtColor(crop[down, across], cv2.COLOR_RGB2GRAY)
     _, spread = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     yaw, pitch, roll = (None, None, None) if face.landmarks is None else head_pose(face.landmarks)
     return Quality(
@@ -135,6 +136,12 @@ def measure(crop: NDArray[np.uint8], square: Square, box: Box, face: Face) -> Qu
         head_pose_pitch=pitch,
         head_pose_roll=roll,
     )
+
+
+def _span(start: float, length: float, factor: float, size: int) -> slice:
+    """Return the whole pixels of a crop from `start` on, at least one."""
+    first = min(max(round(start * factor), 0), size - 1)
+    return slice(first, max(round((start + length) * factor), first + 1))
 
 
 def head_pose(landmarks: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
