@@ -55,9 +55,9 @@ QUALITY = 0.03
 VIDEO = 0.85
 """Frames of a video a second, of those of decoding, detecting and the network alone."""
 COLD, MEMORY, COLD_STARTS = 1.5, 300, 5
-"""Seconds and megabytes of a process that judges one photo, and how many such processes are started."""
+"""Seconds and megabytes of a process that scores one photo, and how many such processes are started."""
 # A process's own peak: what the system tells its parent counts the parent's memory before the program was loaded too.
-_JUDGE = """
+_SCORE = """
 import sys
 from pathlib import Path
 from bonaface.cli import main
@@ -265,7 +265,7 @@ def cold_start(name: str, bundle: Bundle, frame: NDArray[np.uint8], weights: Pat
     file, photo = folder / f"{name}.bonaface", folder / "photo.jpg"
     write_bundle(replace(bundle, path=file))
     photo.write_bytes(encode_jpeg(frame, quality=90))
-    command = [sys.executable, "-c", _JUDGE, "predict", str(file), str(photo)]
+    command = [sys.executable, "-c", _SCORE, "predict", str(file), str(photo)]
     command += ["--detector-weights", str(weights)] if weights else []
     took, memory = [], []
     for _ in range(COLD_STARTS):

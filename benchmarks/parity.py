@@ -140,7 +140,7 @@ def by_server(bundle: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Sco
 def pipeline_of(
     bundle: Bundle, weights: Path | None, *, backend: str | None = None, threads: int | None = None
 ) -> Pipeline:
-    """A pipeline that judges the largest face."""
+    """A pipeline that scores the largest face."""
     return Pipeline(bundle, detector_weights=weights, backend=backend, threads=threads)
 
 

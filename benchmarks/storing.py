@@ -2,7 +2,7 @@
 
 python benchmarks/storing.py [--bundle RUN/bundle --manifest manifest.csv] [--weights YUNET.onnx]
 
-Without a bundle a network of random weights judges generated videos; with one, its own crops of your footage.
+Without a bundle a network of random weights scores generated videos; with one, its own crops of your footage.
 """
 
 from __future__ import annotations

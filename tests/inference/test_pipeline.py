@@ -157,9 +157,9 @@ def test_a_video_with_faces_everywhere_has_no_note(bright: Bundle, tmp_path: Pat
 @pytest.mark.parametrize(
     ("faces", "said", "scored"),
     [
-        ("largest", "the largest judged", True),
+        ("largest", "the largest scored", True),
         ("all", "the least bona fide decides", True),
-        ("refuse", "none judged", False),
+        ("refuse", "none scored", False),
     ],
 )
 def test_several_faces_are_counted_in_the_verdict(

@@ -89,7 +89,7 @@ def test_what_is_dark_is_an_attack_to_this_bundle_and_an_empty_room_is_neither(s
 def test_several_faces_are_scored_as_on_the_command_line(server, servers, frames):
     two = encoded(np.hstack([frames[0][:, 140:500], frames[0][:, 140:500]]))
     largest = post(server, two).json()
-    assert (largest["verdict"], largest["faces"], largest["reason"]) == ("bona_fide", 2, "2 faces, the largest judged")
+    assert (largest["verdict"], largest["faces"], largest["reason"]) == ("bona_fide", 2, "2 faces, the largest scored")
     refused = post(servers("--faces", "refuse"), two).json()
     assert (refused["verdict"], refused["accepted"], refused["score"]) == ("several_faces", False, None)
     with pytest.raises(SettingsError, match="--faces some: expected largest, all or refuse"):

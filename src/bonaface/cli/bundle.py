@@ -133,7 +133,7 @@ def limits_command(
     ] = None,
     min_face: options.MinFace = None,
 ) -> None:
-    """Set the limits of quality outside which a frame is not judged, in place of the bundle's; without --set none.
+    """Set the limits of quality outside which a frame is not scored, in place of the bundle's; without --set none.
 
     The report of validation shows what each limit would discard, and what that does to the errors. Measures: sharpness,
     luminance_mean, under_exposure, over_exposure, face_size, face_cut, head_pose_yaw, head_pose_pitch, head_pose_roll,

@@ -72,7 +72,7 @@ class ModelSettings(Settings):
     min_face: float | None = Field(
         None,
         ge=0,
-        description="smallest face that is judged, its longer side in pixels; by default a crop is enlarged at most twice",
+        description="smallest face that is scored, its longer side in pixels; by default a crop is enlarged at most twice",
     )
     drop_rate: Fraction = Field(0.0, description="dropout before the logit")
 

@@ -26,7 +26,7 @@ _QUERY = re.compile(r"[?#].*", re.DOTALL)
 def scheme_of(source: object) -> str:
     """Return the scheme of an address in lower case, "" for what is not an address.
 
-    >>> scheme_of("RTSP://camera/live"), scheme_of("c:/film.mp4"), scheme_of(0)
+    >>> scheme_of("RTSP://camera/live"), scheme_of("c:/clip.mp4"), scheme_of(0)
     ('rtsp', '', '')
     """
     found = _SCHEME.match(source) if isinstance(source, str) else None

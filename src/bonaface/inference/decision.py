@@ -23,9 +23,9 @@ DEFAULT_FACES: FacePolicy = "largest"
 """The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""
 
 _POLICY_TEXT = {
-    "largest": "the largest judged",
+    "largest": "the largest scored",
     "all": "the least bona fide decides",
-    "refuse": "none judged",
+    "refuse": "none scored",
 }
 
 LEAST_SHARE = 0.5

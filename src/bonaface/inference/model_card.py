@@ -67,7 +67,7 @@ def input_line(card: BundleCard) -> str:
 
 
 def limits_lines(card: BundleCard) -> Iterator[str]:
-    """Yield the smallest face that is judged, and the limits on its quality."""
+    """Yield the smallest face that is scored, and the limits on its quality."""
     if card.min_face is not None:
         yield f"smallest face: {card.min_face:g} pixels"
     else:

@@ -1,4 +1,4 @@
-"""Quality of a face before its verdict: how it is measured, and whether a face is judged.
+"""Quality of a face before its verdict: how it is measured, and whether a face is scored.
 
 Names follow the quality components of ISO/IEC 29794-5 where it has them; values are raw measures, not its 0 to 100 scale.
 """
@@ -34,7 +34,7 @@ _FIT = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
 
 @dataclass(frozen=True)
 class FaceRules:
-    """Which faces a bundle judges: those large enough, and within its limits on quality.
+    """Which faces a bundle scores: those large enough, and within its limits on quality.
 
     `min_face` replaces the bundle's smallest face in pixels, and without `quality` its limits do not apply. Raises
     SettingsError for a size that is negative or not finite, and for a detector in place of the bundle's own that

@@ -183,8 +183,8 @@ class Verdict:
     def describe(self) -> str:
         """Return score, threshold and reason in words.
 
-        >>> Verdict("a.jpg", Label.ATTACK, 0.25, 0.5, reason="2 faces, the largest judged").describe()
-        'score 0.2500, threshold 0.5000 (2 faces, the largest judged)'
+        >>> Verdict("a.jpg", Label.ATTACK, 0.25, 0.5, reason="2 faces, the largest scored").describe()
+        'score 0.2500, threshold 0.5000 (2 faces, the largest scored)'
         """
         parts = (f"score {self.score_text()}", f"threshold {self.threshold:.4f}", self.margin_text())
         return ", ".join(part for part in parts if part) + (f" ({self.notes()})" if self.reason else "")

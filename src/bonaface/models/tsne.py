@@ -1,4 +1,4 @@
-"""Embeddings laid out on a plane, neighbours beside each other."""
+"""Embeddings laid out on a plane, neighbours close to each other."""
 
 from __future__ import annotations
 

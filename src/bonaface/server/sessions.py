@@ -19,7 +19,7 @@ SECONDS = 120
 SESSIONS = Table(
     "sessions",
     MetaData(),
-    Column("digest", String(64), primary_key=True),  # sha256: who reads the database cannot use the token
+    Column("digest", String(64), primary_key=True),  # sha256: a reader of the database cannot use the token
     Column("expires", Float(53), nullable=False, index=True),  # seconds since 1970
     Column("used", Float(53)),
 )

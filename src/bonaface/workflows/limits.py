@@ -21,7 +21,7 @@ def set_limits(
     output: str | Path,
     min_face: float | None = None,
 ) -> Bundle:
-    """Write a bundle that judges no frame whose quality breaks a limit.
+    """Write a bundle that scores no frame whose quality breaks a limit.
 
     The limits replace the bundle's own; without any it has none. The thresholds are kept; the error rates are left out,
     since they were measured without these limits.

@@ -233,7 +233,7 @@ def _enlarged(box: Iterable[SupportsFloat], small: NDArray[np.uint8], image: NDA
 
 
 def _lit(faces: list[Face], image: NDArray[np.uint8]) -> list[Face]:
-    """The faces of which at least a hundredth is lighter than BLACK: detectors see more in the dark than networks judge."""
+    """The faces of which at least a hundredth is lighter than BLACK: detectors see more in the dark than networks score."""
 
     def is_lit(box: Box) -> bool:
         pixels = image[int(box.y) : int(box.y + box.h) : 2, int(box.x) : int(box.x + box.w) : 2]
