@@ -90,7 +90,7 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         limit = f"at least {self.min:.4g}" if self.min is not None else f"at most {self.max:.4g}"
-        return f"{self.name} {self.value:.4g}, {limit} is needed: {self.advice}"
+        return f"{self.name} {self.value:.4g}, {limit} is needed: {self.advice.rstrip('.')}"
 
 
 @dataclass(frozen=True)
