@@ -128,6 +128,7 @@ def test_a_hub_that_is_not_there_says_what_to_put_where_by_hand(tmp_path: Path, 
     said = str(caught.value)
     place = tmp_path / "cache" / "weights" / f"known--model-{SHA256[:8]}.safetensors"
     assert "\n" not in said
+    assert said.endswith("or train from scratch with model.weights=none")
     for word in (SHA256, f"http://nowhere.invalid/known/model/resolve/{COMMIT}/model.safetensors", str(place)):
         assert word in said
     place.parent.mkdir(parents=True, exist_ok=True)

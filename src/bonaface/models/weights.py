@@ -93,7 +93,10 @@ def fetch_weights(architecture: str, repository: str, *, sha256: str = "") -> We
         # A file that a different program fetched is not parsed before its sha256 is known.
         if isinstance(found, str) and sha256_of(Path(found)) == asset.sha256:
             return read_weights(Path(found))
-    return read_weights(fetch(asset, cache=folder))
+    try:
+        return read_weights(fetch(asset, cache=folder))
+    except DownloadError as error:
+        raise DownloadError(f"{error}; or train from scratch with model.weights=none") from None
 
 
 def _asset(architecture: str, repository: str, sha256: str) -> tuple[str, Asset]:
