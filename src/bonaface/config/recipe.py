@@ -61,7 +61,9 @@ class ModelSettings(Settings):
     """The network, and the crop that it sees."""
 
     name: str = Field("mobilenetv3_large_100", description="any timm model")
-    weights: str = Field("imagenet", description="`imagenet` (from the hub), `none`, or a .safetensors file")
+    weights: str = Field(
+        "imagenet", description="`imagenet` (from the hub), `none`, a .safetensors file, or a run to continue from"
+    )
     weights_sha256: str = Field(
         "",
         pattern="^([0-9A-Fa-f]{64})?$",

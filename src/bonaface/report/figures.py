@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.calibration import Reliability
 from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
 from bonaface.evaluation.results import Measures
@@ -31,7 +32,7 @@ from bonaface.report.style import (
     plain,
     tidy,
 )
-from bonaface.types import Threshold
+from bonaface.types import Threshold, percent
 
 POINT_MARKS = ("o", "D", "s", "v")
 POINT_LINES = ("-", ":", "-.", "--")
@@ -177,6 +178,81 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
         alt="Error rates over the threshold: attacks accepted fall, bona fide refused rise; thresholds in use are marked",
         caption="A steep crossing near the threshold means that a small shift of the scores costs much.",
     )
+
+
+def reliability_figure(name: str, found: Reliability) -> Drawing:
+    """The share of bona fide over the score, in bins; on the diagonal a score is a probability."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
+        axes.plot(found.score, found.share, color=SERIES[0], marker="o", markersize=4, clip_on=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        _percent(axes, y=True)
+        tidy(axes, x="mean score of the bin", y="bona fide in the bin")
+
+    return draw(
+        name,
+        paint,
+        title="Reliability",
+        alt=f"Share of bona fide over the mean score in {len(found.count)} bins of scores",
+        caption=f"Expected calibration error {percent(found.ece)}, Brier score {found.brier:.3f}, both classes weighed alike. "
+        "Below the diagonal the scores promise too much.",
+        height=3.8,
+    )
+
+
+def chosen_figure(name: str, validation: ErrorCurves, widened: ErrorCurves | None, point: Threshold) -> Drawing:
+    """The errors on the presentations that chose the threshold, and on those simulated to widen them."""
+    span = _same_errors(validation, point)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for curves, what, width in ((validation, "validation", 1.8), (widened, "widened", 0.9)):
+            if curves is not None:
+                dash = "-" if curves is validation else ":"
+                axes.plot(
+                    curves.threshold, curves.far, color=ATTACK, linestyle=dash, linewidth=width, label=f"FAR, {what}"
+                )
+                axes.plot(
+                    curves.threshold, curves.frr, color=BONA_FIDE, linestyle=dash, linewidth=width, label=f"FRR, {what}"
+                )
+        if span is not None:
+            axes.axvspan(*span, color=RULE, alpha=0.4, linewidth=0, label="as many errors on validation")
+        _threshold_lines(axes, [point], validation.scale)
+        axes.set_ylim(0, 1)
+        _percent(axes, y=True)
+        tidy(axes, x=f"threshold ({validation.scale})", y="error rate")
+        _legend(figure, axes)
+
+    moves = ""
+    if span is not None:
+        moves = f"Between {span[0]:.3g} and {span[1]:.3g} the threshold makes as many errors on validation. "
+    decided = "Within that range the simulated presentations decide." if widened is not None else ""
+    return draw(
+        name,
+        paint,
+        title="How the threshold was chosen",
+        alt="Error rates over the threshold on the presentations that chose it",
+        caption=moves + decided,
+    )
+
+
+def _same_errors(curves: ErrorCurves, point: Threshold) -> tuple[float, float] | None:
+    """Return the range around a threshold in which FAR and FRR stay as they are."""
+    at = point.logit_threshold if curves.scale == "logit" else point.threshold
+    finite = np.isfinite(curves.threshold)
+    values, far, frr = curves.threshold[finite], curves.far[finite], curves.frr[finite]
+    if at is None or len(values) < 2 or not np.isfinite([far, frr]).all():
+        return None
+    step = min(int(np.searchsorted(values, at)), len(values) - 1)
+    same = (far == far[step]) & (frr == frr[step])
+    first = last = step
+    while first > 0 and same[first - 1]:
+        first -= 1
+    while last + 1 < len(values) and same[last + 1]:
+        last += 1
+    return (float(values[max(first - 1, 0)]), float(values[last])) if values[max(first - 1, 0)] < values[last] else None
 
 
 def discard_figure(name: str, curves: Sequence[DiscardCurve]) -> Drawing:

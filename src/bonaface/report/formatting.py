@@ -150,7 +150,9 @@ def chosen_words(point: Threshold) -> str:
     where = {"val": "validation data", "": "data of no named split"}.get(split, f"the split “{split}”")
     sentence = f"Chosen by {criterion_words(point.criterion)} on {where}"
     sentence += f": {', '.join(parts)}" if parts else ""
-    far, frr = facts.get("far"), facts.get("frr")
+    far, frr, widened = facts.get("far"), facts.get("frr"), facts.get("widened")
+    if isinstance(widened, dict) and isinstance(widened.get("presentations"), int):
+        sentence += f", and {widened['presentations']:,} simulated from them"
     if isinstance(far, int | float) and isinstance(frr, int | float):
         sentence += f". There, {percent(far)} of attacks are accepted and {percent(frr)} of bona fide refused"
     return sentence + "."

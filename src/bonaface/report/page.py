@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bonaface.evaluation.arrays import ScoreArrays
+from bonaface.evaluation.calibration import Reliability, reliability
 from bonaface.evaluation.compare import Difference
 from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import (
@@ -26,10 +28,12 @@ from bonaface.evaluation.error_curve import (
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
 from bonaface.report.figures import (
+    chosen_figure,
     det_figure,
     discard_figure,
     error_figure,
     histogram_figure,
+    reliability_figure,
     roc_figure,
     species_figure,
 )
@@ -68,6 +72,7 @@ class ReportInput:
     gallery: Sequence[GalleryItem] = ()
     recipe: str = ""
     validation: Mapping[str, ScoreArrays] = field(default_factory=dict)
+    widened: Mapping[str, ScoreArrays] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
     profile: IsoProfile | None = None
     discards: Sequence[DiscardCurve] = ()
@@ -81,11 +86,15 @@ class _Lines:
     roc: RocCurve | None
     errors: ErrorCurves
     histogram: Histogram
+    reliability: Reliability | None
 
 
 def _lines(arrays: ScoreArrays) -> _Lines:
     errors = count_errors(arrays)
-    return _Lines(roc(errors, points=POINTS), error_curves(errors, points=POINTS), histogram(arrays))
+    known = None
+    if arrays.on_logits and len(np.unique(arrays.bona_fide[arrays.ok])) == 2:
+        known = reliability(arrays.score[arrays.ok], arrays.bona_fide[arrays.ok])
+    return _Lines(roc(errors, points=POINTS), error_curves(errors, points=POINTS), histogram(arrays), known)
 
 
 def write_page(data: ReportInput, folder: Path, *, faces: bool = True) -> None:
@@ -122,11 +131,16 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
         species = species_figure(f"species{stem}", arrays, points)
         found += [species] if species is not None else []
         found.append(error_figure(f"errors{stem}", line.errors, points))
+        if line.reliability is not None:
+            found.append(reliability_figure(f"reliability{stem}", line.reliability))
         validation = data.validation.get(name)
         if validation is not None and validation.ok.any():
             counts = histogram(validation)
             title = "Scores on validation"
             found.append(histogram_figure(f"validation{stem}", validation, counts, points[:1], title=title))
+            chosen, widened = error_curves(count_errors(validation), points=POINTS), data.widened.get(name)
+            wide = None if widened is None else error_curves(count_errors(widened), points=POINTS)
+            found.append(chosen_figure(f"chosen{stem}", chosen, wide, points[0]))
         drawn[f"scores/{name}"] = found
     drawn["discards"] = [discard_figure("discards", data.discards)] if data.discards else []
     training = training_figure(data.history) if data.history is not None and len(data.history) else None
@@ -205,6 +219,13 @@ def _line_content(line: _Lines) -> dict[str, Any]:
         "errors": _columns(line.errors, "threshold", "far", "frr", "hter", "apcer_max"),
     }
     content["histogram"]["species"] = {name: counts.tolist() for name, counts in line.histogram.species.items()}
+    if line.reliability is not None:
+        found = line.reliability
+        content["reliability"] = {
+            "ece": found.ece,
+            "brier": found.brier,
+            **{name: getattr(found, name).tolist() for name in ("score", "share", "count")},
+        }
     if line.roc is not None:
         content["roc"] = _columns(line.roc, "threshold", "fpr", "tpr", "apcer_max")
     return content

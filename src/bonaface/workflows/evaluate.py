@@ -170,13 +170,14 @@ def report_input(
     detector_weights: Path | None = None,
     detector: str | None = None,
     validation: pd.DataFrame | None = None,
+    widened: pd.DataFrame | None = None,
     network: LivenessNet | None = None,
     profile: Profile | None = None,
 ) -> ReportInput:
     """Collect what the report of one scored manifest shows; what cannot be shown is left out with a note that says why.
 
-    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds, `network`
-    is that of the bundle, if it is built already.
+    `history` and `recipe` are those of the training, `validation` is the score table that chose the thresholds,
+    `widened` that of the presentations simulated to widen it, `network` is that of the bundle, if it is built already.
     """
     notes = list(assessment.notes)
     kind = assessment.last
@@ -208,18 +209,20 @@ def report_input(
             f"{len(of_files) - MOST_FILE_NOTES} more files with a note like these; `bonaface data crop` lists them all"
         )
     card = bundle.card
-    chosen_on = {}
-    measured = assessment.rows[kind]
-    if validation is not None:
-        measured = rows_of(validation, bundle.operating_point(kind), kind)
-        for each in assessment.evaluations:
-            rows = rows_of(validation, bundle.operating_point(each), each)
-            chosen_on[assessment.titles[each]] = ScoreArrays.from_table(rows)
+    on = assessment.rows[kind] if validation is None else rows_of(validation, bundle.operating_point(kind), kind)
+
+    def that_chose(table: pd.DataFrame | None) -> dict[str, ScoreArrays]:
+        if table is None:
+            return {}
+        kinds = {kind: rows_of(table, bundle.operating_point(kind), kind) for kind in assessment.evaluations}
+        return {assessment.titles[kind]: ScoreArrays.from_table(rows) for kind, rows in kinds.items()}
+
     return ReportInput(
         title=f"Liveness report: {card.name}",
         evaluations={assessment.titles[each]: found for each, found in assessment.evaluations.items()},
         presentations={assessment.titles[each]: found for each, found in assessment.arrays.items()},
-        validation=chosen_on,
+        validation=that_chose(validation),
+        widened=that_chose(widened),
         groups=_groups(assessment, [str(name) for name in manifest.table]),
         notes=list(dict.fromkeys(notes)),
         facts={
@@ -236,7 +239,7 @@ def report_input(
         embedding=embedding,
         gallery=items,
         recipe=recipe,
-        discards=discard_curves(measured, bundle.operating_point(kind)),
+        discards=discard_curves(on, bundle.operating_point(kind)),
         discards_on=SPLITS[split if validation is None else "val"],
         profile=profile and iso_profile(assessment.rows[kind], assessment.arrays[kind], assessment.evaluations[kind]),
     )

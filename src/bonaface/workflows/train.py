@@ -22,7 +22,7 @@ from bonaface.errors import InputError, SettingsError, format_list, needs_extra,
 from bonaface.evaluation.calibration import fit_scale_and_offset
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
-from bonaface.inference.bundle import make_bundle, write_bundle
+from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
@@ -30,6 +30,7 @@ from bonaface.types import Label, Progress, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
+from bonaface.workflows.fine_tune import differences_from, started_from
 from bonaface.workflows.prepare import small_faces_note
 from bonaface.workflows.runs import open_run, update_run
 
@@ -94,6 +95,7 @@ def train(
     notes = list(footage.notes) + list(check_no_leaks(footage, allow=settings.data.allow_leak))
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
+    settings, before = started_from(settings)
     trainer_class = _trainer()  # takes seconds, so every cheap check comes first
     run = Path(output)
     is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
@@ -105,7 +107,9 @@ def train(
             update_run(run, status="interrupted")
         if result.stopped == "interrupted" or not is_main:
             return Run(run, result.stopped, result.best_epoch, notes=tuple(notes))
-        return _evaluate(settings, footage, store, result, trainer.network, run, notes, faces=faces, progress=progress)
+        return _evaluate(
+            settings, footage, store, result, trainer.network, run, notes, before=before, faces=faces, progress=progress
+        )
 
 
 def _footage(source: Source | Sequence[Source], settings: Recipe) -> Manifest:
@@ -133,12 +137,14 @@ def _evaluate(
     run: Path,
     notes: list[str],
     *,
+    before: Bundle | None,
     faces: bool,
     progress: Progress | None,
 ) -> Run:
     """Export the trained network, score val and test with it, choose thresholds, and write bundle and report.
 
     `notes` describe the model, and become part of the bundle; those in `own` concern the figures of this run alone.
+    `before` is the bundle that the training continued from.
     """
     own: list[str] = []
     if len(store.unusable):
@@ -153,6 +159,8 @@ def _evaluate(
         )
 
     about: dict[str, Any] = {"best_epoch": result.best_epoch}
+    if before is not None:
+        about["started_from"] = before.id
     widened = None
     if settings.scoring.widen:
         widened = _calibrated(network, footage.where("val"), store, settings, about)
@@ -182,6 +190,9 @@ def _evaluate(
     )
     draft = with_card(draft, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
+    if before is not None:
+        scores = score_manifest(before, footage.where(last), detector_weights=settings.crop.weights).table
+        own += differences_from(before, scores, scored[last].table, points["video"])
     assessment = assess(scored[last].table, draft, notes=(*notes, *own))
     draft = with_card(draft, results=results_of(assessment, last))
     bundle = make_bundle(draft.path, draft.card, draft.contents)
@@ -197,6 +208,7 @@ def _evaluate(
         faces=faces,
         detector_weights=settings.crop.weights,
         validation=scored["val"].table if last == "test" else None,
+        widened=widened if last == "test" else None,
         network=network,
     )
     with new_folder(run / "report", what="report", replace=True) as folder:
