@@ -267,6 +267,9 @@ def test_json_log_holds_errors_and_warnings(bundle: Path, monkeypatch: pytest.Mo
     assert sum("notes.txt" in line.get("message", "") for line in lines) == 1
     code, _, err = run_main(monkeypatch, "explain", "--json-log", str(tmp_path / "none"), str(tmp_path / "a.png"))
     assert (code, "no bundle" in json.loads(err)["message"]) == (2, True)
+    for command in (["predict"], ["train", "none", "-o", "x", "--unknown"], ["data", "crop", "none.csv"]):
+        code, _, err = run_main(monkeypatch, *command, "--json-log")
+        assert (code, list(json.loads(err))) == (2, ["time", "message"])
     assert run_main(monkeypatch, "predict", str(bundle), "nowhere")[2].startswith("bonaface: ")  # text again
 
 

@@ -34,7 +34,7 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run the command line and exit; an error is one line on stderr and exit code 2."""
     use_any_console()
-    log_as_json(False)
+    log_as_json("--json-log" in sys.argv)  # before the options are parsed: what is wrong with them is logged, too
     print_warnings()
     try:
         with needs_extra("this command"):
