@@ -287,6 +287,7 @@ def test_several_manifests_train_one_network(run, footage: Path, tmp_path: Path)
     trained = bonaface.train("demo", *SMALL, both, "training.balance=sampler", output=tmp_path / "run", faces=False)
     card = bonaface.load_bundle(trained.path).card
     assert card.training["datasets"] == ["one", "two"]
+    assert any("dataset two has attack presentations alone" in note for note in trained.notes)
     history = pd.read_csv(tmp_path / "run" / "logs" / "metrics.csv")
     assert {"val_loss/one", "val_loss/two"} <= set(history)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +92,7 @@ def train(
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
     footage = _footage(source, settings)
-    notes = list(footage.notes) + list(check_no_leaks(footage, allow=settings.data.allow_leak))
+    notes = [*footage.notes, *_one_class_notes(footage), *check_no_leaks(footage, allow=settings.data.allow_leak)]
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
     settings, before = started_from(settings)
@@ -120,6 +120,17 @@ def _footage(source: Source | Sequence[Source], settings: Recipe) -> Manifest:
     return merge_manifests(
         [each if isinstance(each, Manifest) else read_manifest(each, root=settings.data.root) for each in several]
     )
+
+
+def _one_class_notes(footage: Manifest) -> Iterator[str]:
+    """Yield a note on each of several datasets that has one class alone."""
+    labels = footage.table.groupby("dataset")["label"].unique()
+    for name, found in labels.items() if len(labels) > 1 else ():
+        if len(found) == 1:
+            yield (
+                f"dataset {name} has {found[0]} presentations alone, so a network can learn the dataset in place of the class: "
+                "add the other class, filmed alike"
+            )
 
 
 def _crop(settings: Recipe, footage: Manifest, run: Path, notes: list[str], progress: Progress | None) -> CropStore:
