@@ -109,4 +109,4 @@ def test_describe_prints_a_section():
     lines = recipe("describe", "scoring.").stdout.splitlines()
     assert lines[0] == "scoring.frames: frames of a video, spread over it, whose scores are fused"
     assert lines[1] == "  whole number, at least 1; default 8"
-    assert len(lines) == 6
+    assert len(lines) == 8

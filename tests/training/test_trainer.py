@@ -17,6 +17,7 @@ from bonaface.errors import InputError, MediaError, OutputError, SettingsError
 from bonaface.evaluation.thresholds import choose_threshold
 from bonaface.models.network import load_network
 from bonaface.training import environment
+from bonaface.training.loader import ValidationSet, frames_for_validation
 from bonaface.training.measures import validation_measures
 from bonaface.training.trainer import Trainer, TrainingResult
 from bonaface.types import probability
@@ -284,6 +285,18 @@ def test_averaged_weights_are_kept_and_resumed_exactly(stored: Stored, tmp_path:
     assert not same_weights(
         whole.best_weights, fit(small("training.epochs=4"), *stored, tmp_path / "last").best_weights
     )
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_the_weights_that_are_kept_are_those_that_were_validated(stored: Stored, tmp_path: Path, precision: str):
+    recipe = small("training.epochs=3", "training.average=1", f"training.precision={precision}")
+    result = fit(recipe, *stored, tmp_path)
+    data = ValidationSet(frames_for_validation(stored.manifest.where("val"), stored.crops), recipe)
+    crops = torch.stack([data[index].crops for index in range(len(data))])
+    with torch.no_grad():
+        logits, _ = load_network(result.best_weights, recipe.model)(crops)
+    measured = validation_measures(logits.double().numpy(), data.labels, simulated=data.simulated)
+    assert measured["val_loss"] == pytest.approx(result.history["val_loss"][result.best_epoch - 1], rel=1e-4)
 
 
 def test_averaging_over_less_than_a_step_changes_nothing(stored: Stored, recipe: Recipe, tmp_path: Path):

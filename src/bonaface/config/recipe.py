@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bonaface.errors import SettingsError, describe_validation_error, did_you_mean
 from bonaface.types import FusionRule
@@ -135,7 +135,7 @@ class TrainingSettings(Settings):
         description="the weights are averaged, exponentially, over about this many epochs; 0 takes the last ones",
     )
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = Field(
+    precision: Annotated[Literal["32", "16-mixed", "bf16-mixed"], BeforeValidator(str)] = Field(
         "32", description="floating-point format of the training"
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(

@@ -211,16 +211,19 @@ class Trainer:
         if settings.balance != "none":
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
         self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
+        # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
+        self._average: AveragedModel | None = None
+        if settings.average:
+            decay = 1 - 1 / max(settings.average * len(self._train_loader) / settings.accumulate, 1)
+            averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(
+                self.network, self._accelerator.device, multi_avg_fn=averaging, use_buffers=True
+            )
         self._model = self._accelerator.prepare_model(self.network)
         self._adam = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._optimizer = self._accelerator.prepare_optimizer(self._adam)
-        self._average: AveragedModel | None = None
-        if settings.average:
-            decay = 1 - 1 / max(settings.average * len(self._train_loader) / settings.accumulate, 1)
-            averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self._scheduler = ReduceLROnPlateau(
             self._adam, mode="min", factor=settings.scheduler_factor, patience=settings.scheduler_patience
         )

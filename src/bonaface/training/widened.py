@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,14 @@ _WIDENED = 4
 PLAIN, CAMERA, ATTACK = "", "another camera", "simulated attack"
 
 
-def widened_scores(network: LivenessNet, manifest: Manifest, crops: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+def widened_scores(
+    network: LivenessNet,
+    manifest: Manifest,
+    crops: pd.DataFrame,
+    recipe: Recipe,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
     """Return a score table of a manifest's stored frames: as they are, by another camera, and as simulated attacks.
 
     Each presentation occurs as it is and through one simulated camera, each bona fide one as a simulated attack too, with
@@ -50,6 +57,8 @@ def widened_scores(network: LivenessNet, manifest: Manifest, crops: pd.DataFrame
             attacks = [simulate(picture, np.random.default_rng((*seed, 1))) for picture in pictures]
             attack = {**about, "label": Label.ATTACK.value, "species": attacks[0][1]}
             rows += _rows(network, name, ATTACK, [picture for picture, _ in attacks], attack, recipe)
+        if progress:
+            progress(index + 1, len(stored))
     table = pd.DataFrame(rows)
     table["frame"] = table["frame"].astype("Int64")
     return table

@@ -174,7 +174,7 @@ def _evaluate(
         about["started_from"] = before.id
     widened = None
     if settings.scoring.widen:
-        widened = _calibrated(network, footage.where("val"), store, settings, about)
+        widened = _calibrated(network, footage.where("val"), store, settings, about, progress)
         write_scores(widened, _scores(run) / "widened.csv")
     draft = export_network(network, run / "bundle", settings, footage, store, training=about)
     scored: dict[str, Scored] = {}
@@ -238,12 +238,18 @@ def _evaluate(
 
 
 def _calibrated(
-    network: Any, validation: Manifest, store: CropStore, settings: Recipe, about: dict[str, Any]
+    network: Any,
+    validation: Manifest,
+    store: CropStore,
+    settings: Recipe,
+    about: dict[str, Any],
+    progress: Progress | None,
 ) -> pd.DataFrame:
     """Make the network's logits those of probabilities on widened validation, and return the simulated part of it."""
     from bonaface.training.widened import PLAIN, widened_scores
 
-    table = widened_scores(network, validation, store.table, settings)
+    report = partial(progress, "widen val") if progress else None
+    table = widened_scores(network, validation, store.table, settings, progress=report)
     fused = table[table["frame"].isna()]
     scale, offset = fit_scale_and_offset(
         fused["logit"].to_numpy(dtype=np.float64),
