@@ -22,7 +22,8 @@ from tests.server import broken
 from tests.server.conftest import Running, encoded, scaled
 
 pytestmark = pytest.mark.slow
-SEEDS = range(3)
+SEEDS = range(int(os.environ.get("BONAFACE_SEEDS", "3")))
+"""Files of each class."""
 SECONDS, MEGABYTES = 10, 1000
 OUTCOMES = {"bona_fide", "attack", "no_face", "too_small", "several_faces", "unreadable"}
 UNREADABLE = (
