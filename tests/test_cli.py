@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -125,7 +126,11 @@ def test_every_public_name_can_be_used():
 def test_evaluate_takes_another_detector_on_purpose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     asked: dict[str, object] = {}
 
-    monkeypatch.setattr(bonaface, "evaluate", lambda *_, **given: asked.update(given), raising=False)
+    def evaluate(*_: object, **given: object) -> SimpleNamespace:
+        asked.update(given)
+        return SimpleNamespace(profile=None)
+
+    monkeypatch.setattr(bonaface, "evaluate", evaluate, raising=False)
     monkeypatch.setattr("bonaface.cli.evaluate.evaluate_lines", lambda _: ["measured"])
     monkeypatch.setattr(sys, "argv", ["bonaface", "evaluate", "b", "m.csv", "-o", "o", "--detector", "whole_frame"])
     with pytest.raises(SystemExit) as ended:

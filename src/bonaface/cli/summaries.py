@@ -251,7 +251,7 @@ def index_lines(indexed: Indexed) -> Iterator[str]:
             attacks = labels.get("attack", 0)
             yield (
                 f"  {name:<5} {len(part)} presentations, {labels.get('bona_fide', 0)} bona fide and "
-                f"{attacks} attack{'s' * (attacks != 1)}: {count_persons(part)}"
+                f"{attacks} attack{'' if attacks == 1 else 's'}: {count_persons(part)}"
             )
     if not manifest.persons_known and not any(note.startswith("persons are unknown") for note in manifest.notes):
         yield "persons: presentations of unknown persons cannot be checked for persons in two splits"

@@ -45,7 +45,7 @@ def recipe_settings(key: str = "") -> list[Setting]:
         >>> bonaface.recipe_settings("training.epochs")[0].values
         'whole number, at least 1'
         >>> [setting.key for setting in bonaface.recipe_settings("scoring.")]
-        ['scoring.frames', 'scoring.fusion', 'scoring.criterion']
+        ['scoring.frames', 'scoring.fusion', 'scoring.widen', 'scoring.criterion']
     """
     settings: list[Setting] = []
     for name, field in Recipe.model_fields.items():
