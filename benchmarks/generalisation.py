@@ -110,14 +110,14 @@ def measured(
     bona_fide = table[(table["label"] == "bona_fide") & (table["status"] == "ok")]
     known = np.random.default_rng(seed).permutation(np.unique(bona_fide["subject"]))
     for count in subjects:
-        chosen = set(known[:count])
-        own = table["subject"].isin(chosen)
+        own = table["subject"].isin(set(known[:count]))
         try:
             again = choose_threshold(table[own & (table["label"] == "bona_fide")].assign(split="val"), "bpcer<=0.05")
+            figures = figures_of(table[~own], again)
         except BonafaceError as error:
             print(f"{system}, {left_out}, {count} subjects: {error}")
             continue
-        yield {**about, "calibrated on": count, **figures_of(table[~own], again)}
+        yield {**about, "calibrated on": count, **figures}
 
 
 def figures_of(table: pd.DataFrame, point: Threshold) -> dict[str, float]:

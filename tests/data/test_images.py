@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from bonaface.data.images import encode_jpeg, read_image
+from bonaface.data.images import encode_jpeg, pixels_of, read_image
 from bonaface.errors import MediaError
+from tests.server.broken import bomb_png
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +203,22 @@ def test_deep_tiff_is_scaled(picture, tmp_path: Path):
     grey = np.asarray(Image.fromarray(picture).convert("L"))
     path = written(tmp_path / "deep.tif", Image.fromarray(grey.astype(np.uint16) * 257), "TIFF")
     assert np.array_equal(read_image(path, trusted=True)[..., 0], grey)
+
+
+def test_pixels_of_a_huge_png_are_not_decoded_for_its_size(monkeypatch: pytest.MonkeyPatch):
+    content = bomb_png(8_000)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(MediaError, match="more than the 50 million pixels"):
+        read_image(content)
+    assert pixels_of(content) == 64_000_000
+
+
+def test_exif_after_the_pixels_of_a_png_turns_it(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    content = saved(Image.fromarray(picture), "PNG", exif=exif)
+    start = content.index(b"eXIf") - 4
+    length = 12 + int.from_bytes(content[start : start + 4], "big")
+    block, rest = content[start : start + length], content[:start] + content[start + length :]
+    end = rest.index(b"IEND") - 4
+    np.testing.assert_array_equal(read_image(rest[:end] + block + rest[end:]), picture[::-1, ::-1])

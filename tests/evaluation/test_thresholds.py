@@ -248,4 +248,11 @@ def test_widened_validation_decides_where_validation_makes_no_error():
     assert (point.chosen_on["far"], point.chosen_on["frr"]) == (0.0, 0.0)
     assert point.chosen_on["presentations"] == 4
     assert point.chosen_on["widened"] == {"presentations": 4, "far": 0.5, "frr": 0.5, "apcer_max": 0.5}
-    assert not any("perfectly" in warning for warning in point.warnings)
+    assert any("perfectly" in warning and "simulated presentations decided" in warning for warning in point.warnings)
+
+
+def test_widened_presentations_do_not_hide_that_a_species_is_rare():
+    plain = table([("print", float(k)) for k in range(-60, 0)] + [("bona_fide", float(k)) for k in range(-5, 60)])
+    widened = plain.assign(presentation=plain["presentation"] + " (another camera)")
+    point = choose_threshold(plain, "apcer<=0.01", widened=widened)
+    assert any("fewer than 100 presentations" in warning for warning in point.warnings)

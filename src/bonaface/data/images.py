@@ -141,12 +141,15 @@ def _sized(file: IO[bytes], size: int) -> IO[bytes]:
 def _decode(file: IO[bytes], *, formats: Mapping[str, str]) -> NDArray[np.uint8]:
     try:
         with _header_of(file, formats) as image:
-            orientation = _orientation(image)
             _check_size(image)
             if image.format in {"JPEG", "MPO"} and formats is _FORMATS:
                 _check_scans(file)
             if image.format == "PNG":
                 _check_sums(file)
+                image.load()
+                with _HEADER_LOCK, warnings.catch_warnings():
+                    _read_exif(image)
+            orientation = _orientation(image)
             pixels = _to_rgb(image)
     except (_Refused, MemoryError):
         raise
@@ -164,15 +167,24 @@ def _header_of(file: IO[bytes], formats: Mapping[str, str]) -> Iterator[Image.Im
     if name is None or (name == "HEIF" and not _has_heif()):
         raise _Refused(_refusal(kind, formats))
     with _HEADER_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about damage next to the picture, such as in its EXIF block
+        warnings.simplefilter("ignore")  # about damage next to the picture
         Image.preinit()
         if name not in Image.OPEN:
             Image.init()
         image = Image.OPEN[name][0](file, "")
-        with contextlib.suppress(Exception):  # a damaged EXIF block is no reason to lose the picture
-            image.getexif()
+        if (
+            image.format != "PNG"
+        ):  # whose EXIF block may follow the pixels: Pillow would decode them, whatever their number
+            _read_exif(image)
     with image:
         yield image
+
+
+def _read_exif(image: Image.Image) -> None:
+    """Read the EXIF block without a word on its damage, which is no reason to lose the picture."""
+    warnings.simplefilter("ignore")
+    with contextlib.suppress(Exception):
+        image.getexif()
 
 
 @cache

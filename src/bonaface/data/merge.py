@@ -21,6 +21,8 @@ def merge_manifests(manifests: Sequence[Manifest]) -> Manifest:
     One manifest is returned as it is. Raises ManifestError where two hold the same dataset, or one does not name its
     dataset: the source of each presentation would not be known.
     """
+    if not manifests:
+        raise ManifestError("no manifest given; name one or several")
     if len(manifests) == 1:
         return manifests[0]
     _check_datasets(manifests)

@@ -1,7 +1,7 @@
 """How well scores are probabilities, and the line through the logits that makes them so.
 
-Both classes, and all sources in each, weigh the same in everything here: how many attacks a set holds says nothing about
-how many a system will meet.
+Both classes, and all sources in each, weigh the same: how many attacks a set holds says nothing about how many a system
+will meet.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ def reliability(scores: Floats, labels: Bools, *, bins: int = BINS) -> Reliabili
 
 
 def fit_scale_and_offset(
-    logits: Floats, labels: Bools, sources: NDArray[np.generic] | None = None
+    logits: Floats, labels: Bools, sources: NDArray[np.generic] | None = None, *, presentations: int | None = None
 ) -> tuple[float, float]:
     """Return the scale > 0 and the offset with which `scale * logit + offset` is the logit of a probability.
 
     Both are fitted by maximum likelihood, towards the targets of Platt, Probabilistic Outputs for Support Vector Machines
-    (1999): (n + 1) / (n + 2) and 1 / (n + 2) for n presentations of a class. The scale is then lowered until 99 % of the
-    logits lie within the target of all n presentations, +-log(n + 1): so few cannot show rarer errors. Where attacks score
-    higher on average no line helps, and the logits are standardised. Raises ScoreTableError where a class is missing.
+    (1999): (n + 1) / (n + 2) and 1 / (n + 2) for n logits of a class. The scale is then lowered until 99 % of the logits
+    lie within +-log(N + 1), the target of all N `presentations` (by default as many as logits; fewer where some were seen
+    several times): so few cannot show rarer errors. Where attacks score higher on average no line helps, and the logits
+    are standardised. Raises ScoreTableError where a class is missing.
     """
     weights = class_weights(labels, sources)
     targets = np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
@@ -80,7 +81,7 @@ def fit_scale_and_offset(
 
     log_scale, offset = minimize(loss, np.zeros(2), jac=True, method="BFGS").x
     values = np.exp(log_scale) * scaled + offset
-    lowered = min(float(np.log(len(logits) + 1) / np.quantile(np.abs(values), 0.99)), 1.0)
+    lowered = min(float(np.log((presentations or len(logits)) + 1) / np.quantile(np.abs(values), 0.99)), 1.0)
     scale = float(np.exp(log_scale)) / spread
     return lowered * scale, lowered * (float(offset) - scale * centre)
 

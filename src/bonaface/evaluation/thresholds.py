@@ -43,7 +43,7 @@ def choose_threshold(
     1/N, with the least BPCER; `apcer<=X` likewise; `bpcer<=X`: BPCER at most X, with the least APCER of the worst species;
     it takes bona fide presentations alone too, and then says nothing of APCER.
     Of thresholds that do equally well the middle is taken, in logits. `widened` presentations, such as simulated attacks,
-    are counted with those of validation: where validation makes no error, they decide. Failed presentations are left out
+    are counted with those of validation, as species of their own. Failed presentations are left out
     and counted in `chosen_on`. Raises ScoreTableError where a class is missing or the table holds test data,
     SettingsError for an unknown criterion.
     """
@@ -74,9 +74,10 @@ def choose_threshold(
     errors = count_errors(more or arrays)
     first, last = _steps(errors, name, limit)
     value = errors.threshold(first, last)
-    step = int(np.searchsorted(errors.values, value, side="left"))
+    real = errors if more is None else count_errors(arrays)
+    step = int(np.searchsorted(real.values, value, side="left"))
     threshold = float(probability(value)) if arrays.on_logits else value
-    warnings = _warnings(errors, step, name, limit)
+    warnings = _warnings(real, step, name, limit, widened=widened is not None)
     if arrays.on_logits:
         apart = rounded_apart(arrays, threshold, value)
         if apart:
@@ -85,7 +86,7 @@ def choose_threshold(
         warnings.append(ON_TRAINING)
     chosen_on = {
         **_counts(arrays, split, scored),
-        **_rates(errors if more is None else count_errors(arrays), value),
+        **_rates(real, value),
         "digest": digest(validation),
     }
     if widened is not None:
@@ -202,16 +203,17 @@ def _steps(errors: ErrorCounts, name: str, limit: float) -> tuple[int, int]:
     return step, step
 
 
-def _warnings(errors: ErrorCounts, step: int, name: str, limit: float) -> list[str]:
+def _warnings(errors: ErrorCounts, step: int, name: str, limit: float, *, widened: bool) -> list[str]:
     warnings = []
     wrong = errors.accepted.sum(axis=0, dtype=np.int64) + errors.rejected
     if not wrong.min():
         gap = int(np.argmin(wrong))
         low, high = errors.values[gap - 1], errors.values[gap]
         what = "logits" if errors.on_logits else "scores"
+        how = "simulated presentations decided" if widened else "the middle was taken"
         warnings.append(
             f"validation separates perfectly: every threshold between the {what} {low:.4g} and {high:.4g} is "
-            "without error, and the middle was taken. Validation is too easy to tell how the threshold does on harder "
+            f"without error, and {how}. Validation is too easy to tell how the threshold does on harder "
             "data: add attacks, devices, light and persons that the system will meet, and choose again (bundle calibrate)"
         )
     if step in (0, len(errors.values)):

@@ -86,11 +86,9 @@ class LivenessNet(nn.Module):
     def rescale(self, scale: float, offset: float) -> None:
         """Make every logit `scale * logit + offset`, by the classifier's own weights."""
         classifier = self.backbone.get_classifier()
-        assert isinstance(classifier, nn.Linear)
+        assert isinstance(classifier, nn.Linear)  # `_classifier_name` refuses others
         with torch.no_grad():
             classifier.weight.mul_(scale)
-            if classifier.bias is None:
-                classifier.bias = nn.Parameter(torch.zeros(1, device=classifier.weight.device))
             classifier.bias.mul_(scale).add_(offset)
 
 
@@ -240,9 +238,9 @@ def _classifier_name(backbone: nn.Module, name: str) -> str:
     """Return the name in the backbone of the module that gives the logit."""
     classifier = backbone.get_classifier()  # type: ignore[operator]
     for path, module in backbone.named_modules():
-        if module is classifier and isinstance(module, nn.Linear):
+        if module is classifier and isinstance(module, nn.Linear) and module.bias is not None:
             return str(path)
-    raise SettingsError(f"model.name={name} has no single linear classifier to give one logit; choose another")
+    raise SettingsError(f"model.name={name} has no linear classifier with a bias to give one logit; choose another")
 
 
 def _check_head(network: LivenessNet) -> None:

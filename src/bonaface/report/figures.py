@@ -225,16 +225,17 @@ def chosen_figure(name: str, validation: ErrorCurves, widened: ErrorCurves | Non
         tidy(axes, x=f"threshold ({validation.scale})", y="error rate")
         _legend(figure, axes)
 
-    moves = ""
+    caption = (
+        "Validation and the simulated presentations that widen it are counted together. " if widened is not None else ""
+    )
     if span is not None:
-        moves = f"Between {span[0]:.3g} and {span[1]:.3g} the threshold makes as many errors on validation. "
-    decided = "Within that range the simulated presentations decide." if widened is not None else ""
+        caption += f"Between {span[0]:.3g} and {span[1]:.3g} the threshold makes as many errors on validation."
     return draw(
         name,
         paint,
         title="How the threshold was chosen",
         alt="Error rates over the threshold on the presentations that chose it",
-        caption=moves + decided,
+        caption=caption,
     )
 
 
@@ -245,7 +246,9 @@ def _same_errors(curves: ErrorCurves, point: Threshold) -> tuple[float, float] |
     values, far, frr = curves.threshold[finite], curves.far[finite], curves.frr[finite]
     if at is None or len(values) < 2 or not np.isfinite([far, frr]).all():
         return None
-    step = min(int(np.searchsorted(values, at)), len(values) - 1)
+    step = int(np.searchsorted(values, at))
+    if step == len(values):
+        return None
     same = (far == far[step]) & (frr == frr[step])
     first = last = step
     while first > 0 and same[first - 1]:

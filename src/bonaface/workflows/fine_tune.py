@@ -27,7 +27,7 @@ def started_from(settings: Recipe) -> tuple[Recipe, Bundle | None]:
     path = Path(settings.model.weights)
     if path.suffix in {".bonaface", ".zip"}:
         raise SettingsError(f"model.weights={path} is a zipped bundle; unzip it, and name the folder")
-    if not path.is_dir():
+    if settings.model.weights in {"imagenet", "none"} or not path.is_dir():
         return settings, None
     bundle = load_bundle(path)
     card = bundle.card
@@ -62,7 +62,8 @@ def differences_from(before: Bundle, scores: pd.DataFrame, new_scores: pd.DataFr
         rows = {system: table[table["dataset"] == name].reset_index(drop=True) for system, table in tables.items()}
         try:
             found = compare(rows, points)
-        except ScoreTableError:
+        except ScoreTableError as error:
+            yield f"on {name} the bundle that this training started from cannot be compared: {error}"
             continue
         hter = next(each for each in found.differences if each.measure == "hter")
         rates = {system: percent(found.evaluations[system].at[0].hter.value) for system in points}

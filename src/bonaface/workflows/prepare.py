@@ -246,17 +246,26 @@ def crop(
 def small_faces_note(store: CropStore, crop: CropSettings, model: ModelSettings) -> str:
     """Return a note on presentations with stored faces that a bundle of this network calls `too_small`; empty without any.
 
-    They are trained on all the same. Squares that the store has shrunk are of large faces.
+    They are trained on all the same.
     """
-    least = least_face(scale=model.crop_scale, size=model.input_size) if model.min_face is None else model.min_face
-    longer = store.table[["w", "h"]].max(axis=1)
-    count = store.table.loc[(longer < least) & (longer * crop.scale < crop.side), "path"].nunique()
+    count = store.table.loc[too_small(store.table, crop, model), "path"].nunique()
     if not count:
         return ""
+    least = _least_face(model)
     return (
         f"{count} presentations have faces of less than {least:g} pixels: they are trained on, but such a face is `too_small` "
         "in use, evaluation and thresholds (model.input_size, model.min_face)"
     )
+
+
+def too_small(crops: pd.DataFrame, crop: CropSettings, model: ModelSettings) -> pd.Series:
+    """Return which stored faces a bundle of this network calls `too_small`; squares that were shrunk are of large faces."""
+    longer = crops[["w", "h"]].max(axis=1)
+    return (longer < _least_face(model)) & (longer * crop.scale < crop.side)
+
+
+def _least_face(model: ModelSettings) -> float:
+    return least_face(scale=model.crop_scale, size=model.input_size) if model.min_face is None else model.min_face
 
 
 def counts_line(manifest: Manifest) -> str:

@@ -26,12 +26,12 @@ from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
-from bonaface.types import Label, Progress, probability
+from bonaface.types import Label, Progress, Status, probability
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
 from bonaface.workflows.fine_tune import differences_from, started_from
-from bonaface.workflows.prepare import small_faces_note
+from bonaface.workflows.prepare import small_faces_note, too_small
 from bonaface.workflows.runs import open_run, update_run
 
 Source = str | Path | Manifest
@@ -92,7 +92,11 @@ def train(
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
     footage = _footage(source, settings)
-    notes = [*footage.notes, *_one_class_notes(footage), *check_no_leaks(footage, allow=settings.data.allow_leak)]
+    notes = [
+        *footage.notes,
+        *_one_class_notes(footage, settings),
+        *check_no_leaks(footage, allow=settings.data.allow_leak),
+    ]
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
     settings, before = started_from(settings)
@@ -122,11 +126,11 @@ def _footage(source: Source | Sequence[Source], settings: Recipe) -> Manifest:
     )
 
 
-def _one_class_notes(footage: Manifest) -> Iterator[str]:
-    """Yield a note on each of several datasets that has one class alone."""
+def _one_class_notes(footage: Manifest, settings: Recipe) -> Iterator[str]:
+    """Yield a note on each of several datasets that has one class alone, and gets no simulated attacks either."""
     labels = footage.table.groupby("dataset")["label"].unique()
     for name, found in labels.items() if len(labels) > 1 else ():
-        if len(found) == 1:
+        if len(found) == 1 and not (found[0] == Label.BONA_FIDE.value and settings.augment.simulate):
             yield (
                 f"dataset {name} has {found[0]} presentations alone, so a network can learn the dataset in place of the class: "
                 "add the other class, filmed alike"
@@ -175,7 +179,8 @@ def _evaluate(
     widened = None
     if settings.scoring.widen:
         widened = _calibrated(network, footage.where("val"), store, settings, about, progress)
-        write_scores(widened, _scores(run) / "widened.csv")
+        if widened is not None:
+            write_scores(widened, _scores(run) / "widened.csv")
     draft = export_network(network, run / "bundle", settings, footage, store, training=about)
     scored: dict[str, Scored] = {}
     for split in ("val", "test"):
@@ -201,7 +206,9 @@ def _evaluate(
     )
     draft = with_card(draft, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
-    if before is not None:
+    if before is not None and last == "val":
+        own.append("without a test split the result is not compared with the bundle that this training started from")
+    elif before is not None:
         scores = score_manifest(before, footage.where(last), detector_weights=settings.crop.weights).table
         own += differences_from(before, scores, scored[last].table, points["video"])
     assessment = assess(scored[last].table, draft, notes=(*notes, *own))
@@ -244,17 +251,22 @@ def _calibrated(
     settings: Recipe,
     about: dict[str, Any],
     progress: Progress | None,
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """Make the network's logits those of probabilities on widened validation, and return the simulated part of it."""
     from bonaface.training.widened import PLAIN, widened_scores
 
     report = partial(progress, "widen val") if progress else None
-    table = widened_scores(network, validation, store.table, settings, progress=report)
+    scored = store.table[~too_small(store.table, settings.crop, settings.model)]  # as evaluation and use do
+    usable = validation.table["path"].isin(scored.loc[scored["status"] == Status.OK.value, "path"])
+    if validation.table.loc[usable, "label"].nunique() < 2:
+        return None  # choosing the thresholds says what is missing
+    table = widened_scores(network, validation, scored, settings, progress=report)
     fused = table[table["frame"].isna()]
     scale, offset = fit_scale_and_offset(
         fused["logit"].to_numpy(dtype=np.float64),
         (fused["label"] == Label.BONA_FIDE.value).to_numpy(dtype=bool),
         fused["dataset"].to_numpy(),
+        presentations=int((fused["widened"] == PLAIN).sum()),
     )
     network.rescale(scale, offset)
     about["calibration"] = {"scale": scale, "offset": offset, "presentations": len(fused)}
