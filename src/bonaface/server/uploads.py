@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Literal, NamedTuple
 
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -160,7 +161,7 @@ class _Form(MultiPartParser):
         """Return the content of every part. Raises ApiError."""
         try:
             form = await self.parse()
-        except MultiPartException:
+        except (MultiPartException, FormParserError):
             raise ApiError("malformed") from None
         if not self._complete:
             raise ApiError("malformed")
