@@ -252,16 +252,17 @@ def test_hter_is_that_of_the_eer_threshold():
             assert validation_measures(logits, labels)["val_hter"] == (chosen["far"] + chosen["frr"]) / 2
 
 
-def test_sources_weigh_alike_in_validation():
-    logits = np.array([2.0, -1.0, -3.0, 1.0, 1.0, -2.0])
-    labels = np.array([True, False, False, True, False, False])
-    sources = np.array([0, 0, 0, 1, 1, 1])
-    found = validation_measures(logits, labels, sources=sources, source_names=("easy", "hard"))
-    for source, name in enumerate(("easy", "hard")):
-        alone = validation_measures(logits[sources == source], labels[sources == source])
-        assert found[f"val_loss/{name}"] == alone["val_loss"]
-        assert found[f"val_hter/{name}"] == alone["val_hter"]
-    assert found["val_loss"] == pytest.approx((found["val_loss/easy"] + found["val_loss/hard"]) / 2)
+def test_classes_and_sources_weigh_alike_in_validation():
+    logits = np.array([2.0, -1.0, -3.0, 1.0, 1.0, -2.0, 5.0])
+    labels = np.array([True, False, False, True, False, False, False])
+    sources = np.array([0, 0, 0, 1, 1, 1, 2])
+    found = validation_measures(logits, labels, sources=sources, source_names=("easy", "hard", "attacks"))
+    losses = np.log1p(np.exp(np.where(labels, -logits, logits)))
+    bona_fide = np.mean([losses[0], losses[3]])
+    attacks = np.mean([losses[1:3].mean(), losses[4:6].mean(), losses[6]])
+    assert found["val_loss"] == pytest.approx((bona_fide + attacks) / 2)
+    assert found["val_loss/easy"] == pytest.approx((losses[0] + losses[1:3].mean()) / 2)
+    assert found["val_loss/attacks"] == pytest.approx(losses[6])
     assert found["val_hter"] == pytest.approx((found["val_hter/easy"] + found["val_hter/hard"]) / 2)
 
 

@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import bonaface
 from bonaface.config import Recipe, load_recipe
+from bonaface.data.crop_store import fill_store
 from bonaface.errors import InputError, OutputError, SettingsError
+from bonaface.models.network import load_network
+from bonaface.training.loader import ValidationSet, frames_for_validation
+from bonaface.training.measures import validation_measures
 from bonaface.workflows.runs import open_run
 from bonaface.workflows.train import Run
 from tests.conftest import SMALL
@@ -219,10 +224,21 @@ def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(run: Run, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_two_processes_write_once(run: Run, tmp_path: Path):
+def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: Run, tmp_path: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    two = start([*torchrun, *command(run, tmp_path / "two", "training.epochs=1")])
-    output, _ = finish(two)
+    two = tmp_path / "two"
+    overrides = ("training.epochs=1", "training.average=1", "training.freeze_norm=false")
+    output, _ = finish(start([*torchrun, *command(run, two, *overrides)]))
     assert output.count("bundle: ") == 1
-    assert status(tmp_path / "two") == "complete"
-    assert len(pd.read_csv(tmp_path / "two" / "logs" / "metrics.csv")) == 1
+    assert status(two) == "complete"
+    metrics = pd.read_csv(two / "logs" / "metrics.csv")
+    assert len(metrics) == 1
+
+    recipe, manifest = load_recipe(two / "recipe.yaml"), bonaface.read_manifest(two / "manifest.csv")
+    store = fill_store(manifest, recipe.data.crops or two / "crops", recipe.crop)
+    data = ValidationSet(frames_for_validation(manifest.where("val"), store.table), recipe)
+    with torch.no_grad():
+        crops = torch.stack([data[index].crops for index in range(len(data))])
+        logits, _ = load_network(two / "checkpoints" / "best.safetensors", recipe.model)(crops)
+    measured = validation_measures(logits.double().numpy(), data.labels, simulated=data.simulated)
+    assert measured["val_loss"] == pytest.approx(metrics["val_loss"][0], rel=1e-4)

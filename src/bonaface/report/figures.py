@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from bonaface.evaluation.arrays import ScoreArrays
-from bonaface.evaluation.calibration import Reliability
 from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import ErrorCurves, Histogram, RocCurve
 from bonaface.evaluation.results import Measures
@@ -32,7 +31,7 @@ from bonaface.report.style import (
     plain,
     tidy,
 )
-from bonaface.types import Threshold, percent
+from bonaface.types import Threshold
 
 POINT_MARKS = ("o", "D", "s", "v")
 POINT_LINES = ("-", ":", "-.", "--")
@@ -52,7 +51,7 @@ def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
             for mark, far, frr in marks:
                 _mark(axes, far, 1 - frr, mark, style["color"])
         axes.set(xlim=(0, 1), ylim=(0, 1))
-        _percent(axes, x=True, y=True)
+        percent_axes(axes, x=True, y=True)
         tidy(axes, x="attacks accepted (FAR)", y="bona fide accepted")
         _legend(figure, axes, marks=_marks(points))
 
@@ -120,16 +119,16 @@ def histogram_figure(
         panels = figure.subplots(2 if both else 1, 1, squeeze=False)[:, 0]
         classes = {"bona_fide": histogram.bona_fide, "attack": histogram.attacks}
         _bars(panels[0], histogram.edges, classes)
-        _threshold_lines(panels[0], points, histogram.scale)
+        threshold_lines(panels[0], points, histogram.scale)
         panels[0].set_ylim(bottom=0)
-        _percent(panels[0], y=True)
+        percent_axes(panels[0], y=True)
         tidy(panels[0], x=histogram.scale, y="share of class")
         if both:
             edges = np.linspace(0, 1, 51)
             of_class = {"bona_fide": arrays.ok & arrays.bona_fide, "attack": arrays.ok & ~arrays.bona_fide}
             counts = {label: np.histogram(arrays.score[which], bins=edges)[0] for label, which in of_class.items()}
             _bars(panels[1], edges, counts)
-            _threshold_lines(panels[1], points, "score")
+            threshold_lines(panels[1], points, "score")
             panels[1].set_yscale("log")
             panels[1].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
             panels[1].minorticks_off()
@@ -162,12 +161,12 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
         for rate, title, colour, dash, width in lines:
             if np.isfinite(rate).any() and (several or rate is not curves.apcer_max):
                 axes.plot(curves.threshold, rate, color=colour, linestyle=dash, linewidth=width, label=title)
-        _threshold_lines(axes, points, curves.scale)
+        threshold_lines(axes, points, curves.scale)
         axes.set_ylim(0, 1)
         finite = curves.threshold[np.isfinite(curves.threshold)]
         if finite.size > 1 and finite[0] < finite[-1]:
             axes.set_xlim(finite[0], finite[-1])
-        _percent(axes, y=True)
+        percent_axes(axes, y=True)
         tidy(axes, x=f"threshold ({curves.scale})", y="error rate")
         _legend(figure, axes)
 
@@ -178,84 +177,6 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
         alt="Error rates over the threshold: attacks accepted fall, bona fide refused rise; thresholds in use are marked",
         caption="A steep crossing near the threshold means that a small shift of the scores costs much.",
     )
-
-
-def reliability_figure(name: str, found: Reliability) -> Drawing:
-    """The share of bona fide over the score, in bins; on the diagonal a score is a probability."""
-
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
-        axes.plot(found.score, found.share, color=SERIES[0], marker="o", markersize=4, clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        _percent(axes, y=True)
-        tidy(axes, x="mean score of the bin", y="bona fide in the bin")
-
-    return draw(
-        name,
-        paint,
-        title="Reliability",
-        alt=f"Share of bona fide over the mean score in {len(found.count)} bins of scores",
-        caption=f"Expected calibration error {percent(found.ece)}, Brier score {found.brier:.3f}, both classes weighed alike. "
-        "Below the diagonal the scores promise too much.",
-        height=3.8,
-    )
-
-
-def chosen_figure(name: str, validation: ErrorCurves, widened: ErrorCurves | None, point: Threshold) -> Drawing:
-    """The errors on the presentations that chose the threshold, and on those simulated to widen them."""
-    span = _same_errors(validation, point)
-
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for curves, what, width in ((validation, "validation", 1.8), (widened, "widened", 0.9)):
-            if curves is not None:
-                dash = "-" if curves is validation else ":"
-                axes.plot(
-                    curves.threshold, curves.far, color=ATTACK, linestyle=dash, linewidth=width, label=f"FAR, {what}"
-                )
-                axes.plot(
-                    curves.threshold, curves.frr, color=BONA_FIDE, linestyle=dash, linewidth=width, label=f"FRR, {what}"
-                )
-        if span is not None:
-            axes.axvspan(*span, color=RULE, alpha=0.4, linewidth=0, label="as many errors on validation")
-        _threshold_lines(axes, [point], validation.scale)
-        axes.set_ylim(0, 1)
-        _percent(axes, y=True)
-        tidy(axes, x=f"threshold ({validation.scale})", y="error rate")
-        _legend(figure, axes)
-
-    caption = (
-        "Validation and the simulated presentations that widen it are counted together. " if widened is not None else ""
-    )
-    if span is not None:
-        caption += f"Between {span[0]:.3g} and {span[1]:.3g} the threshold makes as many errors on validation."
-    return draw(
-        name,
-        paint,
-        title="How the threshold was chosen",
-        alt="Error rates over the threshold on the presentations that chose it",
-        caption=caption,
-    )
-
-
-def _same_errors(curves: ErrorCurves, point: Threshold) -> tuple[float, float] | None:
-    """Return the range around a threshold in which FAR and FRR stay as they are."""
-    at = point.logit_threshold if curves.scale == "logit" else point.threshold
-    finite = np.isfinite(curves.threshold)
-    values, far, frr = curves.threshold[finite], curves.far[finite], curves.frr[finite]
-    if at is None or len(values) < 2 or not np.isfinite([far, frr]).all():
-        return None
-    step = int(np.searchsorted(values, at))
-    if step == len(values):
-        return None
-    same = (far == far[step]) & (frr == frr[step])
-    first = last = step
-    while first > 0 and same[first - 1]:
-        first -= 1
-    while last + 1 < len(values) and same[last + 1]:
-        last += 1
-    return (float(values[max(first - 1, 0)]), float(values[last])) if values[max(first - 1, 0)] < values[last] else None
 
 
 def discard_figure(name: str, curves: Sequence[DiscardCurve]) -> Drawing:
@@ -273,7 +194,7 @@ def discard_figure(name: str, curves: Sequence[DiscardCurve]) -> Drawing:
             )
         axes.set_xlim(0, 0.5)
         axes.set_ylim(bottom=0)
-        _percent(axes, x=True, y=True)
+        percent_axes(axes, x=True, y=True)
         tidy(axes, x="discarded, the worst first", y="HTER of the others")
         _legend(figure, axes)
 
@@ -312,7 +233,7 @@ def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) 
             axes.plot(spread[[0, 4]], [row, row], color=colour, linewidth=1, solid_capstyle="butt")
             axes.plot(spread[[1, 3]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.75)
             axes.plot(spread[2], row, marker=marker, color=TEXT, markersize=4.5, linestyle="")
-        _threshold_lines(axes, points, scale)
+        threshold_lines(axes, points, scale)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(False, axis="y")
@@ -378,14 +299,14 @@ def _bars(axes: Axes, edges: NDArray[np.float64], classes: Mapping[str, NDArray[
         axes.set_xlim(edges[0], edges[-1])
 
 
-def _threshold_lines(axes: Axes, points: Sequence[Threshold], scale: str) -> None:
+def threshold_lines(axes: Axes, points: Sequence[Threshold], scale: str) -> None:
     for dash, point in zip(POINT_LINES * 4, points, strict=False):
         value = point.logit_threshold if scale == "logit" else point.threshold
         if value is not None and np.isfinite(value):
             axes.axvline(value, color=TEXT, linewidth=1.1, linestyle=dash, label=plain(point_name(point)))
 
 
-def _percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+def percent_axes(axes: Axes, *, x: bool = False, y: bool = False) -> None:
     for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
         if wanted:
             axis.set_major_formatter(PercentFormatter(1.0, symbol="%"))

@@ -27,13 +27,12 @@ from bonaface.evaluation.error_curve import (
 )
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
+from bonaface.report.calibration_figures import chosen_figure, reliability_figure
 from bonaface.report.figures import (
-    chosen_figure,
     det_figure,
     discard_figure,
     error_figure,
     histogram_figure,
-    reliability_figure,
     roc_figure,
     species_figure,
 )

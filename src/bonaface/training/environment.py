@@ -1,4 +1,4 @@
-"""What a training needs of its machine: devices and precision, TensorBoard's log, safe forks, stop signals."""
+"""What a training needs around its loop: devices and precision, averaged weights, TensorBoard's log, forks, stop signals."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import InitProcessGroupKwargs
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import TrainingSettings
 from bonaface.errors import SettingsError
@@ -49,6 +51,12 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             mixed_precision=_PRECISIONS[settings.precision],
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
         )
+
+
+def make_average(network: nn.Module, steps: float, device: torch.device) -> AveragedModel:
+    """Return a copy of the network whose weights are averaged, exponentially, over about so many steps."""
+    averaging = get_ema_multi_avg_fn(1 - 1 / max(steps, 1))  # type: ignore[no-untyped-call]
+    return AveragedModel(network, device, multi_avg_fn=averaging, use_buffers=True)
 
 
 def make_board(folder: Path) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+from bonaface.evaluation.arrays import Bools, Floats
+from bonaface.evaluation.calibration import class_weights
 
 
 def validation_measures(
@@ -23,15 +23,16 @@ def validation_measures(
 
     `labels` are True for bona fide; each class must occur. `simulated` marks attacks that were simulated: they count in
     the loss, in which each class then weighs half, and get a FAR of their own; other measures ignore them. With several
-    `sources`, indices of `source_names`, loss and HTER are the means over the sources, which are listed too
-    (`val_loss/NAME`): each weighs the same, however many presentations it has. A source with one class has no HTER.
+    `sources`, indices of `source_names`, each class weighs half of the loss, and each source that has it the same share of
+    that; HTER is the mean over the sources with both classes. `val_loss/NAME` and `val_hter/NAME` are those of one source.
     """
     simulated = np.zeros(len(labels), dtype=bool) if simulated is None else simulated
     real, real_labels = logits[~simulated], labels[~simulated]
     with np.errstate(invalid="ignore"):  # a logit that is not a number is reported by the loss that it gives
         losses = np.logaddexp(0, np.where(labels, -logits, logits))
         found = {
-            "val_loss": _loss(losses, labels, simulated),
+            # Half for each class where attacks were simulated: more of these would favour whatever rejects more.
+            "val_loss": float((class_weights(labels) * losses).sum() if simulated.any() else losses.mean()),
             "val_accuracy": float(((real >= 0) == real_labels).mean()),
             "val_far": float((real[~real_labels] >= 0).mean()),
             "val_frr": float((real[real_labels] < 0).mean()),
@@ -44,21 +45,17 @@ def validation_measures(
         return found
     for source in present:
         of = sources == source
-        found[f"val_loss/{source_names[source]}"] = _loss(losses[of], labels[of], simulated[of])
+        own = losses[of]
+        found[f"val_loss/{source_names[source]}"] = float(
+            np.mean([own[labels[of] == label].mean() for label in np.unique(labels[of])])
+        )
         bona_fide, attacks = logits[of & labels], logits[of & ~labels & ~simulated]
         if len(bona_fide) and len(attacks):
             found[f"val_hter/{source_names[source]}"] = _hter(bona_fide, attacks)
-    for measure in ("val_loss", "val_hter"):
-        if each := [value for name, value in found.items() if name.startswith(f"{measure}/")]:
-            found[measure] = float(np.mean(each))
+    found["val_loss"] = float((class_weights(labels, sources) * losses).sum())
+    if each := [value for name, value in found.items() if name.startswith("val_hter/")]:
+        found["val_hter"] = float(np.mean(each))
     return found
-
-
-def _loss(losses: Floats, labels: Bools, simulated: Bools) -> float:
-    if not simulated.any():
-        return float(losses.mean())
-    # Each class weighs half, or more simulated attacks would favour whatever rejects more.
-    return float(np.mean([losses[labels].mean(), losses[~labels].mean()]))
 
 
 def _hter(bona_fide: Floats, attacks: Floats) -> float:

@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
@@ -38,7 +37,7 @@ from bonaface.training.checkpoints import (
     out_of_patience,
     tensors_of,
 )
-from bonaface.training.environment import make_accelerator, make_board, ready_to_fork, stop_on_signals
+from bonaface.training.environment import make_accelerator, make_average, make_board, ready_to_fork, stop_on_signals
 from bonaface.training.loader import (
     EpochSampler,
     StoredFrames,
@@ -69,10 +68,8 @@ class TrainingResult:
     """What a training left.
 
     Epochs count from 1; `best_epoch` is 0, and `best_weights` absent, if none was completed. `history` has a row per
-    epoch: `epoch`, `train_loss`, `val_loss` (nats), `val_accuracy`, `val_far`, `val_frr` (at score 0.5), `val_hter` (at
-    the threshold of equal error), `val_simulated_far` (at score 0.5, if attacks were simulated on validation), `lr`,
-    `seconds`. `left_out` names the presentations of `train` without a usable frame, and those of `val` without a usable
-    first frame. `seconds` are of this call alone.
+    epoch: `epoch`, `train_loss`, what `validation_measures` gives, `lr`, `seconds`. `left_out` names the presentations of
+    `train` without a usable frame, and those of `val` without a usable first frame. `seconds` are of this call alone.
     """
 
     best_weights: Path
@@ -212,13 +209,8 @@ class Trainer:
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
         self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
         # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
-        self._average: AveragedModel | None = None
-        if settings.average:
-            decay = 1 - 1 / max(settings.average * len(self._train_loader) / settings.accumulate, 1)
-            averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(
-                self.network, self._accelerator.device, multi_avg_fn=averaging, use_buffers=True
-            )
+        steps = settings.average * len(self._train_loader) / settings.accumulate
+        self._average = make_average(self.network, steps, self._accelerator.device) if steps else None
         self._model = self._accelerator.prepare_model(self.network)
         self._adam = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -306,6 +298,9 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Measure validation, each presentation once whichever processes scored it."""
         network = self._scored.eval()
+        if self._world > 1:  # each process has BatchNorm statistics of its own; those of the first one are kept
+            for buffer in network.buffers():
+                torch.distributed.broadcast(buffer, 0)
         indices, logits = [], []
         with torch.inference_mode():
             for batch in batches(self._val_loader):

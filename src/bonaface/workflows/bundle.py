@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -21,9 +20,6 @@ from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.inference.onnx_import import check_output, input_of, output_of, read_network
 from bonaface.io import now
 from bonaface.types import Progress
-
-if TYPE_CHECKING:
-    pass
 
 RANGES: Mapping[str, tuple[float, float, float]] = {
     "0..1": (255.0, 0.0, 1.0),

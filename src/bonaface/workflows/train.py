@@ -209,7 +209,10 @@ def _evaluate(
     if before is not None and last == "val":
         own.append("without a test split the result is not compared with the bundle that this training started from")
     elif before is not None:
-        scores = score_manifest(before, footage.where(last), detector_weights=settings.crop.weights).table
+        counted = partial(progress, "score the bundle before") if progress else None
+        scores = score_manifest(
+            before, footage.where(last), detector_weights=settings.crop.weights, progress=counted
+        ).table
         own += differences_from(before, scores, scored[last].table, points["video"])
     assessment = assess(scored[last].table, draft, notes=(*notes, *own))
     draft = with_card(draft, results=results_of(assessment, last))
