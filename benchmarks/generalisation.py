@@ -4,8 +4,10 @@ python benchmarks/generalisation.py [a.csv b.csv c.csv -o results] [--recipe def
     [--peer NAME=BUNDLE] [--bona-fide 0 1 3 5 10] [KEY=VALUE ...]
 
 Each manifest is one dataset, cropped alike. A row a recipe, dataset left out and seed: AUC, EER, HTER at the bundle's own
-threshold and at 0.5, APCER at BPCER 5 % and BPCER at APCER 5 %, expected calibration error, all of a whole video; then mean
-and standard deviation over the seeds, and of all. `--bona-fide` chooses the threshold again on that many subjects of the
+threshold (with its interval over subjects) and at 0.5, APCER of the worst species, APCER at BPCER 5 % and BPCER at APCER 5 %,
+expected calibration error, all of a whole video; then mean and standard deviation over the seeds, and of all. A manifest with
+the splits train, val and test is also trained and tested within itself. `species.csv` has the APCER of each species.
+`--bona-fide` chooses the threshold again on that many subjects of the
 dataset left out, bona fide alone (`bpcer<=0.05`), and measures the other subjects. A peer is a bundle, measured on the same
 presentations without training. Everything is kept in the output folder: a second call does what is missing. Without
 manifests two small generated datasets show how it works; their figures say nothing about real faces.
@@ -17,6 +19,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +36,18 @@ from bonaface.evaluation.thresholds import choose_threshold, fixed_point
 from bonaface.types import Threshold
 from bonaface.workflows.cross_validate import leave_one_dataset_out
 
-FIGURES = ("auc", "eer", "hter", "hter at 0.5", "apcer at bpcer 5 %", "bpcer at apcer 5 %", "ece")
+FIGURES = (
+    "auc",
+    "eer",
+    "hter",
+    "hter low",
+    "hter high",
+    "hter at 0.5",
+    "apcer worst",
+    "apcer at bpcer 5 %",
+    "bpcer at apcer 5 %",
+    "ece",
+)
 
 
 def main() -> None:
@@ -65,8 +79,13 @@ def run(asked: argparse.Namespace) -> None:
     """Train, measure and print what is asked for."""
     overrides = [item for item in asked.sources if "=" in item]
     manifests = [bonaface.read_manifest(item) for item in asked.sources if "=" not in item]
-    folds = leave_one_dataset_out(manifests)
+    within = [manifest for manifest in manifests if {"train", "val", "test"} <= set(manifest.table["split"])]
+    folds = {
+        **leave_one_dataset_out(manifests),
+        **{f"within_{manifest.table['dataset'].iloc[0]}": manifest for manifest in within},
+    }
     rows: list[dict[str, object]] = []
+    species: list[dict[str, object]] = []
     for recipe in asked.recipe:
         for seed in range(asked.seeds):
             output = asked.output / f"{Path(recipe).stem}-{seed}"
@@ -76,19 +95,24 @@ def run(asked: argparse.Namespace) -> None:
                 done = output / "folds" / name
                 point = bonaface.load_bundle(done / "bundle").operating_point("video")
                 scores = bonaface.read_scores(done / "scores" / "test.csv")
-                rows += measured(scores, point, asked.bona_fide, system=Path(recipe).stem, left_out=name, seed=seed)
+                about = {"system": Path(recipe).stem, "tested": name, "seed": seed}
+                rows += measured(scores, point, asked.bona_fide, about)
+                species += by_species(scores, point, about)
     for peer in asked.peer:
         system, _, bundle = peer.partition("=")
         for name, manifest in folds.items():
             scores = peer_scores(bundle, manifest, asked.output / f"{system}-{name}")
             point = bonaface.load_bundle(bundle).operating_point("video")
-            rows += measured(scores, point, asked.bona_fide, system=system, left_out=name, seed=0)
+            about = {"system": system, "tested": name, "seed": 0}
+            rows += measured(scores, point, asked.bona_fide, about)
+            species += by_species(scores, point, about)
     table = pd.DataFrame(rows)
     table.to_csv(asked.output / "generalisation.csv", index=False)
+    pd.DataFrame(species).to_csv(asked.output / "species.csv", index=False)
     with pd.option_context("display.width", 200, "display.max_columns", 20, "display.max_rows", 500):
         print(table.round(3).to_string(index=False))
-        figures = [name for name in table if name not in ("system", "left out", "seed", "calibrated on")]
-        for keys in (["system", "calibrated on", "left out"], ["system", "calibrated on"]):
+        figures = [name for name in table if name not in ("system", "tested", "seed", "calibrated on")]
+        for keys in (["system", "calibrated on", "tested"], ["system", "calibrated on"]):
             grouped = table.groupby(keys, sort=False)[figures]
             print("\n", pd.concat({"mean": grouped.mean(), "sd": grouped.std()}, axis=1).round(3).to_string())
 
@@ -101,23 +125,29 @@ def peer_scores(bundle: str, manifest: Manifest, output: Path) -> pd.DataFrame:
 
 
 def measured(
-    scores: pd.DataFrame, point: Threshold, subjects: list[int], *, system: str, left_out: str, seed: int
+    scores: pd.DataFrame, point: Threshold, subjects: list[int], about: dict[str, Any]
 ) -> Iterator[dict[str, object]]:
     """Yield the figures at the bundle's threshold, then at those chosen on bona fide presentations of a few subjects."""
     table = presentations(scores)
-    about = {"system": system, "left out": left_out.removeprefix("without_"), "seed": seed}
     yield {**about, "calibrated on": 0, **figures_of(table, point)}
     bona_fide = table[(table["label"] == "bona_fide") & (table["status"] == "ok")]
-    known = np.random.default_rng(seed).permutation(np.unique(bona_fide["subject"]))
+    known = np.random.default_rng(about["seed"]).permutation(np.unique(bona_fide["subject"]))
     for count in subjects:
         own = table["subject"].isin(set(known[:count]))
         try:
             again = choose_threshold(table[own & (table["label"] == "bona_fide")].assign(split="val"), "bpcer<=0.05")
             figures = figures_of(table[~own], again)
         except BonafaceError as error:
-            print(f"{system}, {left_out}, {count} subjects: {error}")
+            print(f"{about['system']}, {about['tested']}, {count} subjects: {error}")
             continue
         yield {**about, "calibrated on": count, **figures}
+
+
+def by_species(scores: pd.DataFrame, point: Threshold, about: dict[str, Any]) -> Iterator[dict[str, object]]:
+    """Yield the APCER of each species at the bundle's threshold, with its interval."""
+    measures = evaluate_arrays(ScoreArrays.from_table(presentations(scores)), [point]).at[0]
+    for name, rate in measures.apcer.items():
+        yield {**about, "species": name, "apcer": rate.value, "low": rate.low, "high": rate.high, "attacks": rate.total}
 
 
 def figures_of(table: pd.DataFrame, point: Threshold) -> dict[str, float]:
@@ -129,7 +159,10 @@ def figures_of(table: pd.DataFrame, point: Threshold) -> dict[str, float]:
         ranking.auc.value,
         ranking.eer.value,
         found.at[0].hter.value,
+        found.at[0].hter.low,
+        found.at[0].hter.high,
         found.at[1].hter.value,
+        found.at[0].apcer_max.value,
         ranking.at["apcer_at_bpcer_5"].rate.value,
         ranking.at["bpcer20"].rate.value,
         reliability(arrays.score[arrays.ok], arrays.bona_fide[arrays.ok]).ece,

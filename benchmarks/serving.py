@@ -1,6 +1,6 @@
 """Measure the server under load: closed-loop clients, then an open-loop generator at up to four times its capacity.
 
-python benchmarks/serving.py [--bundle BUNDLE] [--seconds 120 | --quick] [--places 32]
+python benchmarks/serving.py [--bundle BUNDLE] [--seconds 120 | --quick] [--max-concurrent 32]
 
 Server and generator are pinned to a core each. All phases, and the pipeline in a loop that they are compared with, are
 run several times, interleaved, so that changes in the machine's speed affect all of them alike. The last column is the
@@ -55,7 +55,7 @@ def main() -> None:
         picture = Path(folder) / "face.jpg"
         picture.write_bytes(face())
         weights = ["--detector-weights", str(asked.detector_weights)] if asked.detector_weights else []
-        with Server(bundle, asked.places, server_core, weights) as server:
+        with Server(bundle, asked.max_concurrent, server_core, weights) as server:
 
             def loop() -> float:
                 return pipeline_rate(bundle, picture, server_core, seconds, asked.detector_weights)
@@ -77,10 +77,10 @@ async def measure(
         alone.append(await asyncio.to_thread(loop))
         server.processor()
         for clients, phase in closed_phases.items():
-            phase.add(await closed(client, clients, seconds), server, asked.places)
+            phase.add(await closed(client, clients, seconds), server, asked.max_concurrent)
         capacity = max(phase.rate(200) for phase in closed_phases.values())
         for factor, phase in open_phases.items():
-            phase.add(await opened(client, factor * capacity, seconds), server, asked.places)
+            phase.add(await opened(client, factor * capacity, seconds), server, asked.max_concurrent)
         print(f"round {number + 1} of {asked.rounds}: pipeline in a loop {alone[-1]:.1f} images a second", flush=True)
     await client.close()
     print(
