@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from bonaface.config import Recipe, load_recipe
 from bonaface.errors import MediaError
 from bonaface.training.loader import (
     EpochSampler,
+    Key,
     TrainingSet,
     ValidationSet,
+    batches_in_order,
     frames_for_training,
     frames_for_validation,
     positive_weight,
@@ -21,45 +24,57 @@ from tests.training.conftest import SMALL, Stored
 LABELS = np.array([True] * 3 + [False] * 9)
 
 
+def keys(sampler: EpochSampler) -> list[Key]:
+    return [key for batch in sampler for key in batch]
+
+
 def test_an_epoch_has_each_presentation_once_in_another_order():
     sampler = EpochSampler(LABELS, seed=0, batch_size=4)
-    first = [key.sample for key in sampler]
+    first = [key.sample for key in keys(sampler)]
     sampler.epoch = 1
-    second = [key.sample for key in sampler]
+    second = [key.sample for key in keys(sampler)]
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
 
 
 def test_a_balanced_epoch_has_both_classes_as_often():
-    drawn = [LABELS[key.sample] for key in EpochSampler(LABELS, seed=0, batch_size=4, balanced=True)]
+    drawn = [LABELS[key.sample] for key in keys(EpochSampler(LABELS, seed=0, batch_size=4, balanced=True))]
     assert sum(drawn) == 6
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_devices_share_an_epoch_without_overlap(balanced: bool):
-    whole = {key.place: key.sample for key in EpochSampler(LABELS, seed=0, batch_size=4, balanced=balanced)}
-    parts = [
-        {k.place: k.sample for k in EpochSampler(LABELS, seed=0, batch_size=2, balanced=balanced, rank=r, world=2)}
-        for r in range(2)
-    ]
-    assert {**parts[0], **parts[1]} == whole
-    assert not parts[0].keys() & parts[1].keys()
+@pytest.mark.parametrize("least", [1, 2])
+@pytest.mark.parametrize(("count", "size"), [(12, 4), (12, 5), (11, 4), (10, 8), (9, 4), (9, 8), (7, 6), (4, 6)])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_the_batches_of_one(count: int, size: int, world: int, least: int, balanced: bool):
+    def batches(rank: int = 0, world: int = 1) -> list[list[Key]]:
+        sampler = EpochSampler(
+            LABELS[:count], seed=0, batch_size=size, balanced=balanced, least=least, rank=rank, world=world
+        )
+        shares = list(sampler)
+        assert len(shares) == len(sampler)
+        assert all(len(share) >= least for share in shares)
+        return [share[: sampler.real(number)] for number, share in enumerate(shares)]
+
+    whole = batches()
+    assert [key.place for key in chain(*whole)] == list(range(count))
+    shares = [batches(rank, world) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        assert sorted(chain(*(share[number] for share in shares))) == sorted(batch)
 
 
-@pytest.mark.parametrize(("count", "world", "size"), [(12, 2, 3), (11, 2, 3), (10, 4, 2), (9, 2, 2), (7, 3, 2)])
-def test_repeated_samples_are_known(count: int, world: int, size: int):
-    seen = []
-    for rank in range(world):
-        sampler = EpochSampler(LABELS[:count], seed=0, batch_size=size, rank=rank, world=world)
-        keys = list(sampler)
-        for batch in range(-(-len(keys) // size)):
-            seen += [key.sample for key in keys[batch * size : (batch + 1) * size][: sampler.real(batch)]]
-    assert len(seen) == len(set(seen)) == min(count, world * len(sampler))
+def test_samples_of_a_window_of_batches_are_counted():
+    sampler = EpochSampler(LABELS, seed=0, batch_size=5)
+    assert [sampler.samples(batch) for batch in range(3)] == [5, 5, 2]
+    assert [sampler.samples(0, 2), sampler.samples(2, 2)] == [10, 2]
 
 
-def test_a_last_batch_of_one_is_left_out():
-    assert len(EpochSampler(LABELS[:9], seed=0, batch_size=4)) == 8
-    assert len(EpochSampler(LABELS[:1], seed=0, batch_size=4)) == 1
+@pytest.mark.parametrize(("count", "size", "world"), [(8, 4, 1), (9, 4, 2), (5, 4, 3), (2, 8, 3)])
+def test_validation_is_shared_by_equally_long_batches(count: int, size: int, world: int):
+    shares = [batches_in_order(count, batch_size=size, rank=rank, world=world) for rank in range(world)]
+    assert len({tuple(len(batch) for batch in share) for share in shares}) == 1
+    assert {index for share in shares for batch in share for index in batch} == set(range(count))
+    assert all(len(batch) <= max(size // world, 1) for share in shares for batch in share)
 
 
 def test_every_stored_frame_comes_in_its_turn_and_all_presentations_are_there(stored: Stored, recipe: Recipe):
@@ -68,7 +83,7 @@ def test_every_stored_frame_comes_in_its_turn_and_all_presentations_are_there(st
     assert np.diff(frames.start).tolist() == [3] * 12
     assert frames.labels.tolist() == [True, False] * 6
     data = TrainingSet(frames, recipe)
-    for key in EpochSampler(frames.labels, seed=0, batch_size=4):
+    for key in keys(EpochSampler(frames.labels, seed=0, batch_size=4)):
         batch = data[key]
         assert batch.crops.shape == (64, 64, 3)
         assert batch.samples == key.sample
@@ -116,7 +131,7 @@ def test_a_balanced_epoch_has_all_sources_of_a_class_as_often():
     labels = np.array([True] * 8 + [False] * 40)
     sources = np.array([0] * 6 + [1] * 2 + [0] * 10 + [1] * 30)
     sampler = EpochSampler(labels, sources=sources, seed=0, batch_size=4, balanced=True)
-    drawn = [key.sample for key in sampler]
+    drawn = [key.sample for key in keys(sampler)]
     counts = {(label, source): 0 for label in (True, False) for source in (0, 1)}
     for sample in drawn:
         counts[bool(labels[sample]), int(sources[sample])] += 1
@@ -127,7 +142,7 @@ def test_a_balanced_epoch_has_all_sources_of_a_class_as_often():
 def test_a_source_with_one_class_takes_no_share_of_the_other():
     labels = np.array([True] * 4 + [False] * 8)
     sources = np.array([0] * 4 + [0] * 4 + [1] * 4)
-    drawn = [key.sample for key in EpochSampler(labels, sources=sources, seed=0, batch_size=4, balanced=True)]
+    drawn = [key.sample for key in keys(EpochSampler(labels, sources=sources, seed=0, batch_size=4, balanced=True))]
     assert sum(labels[sample] for sample in drawn) == 6
     assert sum(not labels[sample] and sources[sample] == 1 for sample in drawn) == 3
 

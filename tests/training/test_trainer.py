@@ -170,9 +170,19 @@ def test_a_lost_loss_says_what_to_lower(stored: Stored, tmp_path: Path):
 
 def test_a_batch_of_one_on_a_map_of_one_says_what_to_raise(stored: Stored, tmp_path: Path):
     tiny = ("model.input_size=32", "training.batch_size=1", "training.epochs=1")
-    with pytest.raises(SettingsError, match="batch_size=1 leaves one crop per process"):
+    with pytest.raises(SettingsError, match="batch_size=1 leaves less than 2"):
         fit(small(*tiny), *stored, tmp_path / "learning")
     assert fit(small(*tiny, "training.freeze_norm=true"), *stored, tmp_path / "frozen").stopped == "finished"
+
+
+def test_last_batch_of_one_crop_counts(stored: Stored, tmp_path: Path):
+    crops = stored.crops[stored.crops["path"] != "00.mp4"]  # 11 presentations: the last batch has one
+    learning = fit(small("training.epochs=1", "training.batch_size=5"), stored.manifest, crops, tmp_path / "learning")
+    assert learning.stopped == "finished"
+    frozen = ("training.epochs=1", "training.freeze_norm=true", "training.learning_rate=1e-12")
+    parts = fit(small(*frozen, "training.batch_size=5"), stored.manifest, crops, tmp_path / "frozen parts")
+    whole = fit(small(*frozen, "training.batch_size=11"), stored.manifest, crops, tmp_path / "frozen whole")
+    assert parts.history["train_loss"][0] == pytest.approx(whole.history["train_loss"][0], rel=1e-5)
 
 
 def test_half_precision_without_a_gpu_is_refused(stored: Stored, tmp_path: Path):

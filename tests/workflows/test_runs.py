@@ -242,3 +242,23 @@ def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: 
         logits, _ = load_network(two / "checkpoints" / "best.safetensors", recipe.model)(crops)
     measured = validation_measures(logits.double().numpy(), data.labels, simulated=data.simulated)
     assert measured["val_loss"] == pytest.approx(metrics["val_loss"][0], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killed_process_ends_all_with_a_line_and_the_run_resumes(run: Run, tmp_path: Path, killed: int):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    processes = start([*torchrun, *command(run, tmp_path / "out", "training.epochs=500")])
+    wait_for(tmp_path / "out" / "checkpoints" / "last.ckpt", processes)
+    children = Path(f"/proc/{processes.pid}/task/{processes.pid}/children").read_text().split()
+    (victim,) = (pid for pid in children if f"\0RANK={killed}\0" in Path(f"/proc/{pid}/environ").read_text())
+    os.kill(int(victim), signal.SIGKILL)
+    _, errors = finish(processes, code=1)
+    assert errors.count(f"bonaface: training process {1 - killed} failed, or lost one") == 1
+    assert str(Path(bonaface.__file__).parent) not in errors  # no line of a traceback of ours
+    assert status(tmp_path / "out") == ("running" if killed == 0 else "failed")
+    done = len(pd.read_csv(tmp_path / "out" / "logs" / "metrics.csv"))
+    resumed = start([sys.executable, *command(run, tmp_path / "out", f"training.epochs={done + 1}", "--resume")])
+    finish(resumed)
+    assert status(tmp_path / "out") == "complete"
+    assert len(pd.read_csv(tmp_path / "out" / "logs" / "metrics.csv")) == done + 1

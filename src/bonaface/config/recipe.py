@@ -104,7 +104,7 @@ class TrainingSettings(Settings):
     """The optimiser and the training loop."""
 
     epochs: int = Field(10, ge=1, description="passes over the training presentations, at most")
-    batch_size: int = Field(32, ge=1, description="crops of a batch, in each training process")
+    batch_size: int = Field(32, ge=1, description="crops of a batch, over all training processes together")
     learning_rate: float = Field(1e-4, gt=0, description="learning rate of Adam at the start")
     weight_decay: float = Field(1e-5, ge=0, description="weight decay of Adam")
     scheduler_factor: float = Field(0.1, gt=0, lt=1, description="ReduceLROnPlateau on the validation loss")

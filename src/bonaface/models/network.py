@@ -122,18 +122,6 @@ def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
     return _assemble(settings, _own(read_weights(Path(path)))).eval()
 
 
-def load_weights(network: LivenessNet, path: Path) -> None:
-    """Replace the weights of a built network by those of a file that `save_network` wrote, and make it ready to score.
-
-    Raises WeightsError.
-    """
-    backbone = network.backbone
-    assert isinstance(backbone, nn.Module)
-    name = network.architecture
-    load_into(backbone, _own(read_weights(path)), classifier=_classifier_name(backbone, name), architecture=name)
-    network.eval()
-
-
 def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
     """Do the same from the content of the file."""
     return _assemble(settings, _own(parse_weights(content, source="model.safetensors"))).eval()

@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import TrainingSettings
-from bonaface.errors import SettingsError
+from bonaface.errors import BonafaceError, SettingsError, one_line
 
 _PRECISIONS: Mapping[str, str] = {"32": "no", "16-mixed": "fp16", "bf16-mixed": "bf16"}
 _WAIT = timedelta(days=1)
@@ -51,6 +51,24 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             mixed_precision=_PRECISIONS[settings.precision],
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
         )
+
+
+@contextmanager
+def lost_processes_reported() -> Iterator[None]:
+    """Raise what torch raises when a process of several loses the others, which it does not tell apart, as a BonafaceError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            raise
+        if threading.current_thread() is threading.main_thread():
+            # torchrun sends it to all processes as soon as one has failed, before the message is out.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        reason = one_line(error).split(". ")[0]
+        raise BonafaceError(
+            f"training process {os.environ.get('RANK')} failed, or lost one that failed or was killed; look for that one's "
+            f"own message, then continue with --resume (torch reports: {reason})"
+        ) from error
 
 
 def make_average(network: nn.Module, steps: float, device: torch.device) -> AveragedModel:

@@ -6,6 +6,7 @@ and interruptions, do not change what the network sees.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -144,11 +145,12 @@ class ValidationSet(Dataset[Batch]):
         return _sample(crop, bool(self.labels[index]), index)
 
 
-class EpochSampler(Sampler[Key]):
-    """The order of an epoch: each presentation once, or drawn so that both classes, and all sources in each, weigh alike.
+class EpochSampler(Sampler[list[Key]]):
+    """The batches of an epoch: each presentation once, or drawn so that both classes, and all sources in each, weigh alike.
 
-    Set `epoch` before each. Process `rank` of `world` takes every `world`-th place; all get equally many places, so the
-    last ones may repeat the first (see `real`). A last batch of one sample, which BatchNorm cannot take, is left out.
+    Set `epoch` before each. Process `rank` of `world` takes every `world`-th place of each batch of `batch_size`, so that
+    the batches are the same on any number of processes. Each process gets at least `least` samples of every batch: where
+    the last batch has fewer for it, samples from the start of the epoch follow, which must not count (see `real`).
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class EpochSampler(Sampler[Key]):
         batch_size: int,
         sources: NDArray[np.int64] | None = None,
         balanced: bool = False,
+        least: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -166,26 +169,30 @@ class EpochSampler(Sampler[Key]):
         self._labels = labels
         self._sources = np.zeros(len(labels), dtype=np.int64) if sources is None else sources
         self._seed = seed
-        self._balanced = balanced
-        self._rank, self._world = rank, world
         self._batch_size = batch_size
-        share = -(-len(labels) // world)
-        self._share = share - (share % batch_size == 1 and share > 1)
-        self.total = min(len(labels), self._share * world)
+        self._balanced = balanced
+        self._least = least
+        self._rank, self._world = rank, world
 
     def __len__(self) -> int:
-        return self._share
+        return math.ceil(len(self._labels) / self._batch_size)
+
+    def samples(self, batch: int, batches: int = 1) -> int:
+        """Return how many samples so many batches from this one on have, over all processes."""
+        return min(batches * self._batch_size, len(self._labels) - batch * self._batch_size)
 
     def real(self, batch: int) -> int:
-        """Return how many samples at the head of this process's batch are no repetition of others."""
-        mine = -(-(self.total - self._rank) // self._world)
-        return min(max(mine - batch * self._batch_size, 0), self._batch_size)
+        """Return how many samples at the head of this process's share of a batch count."""
+        return len(range(self._rank, self.samples(batch), self._world))
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
         order = self._order(np.random.default_rng((_SHUFFLE, self._seed, epoch)))
-        for place in range(self._rank, self._share * self._world, self._world):
-            yield Key(epoch, place, int(order[place % len(order)]))
+        for batch in range(len(self)):
+            first = batch * self._batch_size + self._rank
+            count = max(self.real(batch), self._least)
+            places = range(first, first + count * self._world, self._world)
+            yield [Key(epoch, place, int(order[place % len(order)])) for place in places]
 
     def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
         count = len(self._labels)
@@ -210,22 +217,23 @@ class EpochSampler(Sampler[Key]):
         return rng.permutation(np.concatenate(drawn))
 
 
-def share_in_order(count: int, *, rank: int = 0, world: int = 1) -> list[int]:
-    """Return this process's samples of `count` in order; each process gets equally many, so some occur twice."""
-    return [place % count for place in range(rank, -(-count // world) * world, world)]
+def batches_in_order(count: int, *, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """Return this process's batches of `count` samples in order; each process gets equally many, so some occur twice."""
+    mine = [place % count for place in range(rank, -(-count // world) * world, world)]
+    share = max(batch_size // world, 1)
+    return [mine[first : first + share] for first in range(0, len(mine), share)]
 
 
 def make_loader(
-    dataset: Dataset[Batch], order: Sequence[int] | Sampler[Key], *, batch_size: int, workers: int, pin: bool
+    dataset: Dataset[Batch], order: Sequence[list[int]] | Sampler[list[Key]], *, workers: int, pin: bool
 ) -> Loader:
-    """Return a loader in the given order; its processes live as long as the loader."""
+    """Return a loader of these batches; its processes live as long as the loader."""
     options: dict[str, Any] = {}
     if workers:
         options = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": _start_worker}
     return DataLoader(
         _CatchErrors(dataset),
-        batch_size=batch_size,
-        sampler=order,
+        batch_sampler=order,
         num_workers=workers,
         pin_memory=pin,
         collate_fn=_collate,

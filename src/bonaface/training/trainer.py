@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import broadcast_object_list
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, SettingsError, one_line
-from bonaface.models.network import LivenessNet, build_network, load_weights
+from bonaface.errors import BonafaceError, InputError, SettingsError
+from bonaface.models.network import LivenessNet, build_network, load_network
 from bonaface.training.checkpoints import (
     Checkpoints,
     Record,
@@ -37,21 +37,29 @@ from bonaface.training.checkpoints import (
     out_of_patience,
     tensors_of,
 )
-from bonaface.training.environment import make_accelerator, make_average, make_board, ready_to_fork, stop_on_signals
+from bonaface.training.environment import (
+    lost_processes_reported,
+    make_accelerator,
+    make_average,
+    make_board,
+    ready_to_fork,
+    stop_on_signals,
+)
 from bonaface.training.loader import (
     EpochSampler,
     StoredFrames,
     TrainingSet,
     ValidationSet,
     batches,
+    batches_in_order,
     check_classes,
     frames_for_training,
     frames_for_validation,
     make_loader,
     positive_weight,
-    share_in_order,
 )
 from bonaface.training.measures import validation_measures
+from bonaface.training.normalisation import freeze_norm, has_norm, least_crops
 from bonaface.types import Progress
 
 Stopped = Literal["finished", "early", "interrupted"]
@@ -89,17 +97,15 @@ class Trainer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._settings = recipe.training
-        self._accelerator = make_accelerator(self._settings)
         self._stop = threading.Event()
-        with self._accelerator.local_main_process_first(), torch.random.fork_rng():
-            torch.manual_seed(recipe.seed % 2**32)
-            self.network: LivenessNet = build_network(recipe.model)
-        normalised = any(isinstance(module, _BatchNorm) for module in self.network.modules())
-        if self._batch_size == 1 and normalised and not self._settings.freeze_norm:
-            raise SettingsError(
-                f"training.batch_size={self._settings.batch_size} leaves one crop per process, from which BatchNorm "
-                "learns no statistics; raise it, or set training.freeze_norm=true"
-            )
+        with lost_processes_reported():
+            self._accelerator = make_accelerator(self._settings)
+            with self._accelerator.local_main_process_first(), torch.random.fork_rng():
+                torch.manual_seed(recipe.seed % 2**32)
+                self.network: LivenessNet = build_network(recipe.model)
+        learns_norm = has_norm(self.network) and not self._settings.freeze_norm
+        self._synchronised = learns_norm and self._world > 1 and self._accelerator.device.type == "cuda"
+        self._least = least_crops(self._settings, self._world, own_norm=learns_norm and not self._synchronised)
 
     @property
     def is_main(self) -> bool:
@@ -107,10 +113,18 @@ class Trainer:
         return bool(self._accelerator.is_main_process)
 
     def share(self, make: Callable[[], T]) -> T:
-        """Return what `make` gives in the main process, in every process."""
-        made: list[Any] = [make() if self.is_main else None]
+        """Return what `make` gives in the main process, or raise its BonafaceError, in every process."""
+        made: list[Any] = [None]
+        if self.is_main:
+            try:
+                made = [make()]
+            except BonafaceError as error:
+                made = [error]
         if self._world > 1:
-            broadcast_object_list(made)
+            with lost_processes_reported():
+                broadcast_object_list(made)
+        if isinstance(made[0], BonafaceError):
+            raise made[0]
         found: T = made[0]
         return found
 
@@ -144,6 +158,7 @@ class Trainer:
         on_gpu = self._accelerator.device.type == "cuda"
         with (
             torch.random.fork_rng([self._accelerator.device] if on_gpu else []),
+            lost_processes_reported(),
             ready_to_fork(),
             stop_on_signals(self._stop),
         ):
@@ -160,22 +175,16 @@ class Trainer:
                 raise SettingsError(
                     f"the GPU's memory is too small for training.batch_size={settings.batch_size}; lower it"
                 ) from None
-            except RuntimeError as error:
-                if self._world == 1:
-                    raise
-                reason = one_line(error)
-                raise BonafaceError(
-                    f"a training process failed or lost the others ({reason}); resume with --resume"
-                ) from error
             finally:
                 if self._board:
                     self._board.close()
                 del self._train_loader, self._val_loader  # ends their processes
-        self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)  # leave `network` as it was built
-        self._accelerator.end_training()
+            self._accelerator.end_training()
         outcome = "interrupted" if stopped else _outcome(self.history, settings)
         if outcome != "interrupted" and self.is_main:
-            load_weights(self.network.cpu(), self._checkpoints.best)
+            with torch.random.fork_rng():
+                # Built again, without what the training wrapped around it.
+                self.network = load_network(self._checkpoints.best, self.recipe.model)
         return TrainingResult(
             best_weights=self._checkpoints.best,
             best_epoch=best_epoch(self.history, settings.monitor).epoch,
@@ -191,19 +200,21 @@ class Trainer:
         balanced = settings.balance == "sampler"
         place: dict[str, Any] = {"rank": int(self._accelerator.process_index), "world": self._world}
         on_gpu = self._accelerator.device.type == "cuda"
-        loading: dict[str, Any] = {"batch_size": self._batch_size, "workers": settings.workers, "pin": on_gpu}
+        loading: dict[str, Any] = {"workers": settings.workers, "pin": on_gpu}
         self.history: list[Record] = []
         self._sampler = EpochSampler(
             train.labels,
             sources=train.sources,
             seed=recipe.seed,
-            batch_size=self._batch_size,
+            batch_size=settings.batch_size,
             balanced=balanced,
+            least=self._least,
             **place,
         )
         self._train_loader = make_loader(TrainingSet(train, recipe), self._sampler, **loading)
         self._validation = ValidationSet(val, recipe)
-        self._val_loader = make_loader(self._validation, share_in_order(len(self._validation), **place), **loading)
+        order = batches_in_order(len(self._validation), batch_size=settings.batch_size, **place)
+        self._val_loader = make_loader(self._validation, order, **loading)
         weight = 1.0
         if settings.balance != "none":
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
@@ -211,6 +222,8 @@ class Trainer:
         # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
         steps = settings.average * len(self._train_loader) / settings.accumulate
         self._average = make_average(self.network, steps, self._accelerator.device) if steps else None
+        if self._synchronised:
+            convert_sync_batchnorm(self.network)
         self._model = self._accelerator.prepare_model(self.network)
         self._adam = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -257,9 +270,7 @@ class Trainer:
         self._sampler.epoch = epoch
         self._model.train()
         if self._settings.freeze_norm:
-            for module in self.network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_norm(self.network)
         total = torch.zeros(2, device=self._accelerator.device)
         loader = iter(self._train_loader)
         # Seeded here because making the iterator draws a number, too.
@@ -268,10 +279,7 @@ class Trainer:
         for step, batch in enumerate(batches(loader)):
             self._raise_if_stopped()
             ends_window = (step + 1) % window == 0 or step + 1 == steps
-            first = step - step % window
-            whole = min(
-                window * self._batch_size * self._world, self._sampler.total - first * self._batch_size * self._world
-            )
+            whole = self._sampler.samples(step - step % window, window)
             real = self._sampler.real(step)
             logits, _ = self._model(batch.crops.to(self._accelerator.device, non_blocking=True))
             labels = batch.labels.to(self._accelerator.device, non_blocking=True) * (1 - smoothing) + smoothing / 2
@@ -298,7 +306,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Measure validation, each presentation once whichever processes scored it."""
         network = self._scored.eval()
-        if self._world > 1:  # each process has BatchNorm statistics of its own; those of the first one are kept
+        if self._world > 1:  # on CPUs each process has BatchNorm statistics of its own; those of the first one are kept
             for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         indices, logits = [], []
@@ -376,11 +384,6 @@ class Trainer:
     @property
     def _world(self) -> int:
         return int(self._accelerator.num_processes)
-
-    @property
-    def _batch_size(self) -> int:
-        """The share of the recipe's batch that each process takes, so that the recipe means the same on any number."""
-        return max(self._settings.batch_size // self._world, 1)
 
     def _gathered(self, values: Tensor) -> Tensor:
         """Return the values of all processes, along the first axis."""
