@@ -4,13 +4,15 @@
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:8000:8000 bonaface
 #
 # With an API key: -v "$PWD/key:/run/key:ro" -e BONAFACE_KEY_FILE=/run/key
+# With sessions or decision log in PostgreSQL: --build-arg 'PACKAGES=psycopg[binary]'
 
 FROM python:3.12-slim AS build
+ARG PACKAGES=
 WORKDIR /source
 COPY pyproject.toml requirements.txt README.md LICENSE CHANGELOG.md ./
 COPY recipes recipes
 COPY src src
-RUN python -m venv /opt/bonaface && /opt/bonaface/bin/pip install --no-cache-dir --constraint requirements.txt .
+RUN python -m venv /opt/bonaface && /opt/bonaface/bin/pip install --no-cache-dir --constraint requirements.txt . ${PACKAGES}
 # The face detector of most bundles, fetched now and checked, so that the server asks nobody for anything.
 RUN BONAFACE_CACHE=/opt/bonaface/cache /opt/bonaface/bin/python -c \
     "from bonaface.data.downloads import YUNET, fetch; fetch(YUNET)"

@@ -10,13 +10,15 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from bonaface.errors import SettingsError
+from bonaface.inference.decision_log import Decision, DecisionLog, open_log
 from bonaface.server.errors import ApiError
 from bonaface.server.sessions import SECONDS, SESSIONS, Sessions
 from bonaface.server.settings import ServerSettings
@@ -247,3 +249,19 @@ def test_named_origins_may_call_the_api(shared_with, server, jpeg):
 def test_origin_that_is_none_is_refused(origin):
     with pytest.raises(SettingsError, match="--allow-origin"):
         ServerSettings(allow_origins=(origin,))
+
+
+def test_decisions_in_postgresql_outnumber_32_bits(postgres: str):
+    DecisionLog(postgres).close()
+    engine = open_log(postgres)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER SEQUENCE decisions_id_seq RESTART WITH 2147483647"))
+    lost: list[int] = []
+    log = DecisionLog(postgres, lost=lost.append)
+    for number in range(3):
+        log.add(Decision(str(number), datetime.now(UTC), "bona_fide", 0.9, 0.5, "bundle"))
+    log.close()
+    assert not lost
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT max(id) FROM decisions")).scalar() == 2_147_483_649
+    engine.dispose()
