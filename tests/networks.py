@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bonaface.choices import FusionRule
 from bonaface.config import ModelSettings
 from bonaface.inference.bundle import Bundle, make_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OperatingPoint, OutputCard
 from bonaface.models.network import LivenessNet, build_network, network_bytes
 from bonaface.models.onnx_export import export_onnx
-from bonaface.types import FusionRule, probability
+from bonaface.types import probability
 
 SIZE = 64
 SETTINGS = ModelSettings(name="mobilenetv3_small_050", weights="none", input_size=SIZE)

@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from PIL import Image
 
 import bonaface
+from bonaface.choices import FacePolicy, FusionRule, HigherIs, Policy, Profile
 from bonaface.cli import main
 from bonaface.cli.options import as_share
 from bonaface.inference.bundle import write_bundle
@@ -75,6 +77,28 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     said_by_us = [line for line in done.stderr.splitlines() if not line.startswith(("command: ", "names: "))]
     assert len(said_by_us) == 1, done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "expected"),
+    [
+        (["predict", "run", "a.jpg"], "--faces", FacePolicy),
+        (["serve", "run"], "--faces", FacePolicy),
+        (["report", "s.csv", "-o", "o"], "--fusion", FusionRule),
+        (["report", "s.csv", "-o", "o"], "--higher-is", HigherIs),
+        (["compare", "a.csv", "b.csv"], "--policy", Policy),
+        (["evaluate", "run", "m.csv", "-o", "o"], "--profile", Profile),
+        (["bundle", "calibrate", "run", "s.csv", "-o", "o"], "--fusion", FusionRule),
+    ],
+)
+def test_wrong_choice_names_what_is_expected(command, option, expected, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bonaface", *command, option, "other"])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert raised.value.code == 2
+    for word in (option, "other", *get_args(expected)):
+        assert f"'{word}'" in line
 
 
 def test_boxes_that_a_dataset_brings_are_read_on_demand(tmp_path: Path):

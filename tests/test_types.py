@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bonaface.choices import FUSION_RULES
 from bonaface.inference.verdict import Verdict
-from bonaface.types import FUSION_RULES, Box, FrameScore, Label, Status, fuse, logit, probability
+from bonaface.types import Box, FrameScore, Label, Status, fuse, logit, probability
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bonaface.choices import FusionRule
 
 
 class Label(StrEnum):
@@ -38,9 +40,6 @@ CATEGORIES = ("print", "replay", "paper_mask", "mask_3d", "partial", "other")
 
 CLASS_COLOURS = {"bona_fide": "#2f79c7", "attack": "#d06a12"}
 """The colour of each class in every figure and on every annotated picture."""
-
-FusionRule = Literal["mean", "median", "max_attack", "first"]
-FUSION_RULES: tuple[FusionRule, ...] = get_args(FusionRule)
 
 
 class Box(NamedTuple):

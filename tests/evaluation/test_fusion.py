@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bonaface.choices import FUSION_RULES
 from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.checking import check_scores
 from bonaface.evaluation.scores import presentations
-from bonaface.types import FUSION_RULES, fuse, probability
+from bonaface.types import fuse, probability
 
 
 def frames(*rows, logits=True):

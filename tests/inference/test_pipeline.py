@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bonaface.choices import FacePolicy, FusionRule
 from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Face
 from bonaface.data.frames import part_of, spread
@@ -16,9 +17,9 @@ from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, change_bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.decision import FacePolicy, Sample, verdict_of
+from bonaface.inference.decision import Sample, verdict_of
 from bonaface.inference.pipeline import FURTHER, Pipeline
-from bonaface.types import Box, FrameScore, FusionRule, Status
+from bonaface.types import Box, FrameScore, Status
 
 
 def sample(*frames: float | Status) -> Sample:

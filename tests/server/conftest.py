@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bonaface.choices import FusionRule
 from bonaface.data.faces.detector import load_detector
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
@@ -27,7 +28,7 @@ from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OperatingPoint, OutputCard
 from bonaface.inference.pipeline import Pipeline
-from bonaface.types import FusionRule, logit
+from bonaface.types import logit
 
 FPS = 15
 

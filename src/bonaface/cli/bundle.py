@@ -112,8 +112,8 @@ def calibrate_command(
             output=output,
             criterion=criterion,
             frames=frames,
-            fusion=fusion,  # type: ignore[arg-type]
-            higher_is=higher_is,  # type: ignore[arg-type]
+            fusion=fusion,
+            higher_is=higher_is,
             allow_low_scores=allow_low_scores,
             detector_weights=weights,
             threads=threads,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 import bonaface
+from bonaface import choices
 from bonaface.cli import options
 from bonaface.cli.measure_lines import plan_lines, profile_lines
 from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
@@ -27,7 +28,7 @@ LabelMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="LABEL=MEANING", help="bona_fide, attack, attack:SPECIES or ignore, as in 0=attack."),
 ]
-Policy = Annotated[str, typer.Option(help="Presentations without a score: reject or exclude.")]
+Policy = Annotated[choices.Policy, typer.Option(help="What counts for presentations without a score.")]
 CountMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Count presentations of the manifest without a score as unreadable.")
 ]
@@ -59,7 +60,7 @@ def evaluate_command(
             manifest,
             output=output,
             split=split,
-            profile=profile,  # type: ignore[arg-type]
+            profile=profile,
             faces=not no_faces,
             variant=variant,
             backend=backend,
@@ -102,13 +103,13 @@ def report_command(
         validation=validation,
         manifest=manifest,
         mapping=options.as_pairs(labels, "--map"),
-        higher_is=higher_is,  # type: ignore[arg-type]
+        higher_is=higher_is,
         criterion=criterion,
         threshold=threshold,
-        fusion=fusion,  # type: ignore[arg-type]
-        policy=policy,  # type: ignore[arg-type]
+        fusion=fusion,
+        policy=policy,
         by=by or (),
-        profile=profile,  # type: ignore[arg-type]
+        profile=profile,
         allow_missing=allow_missing,
     )
     echo_lines(report_lines(result))
@@ -194,11 +195,11 @@ def compare_command(
         thresholds=limits,
         manifest=manifest,
         mapping=options.as_pairs(labels, "--map"),
-        higher_is=meant,  # type: ignore[arg-type]
+        higher_is=cast("dict[str, choices.HigherIs]", meant),  # which `compare` checks
         criterion=criterion,
-        fusion=fusion,  # type: ignore[arg-type]
+        fusion=fusion,
         mismatch="intersect" if intersect else "refuse",
-        policy=policy,  # type: ignore[arg-type]
+        policy=policy,
         allow_missing=allow_missing,
     )
     echo_lines(compare_lines(result))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bonaface import choices
 from bonaface.errors import SettingsError
 
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest as `bonaface data index` writes it.")]
@@ -34,7 +35,7 @@ NoQuality = Annotated[
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
 Profile = Annotated[
-    str | None, typer.Option(help="Add the table that a standard asks for, and what it lacks: iso30107-3.")
+    choices.Profile | None, typer.Option(help="Add the table that a standard asks for, and what it lacks.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on stderr.")]
 JsonLog = Annotated[
@@ -52,18 +53,16 @@ Boxes = Annotated[
 Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
 Detector = Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")]
 Faces = Annotated[
-    str,
+    choices.FacePolicy,
     typer.Option(
-        help="Of several faces score the `largest` (as training and evaluation do), `all` (the least bona fide decides), "
-        "or `refuse`. Use refuse for onboarding, where the verdict must be on the face that is compared."
+        help="Which of several faces is scored: the largest (as in training and evaluation), all (the least bona fide "
+        "decides), or, with refuse, none. Use refuse for onboarding, where the verdict must be on the face that is compared."
     ),
 ]
 Fusion = Annotated[
-    str | None, typer.Option(help="Fuse frames by mean, median, max_attack or first; by default as before.")
+    choices.FusionRule | None, typer.Option(help="How the frames of a presentation are fused; by default as before.")
 ]
-HigherIs = Annotated[
-    str, typer.Option(metavar="CLASS", help="What a higher score in the table means: bona_fide or attack.")
-]
+HigherIs = Annotated[choices.HigherIs, typer.Option(help="What a higher score in the table means.")]
 OtherDetector = Annotated[
     str | None, typer.Option(help="A face detector other than the bundle's, such as whole_frame for ready crops.")
 ]

@@ -14,7 +14,6 @@ import typer
 import bonaface
 from bonaface.cli import options
 from bonaface.cli.output import echo, echo_left_out, show_progress
-from bonaface.errors import SettingsError
 
 if TYPE_CHECKING:
     from bonaface.inference.verdict import Verdict
@@ -57,8 +56,6 @@ def predict_command(
     A damaged file, an unknown picture format, a folder that cannot be listed and a broken link are `unreadable`. Files
     that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
-    if faces not in ("largest", "all", "refuse"):
-        raise SettingsError(f"--faces {faces}: expected largest, all or refuse")
     outcomes: Counter[str] = Counter()
     looked_at = 0
     # On a terminal the verdicts show the progress.
@@ -67,7 +64,7 @@ def predict_command(
         verdicts = bonaface.predict(
             bundle,
             *sources,
-            faces=faces,  # type: ignore[arg-type]
+            faces=faces,
             frames=frames,
             frames_as_video=frames_as_video,
             save=save,

@@ -80,7 +80,7 @@ def serve_command(
         ),
         max_concurrent=max_concurrent,
         threads=threads,
-        faces=faces,  # type: ignore[arg-type]
+        faces=faces,
         min_face=min_face,
         quality=not no_quality,
         key=read_key(key_file) if key_file else "",

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from bonaface.choices import FusionRule
 from bonaface.errors import SettingsError, describe_validation_error, did_you_mean
-from bonaface.types import FusionRule
 
 DetectorName = Literal["yunet", "haar", "boxes", "whole_frame"]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bonaface.choices import Policy
 from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
 from bonaface.evaluation.auc import area_of
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.intervals import CONFIDENCE, ONE_PERSON, mean_influence, spread, student_p
 from bonaface.evaluation.iso30107 import evaluate_arrays
-from bonaface.evaluation.results import Evaluation, Policy
+from bonaface.evaluation.results import Evaluation
 from bonaface.evaluation.thresholds import accepts
 from bonaface.types import Threshold
 

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.choices import Policy
 from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
 from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
-from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Policy, Rate
+from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Rate
 from bonaface.evaluation.scores import digest
 from bonaface.evaluation.threshold_free import CHOSEN_HERE, rank
 from bonaface.evaluation.thresholds import NEEDS_LOGITS, accepts, rounded_apart

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
+from bonaface.choices import Policy
 from bonaface.types import Threshold, percent
-
-Policy = Literal["reject", "exclude"]
 
 
 @dataclass(frozen=True)

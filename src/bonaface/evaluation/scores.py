@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.choices import FUSION_RULES, FusionRule, HigherIs
 from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.io import read_table, write_table
-from bonaface.types import FUSION_RULES, QUALITY_COLUMNS, FusionRule, Status, fuse_frames, probability
+from bonaface.types import QUALITY_COLUMNS, Status, fuse_frames, probability
 
 Mode = Literal["image", "video"]
-HigherIs = Literal["bona_fide", "attack"]
 Turned = Literal["", "1 - score", "-score"]
 
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bonaface.choices import FusionRule
 from bonaface.inference.quality_limits import Limit, known_limits, pose_limits
-from bonaface.types import FusionRule, Threshold, probability
+from bonaface.types import Threshold, probability
 
 FORMAT = 1
 """Version of the bundle's own format; a reader refuses those it does not know."""

@@ -10,14 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.choices import FacePolicy, FusionRule
 from bonaface.data.sources import Source
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.quality import gathered, summary
 from bonaface.inference.verdict import Verdict
-from bonaface.types import Finding, FrameScore, FusionRule, Label, Status, fuse, probability
-
-FacePolicy = Literal["largest", "all", "refuse"]
-"""Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
+from bonaface.types import Finding, FrameScore, Label, Status, fuse, probability
 
 DEFAULT_FACES: FacePolicy = "largest"
 """The same in training, evaluation, prediction and server, so that what was measured is what is deployed."""

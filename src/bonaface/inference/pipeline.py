@@ -19,6 +19,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.choices import FacePolicy
 from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
 from bonaface.data.frames import Frame, Frames, open_frames, part_of
@@ -26,7 +27,7 @@ from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError, SettingsError, format_list
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.decision import DEFAULT_FACES, FacePolicy, Sample, verdict_of
+from bonaface.inference.decision import DEFAULT_FACES, Sample, verdict_of
 from bonaface.inference.quality import FaceRules, check
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Finding, FrameScore, Quality, Status

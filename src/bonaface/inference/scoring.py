@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.choices import FusionRule
 from bonaface.data.crop_store import boxes_of
 from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Source
@@ -18,7 +19,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import Sample, fused
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.quality import summary
-from bonaface.types import QUALITY_COLUMNS, FusionRule, Status, probability
+from bonaface.types import QUALITY_COLUMNS, Status, probability
 
 _OWN = ("presentation", "frame", "logit", "score", "status", *QUALITY_COLUMNS, "system")
 

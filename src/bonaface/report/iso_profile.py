@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import pandas as pd
 
+from bonaface.choices import Profile
 from bonaface.errors import SettingsError, did_you_mean
 from bonaface.evaluation.arrays import Bools, ScoreArrays, known_subjects
 from bonaface.evaluation.checking import UNSPECIFIED, text_column
@@ -19,8 +20,7 @@ from bonaface.evaluation.results import Evaluation, Rate
 from bonaface.report.formatting import chosen_words
 from bonaface.types import Threshold
 
-Profile = Literal["iso30107-3"]
-PROFILES: tuple[Profile, ...] = ("iso30107-3",)
+PROFILES: tuple[Profile, ...] = get_args(Profile)
 STANDARD = "ISO/IEC 30107-3"
 IN_WORDS = (
     "for the evaluator to describe: how the instruments were made and used, where their pictures came from, the capture "

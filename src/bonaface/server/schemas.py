@@ -7,13 +7,14 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bonaface.choices import FusionRule
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.quality import FaceRules
 from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import ServerSettings
-from bonaface.types import FusionRule, Quality, Status
+from bonaface.types import Quality, Status
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small", "low_quality"]
 Kind = Literal["image", "video"]

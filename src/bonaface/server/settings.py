@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 from urllib.parse import urlsplit
 
+from bonaface.choices import FacePolicy
 from bonaface.errors import SettingsError
 
 
@@ -49,7 +50,7 @@ class ServerSettings:
     max_concurrent: int = 32
     max_pending_bytes: int = 128_000_000
     threads: int | None = None
-    faces: Literal["largest", "all", "refuse"] = "largest"
+    faces: FacePolicy = "largest"
     min_face: float | None = None
     quality: bool = True
     key: str = field(default="", repr=False)
@@ -62,7 +63,7 @@ class ServerSettings:
     require_session: bool = False
 
     def __post_init__(self) -> None:
-        if self.faces not in {"largest", "all", "refuse"}:
+        if self.faces not in get_args(FacePolicy):
             raise SettingsError(f"--faces {self.faces}: expected largest, all or refuse")
         if self.public_url and not (urlsplit(self.public_url).scheme in {"http", "https"} and self._public_host()):
             raise SettingsError(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from bonaface.choices import FusionRule
 from bonaface.data.images import IMAGE_SUFFIXES
 from bonaface.errors import ScoreTableError
 from bonaface.evaluation.arrays import ScoreArrays
@@ -19,7 +20,7 @@ from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.types import FusionRule, Status
+from bonaface.types import Status
 
 Kind = Literal["image", "video"]
 KINDS: tuple[Kind, ...] = ("image", "video")

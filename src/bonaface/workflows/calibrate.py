@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from bonaface.choices import FusionRule, HigherIs
 from bonaface.data.manifest import read_manifest
 from bonaface.errors import ScoreTableError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.own_camera import STATISTICS, camera_shift, like_attacks
-from bonaface.evaluation.scores import HigherIs, read_scores, turned_round
+from bonaface.evaluation.scores import read_scores, turned_round
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import read_table
-from bonaface.types import FusionRule, Label, Progress
+from bonaface.types import Label, Progress
 from bonaface.workflows.assess import choose_points, refuse_inverted, rows_of
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.prepare import part_of

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from bonaface.choices import FusionRule, HigherIs, Policy
 from bonaface.data.manifest import Manifest
 from bonaface.errors import SettingsError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Comparison, Mismatch
 from bonaface.evaluation.compare import compare as compare_tables
 from bonaface.evaluation.iso30107 import check_policy
-from bonaface.evaluation.results import Policy
-from bonaface.evaluation.scores import HigherIs
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.io import json_safe, new_folder, write_json
 from bonaface.report.page import ReportInput, write_page
-from bonaface.types import FusionRule, Threshold
+from bonaface.types import Threshold
 from bonaface.workflows.score_tables import ScoreReader, ScoreSource, inverted
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bonaface.choices import Profile
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import InputError, MissingExtraError, OutputError
 from bonaface.evaluation.arrays import ScoreArrays
@@ -24,7 +25,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
-from bonaface.report.iso_profile import IsoProfile, Profile, check_profile, iso_profile
+from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of

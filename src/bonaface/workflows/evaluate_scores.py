@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.choices import HigherIs
 from bonaface.data.datasets.label_names import ATTACK, BONA_FIDE, UNDERSTOOD, Kind, kind_of_word
 from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import check_scores
 from bonaface.evaluation.iso30107 import evaluate
 from bonaface.evaluation.results import Evaluation
-from bonaface.evaluation.scores import HigherIs, turned_round
+from bonaface.evaluation.scores import turned_round
 from bonaface.evaluation.threshold_free import CHOSEN_HERE
 from bonaface.evaluation.thresholds import choose_threshold, parse_criterion
 from bonaface.workflows.score_tables import Measurable, inverted, shared_subjects

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.choices import FacePolicy
 from bonaface.data.addresses import shown
 from bonaface.data.camera import camera_of
 from bonaface.data.frames import kind_of
@@ -17,7 +18,7 @@ from bonaface.data.sources import Colour, Input, Source, expand, fetched
 from bonaface.data.video_process import start
 from bonaface.errors import InputError, SettingsError, needs_extra
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.decision import DEFAULT_FACES, FacePolicy
+from bonaface.inference.decision import DEFAULT_FACES
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, Progress

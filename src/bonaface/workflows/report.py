@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from bonaface.choices import FusionRule, HigherIs, Policy, Profile
 from bonaface.data.manifest import Manifest
 from bonaface.errors import SettingsError, did_you_mean, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.discard import discard_curves
 from bonaface.evaluation.iso30107 import by_group, check_policy, evaluate_arrays
-from bonaface.evaluation.results import Evaluation, Measures, Policy
-from bonaface.evaluation.scores import HigherIs
+from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.io import new_folder
-from bonaface.report.iso_profile import IsoProfile, Profile, check_profile, iso_profile
+from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
-from bonaface.types import FusionRule
 from bonaface.workflows.score_tables import ScoreReader, ScoreSource, inverted
 
 _NAME = "presentations"

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bonaface.choices import FUSION_RULES, FusionRule, HigherIs
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.errors import InputError, ManifestError, ScoreTableError, SettingsError, format_list
@@ -17,10 +18,10 @@ from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.checking import check_scores, text_column
 from bonaface.evaluation.results import Figure
-from bonaface.evaluation.scores import HigherIs, Turned, join_manifest, presentations, turned_round
+from bonaface.evaluation.scores import Turned, join_manifest, presentations, turned_round
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point, given_point
 from bonaface.io import TextTable, read_json, read_table, relative_paths
-from bonaface.types import FUSION_RULES, FusionRule, Label, Status, Threshold
+from bonaface.types import Label, Status, Threshold
 
 ScoreSource = str | Path | pd.DataFrame
 
