@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import cv2
 import numpy as np
@@ -161,8 +162,8 @@ def summary(frames: Sequence[FrameScore], *, identical: float | None = None) -> 
     """Return the medians over the frames that were scored, or over all where none was."""
     scored = [frame.quality for frame in frames if frame.logit is not None]
     columns = zip(*(scored or [frame.quality for frame in frames]), strict=True)
-    medians = [_median([value for value in column if value is not None]) for column in columns]
-    return Quality(*medians)._replace(identical_frames=identical)
+    known = ([value for value in column if value is not None] for column in columns)
+    return Quality(*(median(values) if values else None for values in known))._replace(identical_frames=identical)
 
 
 def gathered(frames: Sequence[FrameScore]) -> tuple[Finding, ...]:
@@ -171,10 +172,6 @@ def gathered(frames: Sequence[FrameScore]) -> tuple[Finding, ...]:
     for frame in frames:
         for finding in frame.findings:
             found[finding.name, finding.min is None].append(finding)
-    medians = [each[0]._replace(value=float(np.median([one.value for one in each]))) for each in found.values()]
+    medians = [each[0]._replace(value=median(one.value for one in each)) for each in found.values()]
     counts = [len(each) for each in found.values()]
     return tuple(medians[place] for place in sorted(range(len(medians)), key=lambda place: -counts[place]))
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return float(np.median(values)) if values else None
