@@ -95,6 +95,7 @@ class MissingExtraError(BonafaceError, ImportError):
 
 EXTRAS = {
     "accelerate": "train",
+    "fsspec": "cloud",
     "h5py": "hdf5",
     "huggingface_hub": "train",
     "joblib": "eval",
@@ -105,6 +106,8 @@ EXTRAS = {
     "openvino": "openvino",
     "pandas": "eval",
     "pyarrow": "eval",
+    "ray": "ray",
+    "s3fs": "cloud",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "eval",

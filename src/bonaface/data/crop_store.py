@@ -39,6 +39,7 @@ from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.errors import MediaError, OutputError, reraise_os_error
+from bonaface.io.storage import is_remote, version_of
 from bonaface.types import Box, Status
 
 VERSION = 4
@@ -223,7 +224,9 @@ def _hashes(files: list[Path], store: Path, workers: int | None, progress: Progr
     """
     log = store / "files.jsonl"
     memory = _remembered(log)
-    marks = {str(file): _mark(file) for file in files}
+    distinct = list(dict.fromkeys(files))
+    with ThreadPoolExecutor(workers) as pool:
+        marks = dict(zip(map(str, distinct), pool.map(_mark, distinct), strict=True))
     new = [file for file, mark in marks.items() if mark and memory.get(file, ("", ""))[0] != mark]
     if new:
         with (
@@ -242,6 +245,8 @@ def _hashes(files: list[Path], store: Path, workers: int | None, progress: Progr
 
 def _mark(file: Path) -> str:
     """Return what changes when a file, or a picture of a folder of frames, does; "" if it is neither."""
+    if is_remote(file):
+        return version_of(file)
     try:
         status = file.stat()
         if stat.S_ISREG(status.st_mode):
@@ -253,8 +258,13 @@ def _mark(file: Path) -> str:
 
 
 def _sha256(file: str) -> str:
-    """Return the SHA-256 of a file, or over those of a folder's frames in their order; "" if it cannot be read."""
+    """Return the SHA-256 of a file, or over those of a folder's frames in their order; "" if it cannot be read.
+
+    Of an object in storage, which would have to be fetched for it, it is that of its version, such as its ETag.
+    """
     path = Path(file)
+    if is_remote(path):
+        return hashlib.sha256(version_of(path).encode()).hexdigest()
     try:
         if not path.is_dir():
             return sha256_of(path)

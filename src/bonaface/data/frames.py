@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,8 @@ from bonaface.data.images import IMAGE_SUFFIXES, read_image
 from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
 from bonaface.data.video import VideoInfo, VideoReader
 from bonaface.data.video_process import SUPPORTED, WatchedVideo
-from bonaface.errors import MediaError
+from bonaface.errors import InputError, MediaError
+from bonaface.io.storage import is_remote, read_range, temporary_copy
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -72,6 +75,7 @@ class Frames:
         self._reader: Reader | None = None
         self._wanted: set[int] | None = {0}
         self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
+        self._closing = ExitStack()
         if isinstance(source, tuple):
             self.total = len(source)
             chosen = spread(self.total, self.total if count == "all" else count)
@@ -80,11 +84,17 @@ class Frames:
             if repeated := len(source) - len({each if isinstance(each, bytes) else each.tobytes() for each in source}):
                 self.note = f"{repeated} of {len(source)} pictures repeat an earlier one"
             return
+        if isinstance(source, Path):
+            source = self._closing.enter_context(temporary_copy(source))
         if kind_of(source) == "image":
             self._pictures = {} if 0 in without else {0: source}
             self.expected = 1
             return
-        self._reader = open_video(source)
+        try:
+            self._reader = open_video(source)
+        except MediaError:
+            self._closing.__exit__(*sys.exc_info())
+            raise
         held = self._reader.info.frames
         total = self.total = held if first is None else min(held, first)
         if count == "all":
@@ -151,6 +161,7 @@ class Frames:
     ) -> None:
         if self._reader is not None:
             self._reader.close()
+        self._closing.__exit__(kind, error, trace)
 
 
 def open_frames(
@@ -198,11 +209,14 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     path = Path(source)
     suffix = path.suffix.lower()
     try:
-        with path.open("rb") as file:
-            kind = media_type(file.read(HEAD)) or ""
+        if is_remote(path):
+            kind = media_type(read_range(path, 0, HEAD)) or ""
+        else:
+            with path.open("rb") as file:
+                kind = media_type(file.read(HEAD)) or ""
     except IsADirectoryError:
         return "video"
-    except (OSError, ValueError):  # missing or unreadable: only its name is left
+    except (OSError, ValueError, InputError):  # missing or unreadable: only its name is left
         kind = ""
     if kind.startswith("image/") and suffix != ".mjpeg":  # a stream of JPEGs starts as one JPEG does
         return "image"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bonaface.errors import ManifestError, SettingsError, format_list
+from bonaface.io.storage import is_remote
 
 if TYPE_CHECKING:
     from bonaface.data.manifest import Manifest
@@ -44,7 +45,7 @@ def composed(text: pd.Series) -> pd.Series:
 def on_disk(root: Path, path: str) -> Path:
     """Return `root/path`, in the other Unicode form of its name where the disk has only that one."""
     file = root / path
-    if path.isascii() or file.exists():
+    if path.isascii() or is_remote(root) or file.exists():
         return file
     forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
     return next((other for other in forms if other.exists()), file)

@@ -19,6 +19,7 @@ from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
+from bonaface.io.storage import is_remote, local_copy, shown
 from bonaface.types import CATEGORIES, Label
 
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
@@ -121,13 +122,16 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
         print(len(manifest), "presentations below", manifest.root)
         ```
     """
-    path = Path(path)
+    given = Path(path)
+    path = local_copy(
+        given, *(_beside(given, ending).name for ending in ("meta.json", "boxes.csv")), error=ManifestError
+    )
     table = read_table(path, error=ManifestError)
     meta = _beside(path, "meta.json")
     about = _read_about(meta)
     root_text, written_for = str(about.pop("root", ".")), about.pop("files_sha256", None)
-    found = _folder(path.absolute().parent / root_text if root is None else root)
-    if not found.is_dir():
+    found = _folder(root or (root_text if is_remote(root_text) else given.parent / root_text))
+    if not is_remote(found) and not found.is_dir():
         raise ManifestError(f"{path}: its footage should lie in {found}, which is not a folder: name it with --root")
     notes = about.pop("notes", [])
     manifest = _make(table.frame, found, table.places, f"{path}: ")
@@ -138,7 +142,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
         )
     return replace(
         manifest,
-        source=path.absolute(),
+        source=_folder(given),
         boxes=_read_boxes(_beside(path, "boxes.csv"), manifest.table["path"]),
         notes=(*map(str, notes if isinstance(notes, list) else ()), *manifest.notes),
         about=about,
@@ -253,7 +257,7 @@ def _check_paths(paths: pd.Series, problems: _Problems) -> None:
         problems.add(what, rows, values=paths)
 
     problems.add("no path", paths == "")
-    refuse("an absolute path, not one relative to the root,", paths.str.match(r"/|[A-Za-z]:[\\/]|\\\\"))
+    refuse("an absolute path, not one relative to the root,", paths.str.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:[\\/]|\\\\"))
     refuse("a path that goes through '..'", paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)"))
     refuse("a path with a backslash, where '/' is expected,", paths.str.contains("\\", regex=False))
     refuse("a path with a NUL byte or invalid UTF-8", paths.map(lambda path: "\0" in path or not is_utf8(path)))
@@ -361,6 +365,8 @@ def _files_digest(manifest: Manifest) -> str:
 
 
 def _relative_root(root: Path, path: Path) -> str:
+    if is_remote(root) or is_remote(path):
+        return shown(root)
     try:
         return Path(os.path.relpath(root, path.absolute().parent)).as_posix()
     except ValueError:  # another drive
@@ -368,6 +374,8 @@ def _relative_root(root: Path, path: Path) -> str:
 
 
 def _folder(path: str | Path) -> Path:
+    if is_remote(path):
+        return Path(posixpath.normpath(Path(path).as_posix()))
     return Path(os.path.abspath(path))  # noqa: PTH100 (`resolve` would follow links, `absolute` keeps `..`)
 
 

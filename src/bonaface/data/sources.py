@@ -21,11 +21,13 @@ from PIL import Image
 
 from bonaface.data.addresses import download, scheme_of, shown, without_passwords
 from bonaface.data.frame_folder import natural_order
-from bonaface.data.frames import Media, kind_of
-from bonaface.data.images import pixels_of_picture, read_image
+from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
+from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.walk import frame_folders, is_media, numbered_folders, walk
 from bonaface.errors import InputError, MediaError, format_list
 from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
+from bonaface.io.storage import exists, is_remote, listed, local_copy
+from bonaface.io.storage import shown as in_storage
 from bonaface.types import Box
 
 Colour = Literal["RGB", "BGR"]
@@ -104,10 +106,15 @@ def expand(
 def _expand_path(
     item: str | Path, found: Sources, *, root: str | Path | None, frames_as_video: bool, allow_tables: bool
 ) -> None:
-    if (scheme := scheme_of(item)) and isinstance(item, str):
-        found.items.append(_at_address(item, scheme))
+    if (scheme := scheme_of(item)) in ("http", "https") and isinstance(item, str):
+        found.items.append(Source(shown(item), Path(shown(item)), address=item))
         return
     path = Path(item)
+    if is_remote(path):
+        _expand_storage(path, found, root=root, allow_tables=allow_tables)
+        return
+    if scheme:
+        raise InputError(f"an address {scheme}://... cannot be read; expected http://, https://, rtsp:// or s3://")
     if path.is_dir():
         before = len(found.items)
         others = _expand_folder(path, found, frames_as_video=frames_as_video)
@@ -143,10 +150,17 @@ def fetched(source: Source) -> Source:
     return here
 
 
-def _at_address(address: str, scheme: str) -> Source:
-    if scheme not in ("http", "https"):
-        raise InputError(f"an address {scheme}://... cannot be read; expected http://, https:// or rtsp://")
-    return Source(shown(address), Path(shown(address)), address=address)
+def _expand_storage(path: Path, found: Sources, *, root: str | Path | None, allow_tables: bool) -> None:
+    """Add the manifest, the object, or the media below a folder or of a pattern, in storage."""
+    if path.suffix.lower() in TABLE_SUFFIXES and allow_tables:
+        found.items += _presentations(path, root=root)
+        return
+    objects = listed(path)
+    media = [each for each in objects if each == path or each.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    if not media:
+        raise InputError(f"no image or video at {in_storage(path)}; check the address")
+    found.items += [Source(in_storage(each), each) for each in sorted(media, key=lambda each: natural_order(str(each)))]
+    found.not_media += [in_storage(each) for each in objects if each not in set(media)]
 
 
 def _expand_folder(folder: Path, found: Sources, *, frames_as_video: bool) -> list[str]:
@@ -235,10 +249,10 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
         )
     folder = Path(root) if root is not None else path.parent
     about = path.with_name(f"{path.stem}.meta.json")
-    if root is None and about.is_file():
+    if root is None and (exists(about) if is_remote(about) else about.is_file()):
         folder = _root_of(about)
     names = relative_paths(table.columns["path"], folder)
-    missing = [name for name in names if not (folder / name).exists()]
+    missing = [] if is_remote(folder) else [name for name in names if not (folder / name).exists()]
     if len(missing) == len(names):
         raise InputError(
             f"none of the {len(names)} files of {path} is below {folder} ({format_list(missing)}); set --root"
@@ -255,7 +269,14 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
 
 def _root_of(about: Path) -> Path:
     try:
-        return (about.parent / str(json.loads(about.read_text(encoding="utf-8"))["root"])).resolve()
+        root = str(json.loads(local_copy(about).read_text(encoding="utf-8"))["root"])
+        return (
+            Path(root)
+            if is_remote(root)
+            else about.parent / root
+            if is_remote(about)
+            else (about.parent / root).resolve()
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return about.parent
 

@@ -24,6 +24,7 @@ from bonaface.inference.bundle_checks import check_file, weights_architecture
 from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
 from bonaface.io import new_file, new_folder, write_bytes
+from bonaface.io.storage import exists, is_remote, local_copy, shown
 from bonaface.types import logit
 
 ZIP_SUFFIXES = (".bonaface", ".zip")
@@ -109,7 +110,7 @@ def load_bundle(path: str | Path) -> Bundle:
         print(bundle.id, bundle.card.name, bundle.operating_point("video").threshold)
         ```
     """
-    path = Path(path)
+    path = local_copy(Path(path), error=BundleError)
     with _open_zip(path) if path.is_file() else _open_folder(path) as members:
         if "bundle.json" not in members:
             raise BundleError(
@@ -151,8 +152,12 @@ def write_bundle(bundle: Bundle) -> None:
     """
     path = bundle.path
     zipped = path.suffix.lower() in ZIP_SUFFIXES
-    if path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file()):
-        raise OutputError(f"{path} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
+    if is_remote(path):
+        taken = exists(path) and not zipped and not exists(path / "bundle.json")
+    else:
+        taken = path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file())
+    if taken:
+        raise OutputError(f"{shown(path)} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
     if zipped:
         with new_file(path) as fresh:
             _write_zip(bundle, fresh)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bonaface.errors import OutputError, reraise_os_error
+from bonaface.io import storage
 
 _TEMPORARY = ".bonaface-"
 _PACKAGES = (
@@ -37,8 +38,14 @@ _PACKAGES = (
 def new_file(path: Path) -> Iterator[Path]:
     """Give a temporary path next to `path`, whose file takes its place when the block ends without an error.
 
-    Makes the folder if needed. Raises OutputError.
+    Makes the folder if needed. A file in storage is written to a local folder and then uploaded. Raises OutputError.
     """
+    if storage.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+            local = Path(folder) / path.name
+            yield local
+            storage.upload(local, path)
+        return
     fresh: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +101,7 @@ def json_safe(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file is missing."""
     try:
+        path = storage.local_copy(path) if storage.is_remote(path) else path
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
@@ -102,6 +110,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there. Raises OutputError."""
+    if storage.is_remote(path):
+        storage.remove(path)
+        return
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -111,6 +122,10 @@ def remove_file(path: Path) -> None:
 def check_free(path: str | Path, *, what: str) -> Path:
     """Return the path where a folder may be made: nothing is there, or an empty folder. Raises OutputError."""
     path = Path(path)
+    if storage.is_remote(path):
+        if storage.exists(path):
+            raise OutputError(f"{storage.shown(path)} is not empty; name a different folder for the {what}")
+        return path
     with reraise_os_error(path):
         if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
             held = (
@@ -128,6 +143,11 @@ def check_free(path: str | Path, *, what: str) -> Path:
 def fresh_folder(path: str | Path, *, what: str) -> Path:
     """Make an empty folder, or accept one that is empty already. Raises OutputError for anything else in its place."""
     path = check_free(path, what=what)
+    if storage.is_remote(path):
+        raise OutputError(
+            f"{storage.shown(path)} is in storage; a {what} grows file by file and needs a local folder: upload it when it is "
+            "complete"
+        )
     with reraise_os_error(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -142,6 +162,13 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
     be written.
     """
     path = Path(path) if replace else check_free(path, what=what)
+    if storage.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+            yield Path(folder)
+            if replace:
+                storage.remove(path)
+            storage.upload(Path(folder), path)
+        return
     with reraise_os_error(path):
         # An existing folder may be a mount or the working directory: it is filled, not replaced.
         existing = path.is_dir()

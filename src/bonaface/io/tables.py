@@ -11,13 +11,14 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonaface.errors import InputError, ManifestError, OutputError, format_list, needs_extra, one_line
+from bonaface.io import storage
 from bonaface.io.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def read_table(path: str | Path, *, error: type[InputError] = InputError) -> Tex
         raise error(f"{path} is a spreadsheet: save its sheet as CSV UTF-8 and give that file")
     if suffix not in TABLE_SUFFIXES:
         raise error(f"{path} is not a table by its name: {expected}")
+    if storage.is_remote(path):
+        return replace(read_table(storage.local_copy(path, error=error), error=error), name=storage.shown(path))
     if path.is_dir():
         raise error(f"{path} is a folder: {expected}")
     if not path.is_file():
@@ -93,8 +96,9 @@ def relative_paths(names: Iterable[str], root: Path) -> list[str]:
     >>> relative_paths(["/footage/live/a.mp4", "b.mp4", "/else/c.mp4"], Path("/footage"))
     ['live/a.mp4', 'b.mp4', '/else/c.mp4']
     """
-    folders = dict.fromkeys([os.path.abspath(root), os.path.realpath(root)])  # noqa: PTH100 (resolve follows links)
-    prefixes = tuple(f"{Path(folder).as_posix().rstrip('/')}/" for folder in folders)
+    # `Path.resolve` would follow links, and both forms may be written in a table.
+    folders = [storage.shown(root)] if storage.is_remote(root) else [os.path.abspath(root), os.path.realpath(root)]  # noqa: PTH100
+    prefixes = tuple(f"{folder.replace(os.sep, '/').rstrip('/')}/" for folder in dict.fromkeys(folders))
 
     def relative(name: str) -> str:
         slashed = name.replace("\\", "/") if os.sep == "\\" else name

@@ -19,6 +19,7 @@ from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard
 from bonaface.inference.model_zoo import OPEN_MODELS
 from bonaface.inference.onnx_import import check_output, input_of, output_of, read_network
 from bonaface.io import now
+from bonaface.io.storage import is_remote
 from bonaface.types import Progress
 
 RANGES: Mapping[str, tuple[float, float, float]] = {
@@ -42,7 +43,7 @@ def find_bundle(
     if isinstance(bundle, Bundle):
         return bundle
     name = str(bundle)
-    if Path(bundle).exists():
+    if is_remote(bundle) or Path(bundle).exists():
         return load_bundle(bundle)
     if name not in OPEN_MODELS or OPEN_MODELS[name].input is None:
         hint = did_you_mean(name, OPEN_MODELS)

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import MediaError
+from bonaface.io.storage import temporary_copy
 
 Picture = NDArray[np.uint8]
 Pictures = list[tuple[int, Picture]]
@@ -137,8 +138,10 @@ def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
 def _read(job: _Job) -> FileFacts:
     known: dict[str, Any] = {"path": job.path, "suffix": job.file.suffix.lower()}
     try:
-        known["sha256"], known["bytes"], head = _hashed(job.file)
-        pictures = _video(job, known) if kind_of(job.file) == "video" else _image(job, known, head)
+        with temporary_copy(job.file) as file:
+            here = replace(job, file=file)
+            known["sha256"], known["bytes"], head = _hashed(file)
+            pictures = _video(here, known) if kind_of(file) == "video" else _image(here, known, head)
     except OSError as error:
         return FileFacts(**known, reason=error.strerror or str(error))
     except MediaError as error:
