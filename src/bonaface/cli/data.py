@@ -133,6 +133,8 @@ def crop_command(
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
     resize: Annotated[int | None, typer.Option(help="Shorter side of whole frames, in pixels, scaled first.")] = None,
     workers: options.Workers = None,
+    engine: options.Engine = None,
+    address: options.Address = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
@@ -150,6 +152,8 @@ def crop_command(
             quality=quality,
             resize=resize,
             workers=workers,
+            engine=engine,
+            address=address,
             root=root,
             progress=progress,
         )

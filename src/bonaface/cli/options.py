@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,6 +52,13 @@ Boxes = Annotated[
 ]
 Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
 Detector = Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")]
+Engine = Annotated[
+    Literal["ray"] | None, typer.Option(help="Work on a Ray cluster, by default on this machine (extra `ray`).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="The Ray cluster, such as auto; by default RAY_ADDRESS, else one is started on this machine."),
+]
 Faces = Annotated[
     choices.FacePolicy,
     typer.Option(
@@ -80,7 +87,9 @@ Recipe = Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: d
 Split = Annotated[str | None, typer.Option(help="train, val, test or all; by default test where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; by default one per core.")]
 Variant = Annotated[str | None, typer.Option(help="One of the bundle's variants, at its own thresholds.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes, or workers of a cluster; by default one per core.")
+]
 
 
 def as_pairs(values: list[str] | None, option: str) -> dict[str, str] | None:

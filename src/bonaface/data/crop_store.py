@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -122,11 +122,13 @@ def fill_store(
     settings: CropSettings,
     *,
     workers: int | None = None,
+    over: Callable[[Callable[[Job], str], Sequence[Job], Callable[[int], None]], None] | None = None,
     progress: Progress | None = None,
 ) -> CropStore:
     """Find and store the faces of every presentation that the store does not have yet.
 
     Each entry is complete or absent, so an interrupted call resumes; several calls may fill one store at once.
+    `over` crops what is missing elsewhere than in `workers` processes, given how, what, and whom to give the number done.
     `progress` gets the stage (`hashes` for files that are new or changed, then `crops`), the number done and the total.
     Raises OutputError where the store cannot be written or the folder holds something else, and what `load_detector`
     raises.
@@ -140,10 +142,18 @@ def fill_store(
     done = len(jobs) - len(todo)
     if progress:
         progress("crops", done, len(jobs))
-    for _ in parallel_map(partial(_crop, settings), todo, workers=workers):
-        done += 1
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
         if progress:
             progress("crops", done, len(jobs))
+
+    if over is not None:
+        over(partial(_crop, settings), todo, advance)
+    else:
+        for _ in parallel_map(partial(_crop, settings), todo, workers=workers):
+            advance(1)
     entries = [(job.folder, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
     return CropStore(store, manifest, entries, detector.identity, hashes)
 

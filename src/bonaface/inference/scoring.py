@@ -19,6 +19,7 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import Sample, fused
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.quality import summary
+from bonaface.io.storage import shown
 from bonaface.types import QUALITY_COLUMNS, Status, probability
 
 _OWN = ("presentation", "frame", "logit", "score", "status", *QUALITY_COLUMNS, "system")
@@ -37,6 +38,13 @@ class Scored:
     embeddings: NDArray[np.float32]
     notes: dict[str, str]
 
+    def refuse_all_unreadable(self, manifest: Manifest) -> None:
+        """Raise InputError where not one file of the manifest could be read."""
+        if (self.table["status"] == Status.UNREADABLE.value).all():
+            first = next(iter(self.notes.values()), "")
+            where = f"the manifest's {len(manifest)} files below {shown(manifest.root)}"
+            raise InputError(f"not one of {where} can be read: {first}")
+
 
 def column_in_scores(name: str) -> str:
     """Return the name that a manifest's column has in a score table, whose own columns come first.
@@ -47,10 +55,10 @@ def column_in_scores(name: str) -> str:
     return "presentation" if name == "path" else f"manifest_{name}" if name in _OWN else name
 
 
-def sources_of(manifest: Manifest) -> list[Source]:
-    """Return the manifest's presentations as the pipeline takes them."""
+def sources_of(manifest: Manifest, problem: str = "") -> list[Source]:
+    """Return the manifest's presentations as the pipeline takes them, with why they cannot be read, if that is known."""
     files = zip(manifest.table["path"], manifest.files(), manifest.readings(), strict=True)
-    return [Source(name, path, flip, first) for name, path, (flip, first) in files]
+    return [Source(name, path, flip, first, problem) for name, path, (flip, first) in files]
 
 
 def score_manifest(
@@ -74,9 +82,7 @@ def score_manifest(
     limits on quality do not apply. Quality is a column a measure, of each frame and as medians. Raises InputError where
     not one file of the manifest can be read.
     """
-    point = bundle.operating_point("video")
-    count, rule = frames or point.frames, fusion or point.fusion
-    pipeline = Pipeline(
+    with Pipeline(
         bundle,
         detector_weights=detector_weights,
         boxes=boxes_of(manifest),
@@ -85,27 +91,42 @@ def score_manifest(
         backend=backend,
         min_face=min_face,
         quality=quality,
-    )
+    ) as pipeline:
+        scored = score_through(pipeline, manifest, frames=frames, fusion=fusion, progress=progress)
+    scored.refuse_all_unreadable(manifest)
+    return scored
+
+
+def score_through(
+    pipeline: Pipeline,
+    manifest: Manifest,
+    *,
+    frames: int | None = None,
+    fusion: FusionRule | None = None,
+    problem: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Scored:
+    """Score every presentation of a manifest with a pipeline that is open, as `score_manifest` does.
+
+    With a `problem` none is opened: each is a row with the status `unreadable`, and this note.
+    """
+    bundle = pipeline.bundle
+    point = bundle.operating_point("video")
+    count, rule = frames or point.frames, fusion or point.fusion
     rows: list[dict[str, object]] = []
     embedded: list[str] = []
     embeddings: list[NDArray[np.float32]] = []
     notes: dict[str, str] = {}
-    unreadable = 0
-    with pipeline:
-        for done, sample in enumerate(pipeline.score(sources_of(manifest), frames=count), start=1):
-            rows += _rows(sample, rule)
-            if sample.note:
-                notes[sample.source.name] = sample.note
-            unreadable += sample.frames[0].status is Status.UNREADABLE
-            vectors = (frame.embedding for frame in sample.frames if frame.embedding is not None)
-            if (vector := next(vectors, None)) is not None:
-                embedded.append(sample.source.name)
-                embeddings.append(vector)
-            if progress:
-                progress(done, len(manifest))
-    if unreadable == len(manifest):
-        first = next(iter(notes.values()), "")
-        raise InputError(f"not one of the manifest's {len(manifest)} files below {manifest.root} can be read: {first}")
+    for done, sample in enumerate(pipeline.score(sources_of(manifest, problem), frames=count), start=1):
+        rows += _rows(sample, rule)
+        if sample.note:
+            notes[sample.source.name] = sample.note
+        vectors = (frame.embedding for frame in sample.frames if frame.embedding is not None)
+        if (vector := next(vectors, None)) is not None:
+            embedded.append(sample.source.name)
+            embeddings.append(vector)
+        if progress:
+            progress(done, len(manifest))
     table = pd.DataFrame(rows, columns=list(_OWN[:-1]))
     table["frame"] = table["frame"].astype("Int64")
     numbers = ["logit", "score", *QUALITY_COLUMNS]

@@ -1,9 +1,11 @@
 """Read tables and write files."""
 
 from bonaface.io.files import (
+    LOCK,
     check_free,
     fresh_folder,
     json_safe,
+    locked_folder,
     new_file,
     new_folder,
     now,
@@ -27,6 +29,7 @@ from bonaface.io.tables import (
 )
 
 __all__ = [
+    "LOCK",
     "TABLE_SUFFIXES",
     "TextTable",
     "as_text",
@@ -35,6 +38,7 @@ __all__ = [
     "fresh_folder",
     "is_utf8",
     "json_safe",
+    "locked_folder",
     "new_file",
     "new_folder",
     "now",

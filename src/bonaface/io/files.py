@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from bonaface.errors import OutputError, reraise_os_error
 from bonaface.io import storage
 
+LOCK = ".lock"
 _TEMPORARY = ".bonaface-"
 _PACKAGES = (
     "bonaface",
@@ -151,6 +153,25 @@ def fresh_folder(path: str | Path, *, what: str) -> Path:
     with reraise_os_error(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def locked_folder(path: Path, *, doing: str) -> Iterator[None]:
+    """Make a folder and lock it; the system releases the lock when the process ends.
+
+    Raises OutputError, which says what the other process is `doing`, where another one holds it.
+    """
+    with reraise_os_error(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / LOCK).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"another process is {doing} in {path}; wait for it or name another folder") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 @contextmanager

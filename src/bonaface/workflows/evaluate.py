@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.bundle import find_bundle
+from bonaface.workflows.distribute import Engine, check_engine, score_on_ray
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
 from bonaface.workflows.prepare import counts_line, part_of
@@ -76,6 +77,9 @@ def evaluate(
     quality: bool = True,
     root: str | Path | None = None,
     profile: Profile | None = None,
+    engine: Engine | None = None,
+    address: str | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Write a score table and a report of a bundle on a manifest's presentations.
@@ -98,6 +102,9 @@ def evaluate(
         quality: whether the bundle's limits on quality apply.
         root: the folder that the manifest's paths are relative to, if it moved.
         profile: `iso30107-3` for the table of the standard, with what it lacks.
+        engine: `ray` to score on a cluster; complete parts are kept in OUTPUT.partitions, and the same call goes on there.
+        address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
+        workers: workers of the cluster, by default one per core.
         progress: called with stage, done and total.
 
     Returns:
@@ -115,23 +122,25 @@ def evaluate(
         ```
     """
     check_profile(profile)
+    check_engine(engine, address=address)
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)
     target = Path(output)
     with new_folder(target, what="evaluation") as folder:
-        scored = score_manifest(
-            model,
-            part,
-            detector_weights=detector_weights,
-            threads=threads,
-            detector=detector,
-            backend=backend,
-            min_face=min_face,
-            quality=quality,
-            progress=partial(progress, "score") if progress else None,
-        )
+        options: dict[str, Any] = {
+            "detector_weights": detector_weights,
+            "detector": detector,
+            "backend": backend,
+            "min_face": min_face,
+            "quality": quality,
+        }
+        if engine == "ray":
+            scored = score_on_ray(model, part, target, address=address, workers=workers, progress=progress, **options)
+        else:
+            reported = partial(progress, "score") if progress else None
+            scored = score_manifest(model, part, threads=threads, progress=reported, **options)
         write_scores(scored.table, folder / "scores.csv")
         try:
             notes = _notes(model, whole, part, scored.table, split=name, detector=detector)

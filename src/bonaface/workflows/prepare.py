@@ -23,6 +23,7 @@ from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
 from bonaface.inference.quality import least_face
 from bonaface.types import Progress
+from bonaface.workflows.distribute import Engine, check_engine, crop_on_ray
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,8 @@ def crop(
     quality: int = 95,
     resize: int | None = None,
     workers: int | None = None,
+    engine: Engine | None = None,
+    address: str | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Cropped:
@@ -208,6 +211,8 @@ def crop(
         quality: the JPEG quality, 50 to 100.
         resize: for `whole_frame`, the frame's shorter side in pixels, scaled first.
         workers: processes, by default one per core.
+        engine: `ray` to crop on a cluster, whose nodes must share the store's folder and the footage.
+        address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
         root: the folder that the manifest's paths are relative to, if it moved.
         progress: called with stage, done and total.
 
@@ -224,6 +229,7 @@ def crop(
         print(len(cropped.store.unusable), "without a usable frame")
         ```
     """
+    check_engine(engine, address=address)
     try:
         settings = CropSettings.model_validate(
             {
@@ -239,7 +245,8 @@ def crop(
     except ValidationError as error:
         raise SettingsError(describe_validation_error(error, CropSettings)) from None
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
-    store = fill_store(read, Path(output), settings, workers=workers, progress=progress)
+    over = partial(crop_on_ray, address=address, workers=workers) if engine == "ray" else None
+    store = fill_store(read, Path(output), settings, workers=workers, over=over, progress=progress)
     return Cropped(store, Path(output), read)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,7 @@ from typing import Any
 from bonaface.config import Recipe, dump_recipe
 from bonaface.data.manifest import Manifest, write_manifest
 from bonaface.errors import OutputError, reraise_os_error
-from bonaface.io import fresh_folder, now, read_json, versions, write_json, write_text
-
-LOCK = ".lock"
+from bonaface.io import LOCK, fresh_folder, locked_folder, now, read_json, versions, write_json, write_text
 
 
 @contextmanager
@@ -36,7 +33,7 @@ def open_run(path: Path, settings: Recipe, manifest: Manifest, *, resume: bool) 
         check_resumable(path, held, about)
     elif not _may_begin(path, held):
         fresh_folder(path, what="training run")
-    with _locked(path):
+    with locked_folder(path, doing="training"):
         _remove_leftovers(path)
         # First, because a folder without it is not known to be a run's.
         started = {"started": now(), "versions": versions()} if not resume else {}
@@ -63,22 +60,6 @@ def _may_begin(path: Path, held: Mapping[str, Any]) -> bool:
     if held:
         return held.get("status") != "complete" and not (path / "checkpoints" / "last.ckpt").exists()
     return path.is_dir() and all(item.name == LOCK or item.name.startswith(".run.json.") for item in path.iterdir())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock the folder; the system releases the lock when the process ends."""
-    with reraise_os_error(path):
-        path.mkdir(parents=True, exist_ok=True)
-        file = (path / LOCK).open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another process is training in {path}; wait for it or name another folder") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 def _remove_leftovers(path: Path) -> None:

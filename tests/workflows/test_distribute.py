@@ -1,0 +1,290 @@
+"""Scoring and cropping on a Ray cluster of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import ray
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+
+import bonaface
+from bonaface.data.manifest import Manifest, read_manifest
+from bonaface.data.synthetic.dataset import write_demo_dataset
+from bonaface.errors import InputError, MediaError, OutputError, SettingsError
+from bonaface.inference.bundle import load_bundle, write_bundle
+from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.workflows import distribute
+from bonaface.workflows.distribute import score_on_ray
+from bonaface.workflows.partitions import Partitions
+from bonaface.workflows.ray_engine import run_on_ray
+from tests.networks import tiny_bundle
+
+FACES: dict[str, Any] = {"detector": "whole_frame"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of one node with a core and one that may be removed."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import the tests
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    write_demo_dataset(folder / "clips", persons=2, takes=1, seconds=0.3)
+    (folder / "clips" / "live" / "person01" / "damaged.mp4").write_bytes(b"no video")
+    bonaface.index(folder / "clips", output=folder / "manifest.csv")
+    write_bundle(tiny_bundle(folder / "bundle"))
+    return folder
+
+
+@pytest.fixture
+def manifest(footage: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
+    monkeypatch.setattr(distribute, "PART", 3)
+    return read_manifest(footage / "manifest.csv")
+
+
+def numbers(count: int) -> Iterator[tuple[str, list[int]]]:
+    """Parts of four numbers each."""
+    for start in range(0, count, 4):
+        yield f"{start:09d}", list(range(start, min(start + 4, count)))
+
+
+def singles(part: list[int]) -> Iterator[list[int]]:
+    return ([number] for number in part)
+
+
+def written(folder: Path) -> list[int]:
+    return sorted(int(file.name) for file in folder.iterdir())
+
+
+def writer(folder: Path, bad: int = -1, pids: Path | None = None):
+    """What writes a file a number; the number `bad` ends the process."""
+
+    def work(_: str, part: list[int]) -> None:
+        for number in part:
+            if pids is not None:
+                (pids / str(os.getpid())).touch()
+            if number == bad:
+                os.kill(os.getpid(), signal.SIGKILL)
+            (folder / str(number)).touch()
+
+    return work
+
+
+def same(found: Scored, expected: Scored) -> None:
+    pd.testing.assert_frame_equal(found.table, expected.table)
+    assert found.notes == expected.notes
+    assert found.embedded == expected.embedded
+    assert found.embeddings.tobytes() == expected.embeddings.tobytes()
+
+
+def test_scores_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
+    bundle = load_bundle(footage / "bundle")
+    seen: list[tuple[object, ...]] = []
+    found = score_on_ray(
+        bundle, manifest, tmp_path / "out", address=cluster.address, progress=lambda *call: seen.append(call), **FACES
+    )
+    same(found, score_manifest(bundle, manifest, **FACES))
+    assert seen[0] == ("score", 0, len(manifest))
+    assert seen[-1] == ("score", len(manifest), len(manifest))
+    assert not (tmp_path / "out.partitions").exists()
+
+
+def test_second_call_scores_what_is_missing(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
+    bundle = load_bundle(footage / "bundle")
+
+    def interrupt(_: str, done: int, total: int) -> None:
+        if 0 < done < total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_on_ray(bundle, manifest, tmp_path / "out", address=cluster.address, progress=interrupt, **FACES)
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out.partitions").glob("part-*")}
+    assert 0 < len(kept) < len(manifest) / 3
+    seen: list[int] = []
+    found = score_on_ray(
+        bundle,
+        manifest,
+        tmp_path / "out",
+        address=cluster.address,
+        progress=lambda stage, done, total: seen.append(done),
+        **FACES,
+    )
+    assert seen[0] == 3 * len(kept)
+    same(found, score_manifest(bundle, manifest, **FACES))
+
+
+def test_evaluation_on_a_cluster_has_the_same_report(
+    cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path
+):
+    own = bonaface.evaluate(footage / "bundle", manifest, output=tmp_path / "own", faces=False, **FACES)
+    there = bonaface.evaluate(
+        footage / "bundle",
+        manifest,
+        output=tmp_path / "there",
+        faces=False,
+        engine="ray",
+        address=cluster.address,
+        **FACES,
+    )
+    pd.testing.assert_frame_equal(own.scores, there.scores)
+    assert (tmp_path / "own" / "report.json").read_text() == (tmp_path / "there" / "report.json").read_text()
+
+
+def test_crops_are_those_of_one_machine(cluster: Cluster, manifest: Manifest, tmp_path: Path):
+    settings: dict[str, Any] = {"detector": "whole_frame", "frames": 2, "scale": 1.0, "side": 64}
+    own = bonaface.crop(manifest, output=tmp_path / "own", workers=1, **settings)
+    there = bonaface.crop(manifest, output=tmp_path / "there", engine="ray", address=cluster.address, **settings)
+    files = [
+        sorted(each.relative_to(store) for each in (store / "entries").rglob("*")) for store in (own.path, there.path)
+    ]
+    assert files[0] == files[1]
+    pd.testing.assert_frame_equal(own.store.table.drop(columns="file"), there.store.table.drop(columns="file"))
+
+
+def test_presentation_that_ends_its_worker_twice_is_given_up(cluster: Cluster, tmp_path: Path):
+    lost: list[tuple[str, list[int]]] = []
+    counts: list[int] = []
+    run_on_ray(
+        partial(writer, tmp_path, 6),
+        numbers(10),
+        divide=singles,
+        lost=lambda name, part: lost.append((name, part)),
+        done=counts.append,
+        address=cluster.address,
+    )
+    assert lost == [("000000004.0002", [6])]
+    assert written(tmp_path) == [0, 1, 2, 3, 4, 5, 7, 8, 9]
+    assert sum(counts) == 10
+
+
+def test_lost_presentation_is_unreadable_in_the_table(footage: Path, manifest: Manifest, monkeypatch, tmp_path: Path):
+    bundle = load_bundle(footage / "bundle")
+
+    def all_lost(make, parts, *, divide, lost, done, **_):
+        for name, part in parts:
+            for number, single in enumerate(divide(part)):
+                lost(f"{name}.{number:04d}", single)
+                done(1)
+
+    monkeypatch.setattr(distribute, "run_on_ray", all_lost)
+    with pytest.raises(InputError, match="decoding or scoring it ended the worker process twice"):
+        score_on_ray(bundle, manifest, tmp_path / "out", **FACES)
+    table = Partitions(
+        tmp_path / "out.partitions", next((tmp_path / "out.partitions").glob("part-*")).name[20:36]
+    ).read()
+    assert set(table["status"]) == {"unreadable"}
+    assert table["presentation"].drop_duplicates().tolist() == manifest.table["path"].tolist()
+
+
+@pytest.mark.parametrize("kill", ["worker", "node"])
+def test_lost_worker_or_node_costs_nothing_but_time(cluster: Cluster, tmp_path: Path, kill: str):
+    (tmp_path / "pids").mkdir()
+    (tmp_path / "out").mkdir()
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    killed: list[int] = []
+
+    def done(_: int) -> None:
+        if killed:
+            return
+        pid = int(next((tmp_path / "pids").iterdir()).name)
+        killed.append(pid)
+        if kill == "worker":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            cluster.remove_node(node, allow_graceful=False)
+
+    run_on_ray(
+        partial(writer, tmp_path / "out", pids=tmp_path / "pids"),
+        numbers(60),
+        divide=singles,
+        lost=lambda *_: pytest.fail("nothing ends its worker twice here"),
+        done=done,
+        address=cluster.address,
+    )
+    assert killed
+    assert written(tmp_path / "out") == list(range(60))
+    if kill == "worker":
+        cluster.remove_node(node)
+
+
+def test_error_of_a_part_ends_the_job(cluster: Cluster):
+    def broken(_: str, part: list[int]) -> None:
+        raise MediaError(f"{part[0]} is broken")
+
+    with pytest.raises(MediaError, match=r"^0 is broken$"):
+        run_on_ray(
+            lambda: broken,
+            numbers(4),
+            divide=singles,
+            lost=lambda *_: None,
+            done=lambda _: None,
+            address=cluster.address,
+        )
+    assert not ray.is_initialized()
+
+
+def test_no_cluster_is_one_line():
+    with pytest.raises(SettingsError, match=r"no Ray cluster at 127.0.0.1:9: .*; start one with `ray start`") as caught:
+        run_on_ray(
+            partial(writer, Path()),
+            numbers(1),
+            divide=singles,
+            lost=lambda *_: None,
+            done=lambda _: None,
+            address="127.0.0.1:9",
+        )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Partitions:
+    parts = Partitions(tmp_path / "out.partitions", "0" * 16)
+    for name, rows in (("000000000", [0, 1]), ("000000002.0000", [2]), ("000000002.0001", [3]), ("000000004", [4])):
+        parts.write(name, pd.DataFrame({"row": rows}))
+    return parts
+
+
+def test_parts_are_read_in_order(parts: Partitions):
+    assert parts.read()["row"].tolist() == [0, 1, 2, 3, 4]
+    parts.write("000000002", pd.DataFrame({"row": [2, 3]}))
+    assert parts.read()["row"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_part_that_was_changed_is_refused(parts: Partitions):
+    file = parts.complete()["000000004"]
+    pd.DataFrame({"row": [5]}).to_parquet(file)
+    with pytest.raises(InputError, match=r"part-000000004-.* was changed after it was written; remove it"):
+        parts.read()
+
+
+def test_parts_of_another_job_are_refused(parts: Partitions):
+    with pytest.raises(InputError, match="holds parts of another job"):
+        Partitions(parts.folder, "1" * 16).complete()
+
+
+def test_two_jobs_do_not_write_into_one_output(parts: Partitions):
+    with parts.locked(), pytest.raises(OutputError, match="another process is writing in"), parts.locked():
+        pass
+
+
+@pytest.mark.parametrize(("engine", "address"), [("spark", None), (None, "auto")])
+def test_wrong_engine_is_refused(footage: Path, tmp_path: Path, engine, address):
+    with pytest.raises(SettingsError, match="engine"):
+        bonaface.evaluate(
+            footage / "bundle", footage / "manifest.csv", output=tmp_path / "out", engine=engine, address=address
+        )
