@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+Engine = Literal["ray"]
+"""Where a long job runs other than on this machine."""
+
 FacePolicy = Literal["largest", "all", "refuse"]
 """Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
 

@@ -84,6 +84,23 @@ def writer(folder: Path, bad: int = -1, pids: Path | None = None):
     return work
 
 
+class Seen:
+    """Progress of a job; at a count, it interrupts."""
+
+    def __init__(self, interrupt: bool = False) -> None:
+        self.counts: list[int] = []
+        self._interrupt = interrupt
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        assert stage == "score"
+        self.counts.append(done)
+        if self._interrupt and 0 < done < total:
+            raise KeyboardInterrupt
+
+    def epoch(self, line: str, figures: object, /) -> None:
+        pytest.fail("no epochs here")
+
+
 def same(found: Scored, expected: Scored) -> None:
     pd.testing.assert_frame_equal(found.table, expected.table)
     assert found.notes == expected.notes
@@ -92,38 +109,22 @@ def same(found: Scored, expected: Scored) -> None:
 
 
 def test_scores_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
-    bundle = load_bundle(footage / "bundle")
-    seen: list[tuple[object, ...]] = []
-    found = score_on_ray(
-        bundle, manifest, tmp_path / "out", address=cluster.address, progress=lambda *call: seen.append(call), **FACES
-    )
+    bundle, seen = load_bundle(footage / "bundle"), Seen()
+    found = score_on_ray(bundle, manifest, tmp_path / "out", address=cluster.address, progress=seen, **FACES)
     same(found, score_manifest(bundle, manifest, **FACES))
-    assert seen[0] == ("score", 0, len(manifest))
-    assert seen[-1] == ("score", len(manifest), len(manifest))
+    assert seen.counts == [0, *seen.counts[1:-1], len(manifest)]
     assert not (tmp_path / "out.partitions").exists()
 
 
 def test_second_call_scores_what_is_missing(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
-    bundle = load_bundle(footage / "bundle")
-
-    def interrupt(_: str, done: int, total: int) -> None:
-        if 0 < done < total:
-            raise KeyboardInterrupt
-
+    bundle, seen = load_bundle(footage / "bundle"), Seen()
+    options: dict[str, Any] = {"address": cluster.address, **FACES}
     with pytest.raises(KeyboardInterrupt):
-        score_on_ray(bundle, manifest, tmp_path / "out", address=cluster.address, progress=interrupt, **FACES)
-    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out.partitions").glob("part-*")}
+        score_on_ray(bundle, manifest, tmp_path / "out", progress=Seen(interrupt=True), **options)
+    kept = list((tmp_path / "out.partitions").glob("part-*"))
     assert 0 < len(kept) < len(manifest) / 3
-    seen: list[int] = []
-    found = score_on_ray(
-        bundle,
-        manifest,
-        tmp_path / "out",
-        address=cluster.address,
-        progress=lambda stage, done, total: seen.append(done),
-        **FACES,
-    )
-    assert seen[0] == 3 * len(kept)
+    found = score_on_ray(bundle, manifest, tmp_path / "out", progress=seen, **options)
+    assert seen.counts[0] == 3 * len(kept)
     same(found, score_manifest(bundle, manifest, **FACES))
 
 

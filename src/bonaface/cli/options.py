@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -53,7 +53,7 @@ Boxes = Annotated[
 Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
 Detector = Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")]
 Engine = Annotated[
-    Literal["ray"] | None, typer.Option(help="Work on a Ray cluster, by default on this machine (extra `ray`).")
+    choices.Engine | None, typer.Option(help="Work on a Ray cluster, by default on this machine (extra `ray`).")
 ]
 Address = Annotated[
     str | None,

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from bonaface.choices import Engine
 from bonaface.data.crop_store import Job, boxes_of
 from bonaface.data.faces.detector import Boxes
 from bonaface.data.manifest import Manifest
@@ -25,7 +26,6 @@ from bonaface.types import Progress
 from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.ray_engine import run_on_ray
 
-Engine = Literal["ray"]
 PART = 128
 """Presentations of a part: what is computed again where a worker is lost."""
 CROPPED = 16

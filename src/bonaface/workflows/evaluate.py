@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bonaface.choices import Profile
+from bonaface.choices import Engine, Profile
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import InputError, MissingExtraError, OutputError
 from bonaface.evaluation.arrays import ScoreArrays
@@ -30,7 +30,7 @@ from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.bundle import find_bundle
-from bonaface.workflows.distribute import Engine, check_engine, score_on_ray
+from bonaface.workflows.distribute import check_engine, score_on_ray
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
 from bonaface.workflows.prepare import counts_line, part_of

@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import ValidationError
 
+from bonaface.choices import Engine
 from bonaface.config import CropSettings, ModelSettings
 from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.datasets.adapter import Request
@@ -23,7 +24,7 @@ from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
 from bonaface.inference.quality import least_face
 from bonaface.types import Progress
-from bonaface.workflows.distribute import Engine, check_engine, crop_on_ray
+from bonaface.workflows.distribute import check_engine, crop_on_ray
 
 
 @dataclass(frozen=True)
