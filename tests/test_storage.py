@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 import bonaface
 from bonaface.config import CropSettings
-from bonaface.data.crop_store import fill_store
+from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.manifest import read_manifest, write_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BonafaceError, BundleError, ManifestError, OutputError
@@ -113,6 +113,26 @@ def test_crops_of_stored_footage_are_those_of_local_footage(stored: str, local: 
     assert pictures[0] == pictures[1]
     missing = there[there["path"] == gone]
     assert missing[["status", "reason"]].to_numpy().tolist() == [["unreadable", "no such file"]]
+
+
+def test_shards_are_read_from_storage(bucket: str, local: Path, tmp_path: Path):
+    manifest = read_manifest(local / "manifest.csv")
+    own = bonaface.crop(
+        manifest,
+        output=tmp_path / "crops",
+        shards=f"{bucket}/shards",
+        detector="whole_frame",
+        frames=2,
+        scale=1.0,
+        side=96,
+    ).store
+    there = fill_store(manifest, Path(f"{bucket}/shards"), CROPS)
+    pd.testing.assert_frame_equal(there.table.drop(columns="file"), own.table.drop(columns="file"))
+    assert there.table["file"].str.startswith(f"{bucket}/shards/00000.tar#").all()
+    for mine, theirs in zip(there.table["file"], own.table["file"], strict=True):
+        assert load_crop(mine).tobytes() == load_crop(theirs).tobytes()
+    with pytest.raises(OutputError, match="make them with `data crop --shards`"):
+        fill_store(manifest, Path(f"{bucket}/none"), CROPS)
 
 
 def test_evaluation_reads_and_writes_storage(stored: str, bucket: str, local: Path, tmp_path: Path):

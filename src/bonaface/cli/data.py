@@ -133,6 +133,9 @@ def crop_command(
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
     resize: Annotated[int | None, typer.Option(help="Shorter side of whole frames, in pixels, scaled first.")] = None,
     workers: options.Workers = None,
+    shards: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the crops as few large files too, for training.")
+    ] = None,
     engine: options.Engine = None,
     address: options.Address = None,
     root: options.Root = None,
@@ -152,6 +155,7 @@ def crop_command(
             quality=quality,
             resize=resize,
             workers=workers,
+            shards=shards,
             engine=engine,
             address=address,
             root=root,

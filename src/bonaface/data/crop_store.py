@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ from bonaface.data.frames import open_frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
+from bonaface.data.shards import is_shards, read_member, read_shards
 from bonaface.errors import MediaError, OutputError, reraise_os_error
-from bonaface.io.storage import is_remote, version_of
+from bonaface.io.storage import is_remote, shown, version_of
 from bonaface.types import Box, Status
 
 VERSION = 4
@@ -66,41 +67,21 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True)
 class CropStore:
-    """The entries of a store for one manifest and one set of settings; `hashes` are the files' SHA-256, "" if missing."""
+    """The stored crops of one manifest, with one set of settings.
 
-    def __init__(
-        self,
-        path: Path,
-        manifest: Manifest,
-        entries: list[tuple[Path, dict[str, Any]]],
-        identity: str,
-        hashes: list[str] | None = None,
-    ) -> None:
-        self.path = path
-        self.hashes = hashes or []
-        self.detector_identity = identity
-        self._manifest = manifest
-        self._entries = entries
+    `table` has a row per chosen frame, in manifest order: `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the
+    JPEG, or its place in a shard; "" where there is none), the box in the stored square (`x`, `y`, `w`, `h`) and
+    `confidence`. A presentation that cannot be read has one row, frame 0. `notes` are the decoder's by presentation:
+    truncated, variable rate. `hashes` are the files' SHA-256 in manifest order, "" if missing.
+    """
 
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """Return a row per chosen frame, in manifest order.
-
-        `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the JPEG; "" where there is none), the box in the
-        stored square (`x`, `y`, `w`, `h`) and `confidence`. A presentation that cannot be read has one row, frame 0.
-        """
-        rows: list[tuple[Any, ...]] = []
-        for path, (folder, entry) in zip(self._manifest.table["path"], self._entries, strict=True):
-            for frame in entry["frames"]:
-                file = str(folder / frame["file"]) if frame["file"] else ""
-                box = frame["box"] or (np.nan,) * 4
-                reason = entry["reason"]
-                rows.append(
-                    (path, frame["frame"], frame["time"], frame["status"], reason, file, *box, frame["confidence"])
-                )
-        names = ["path", "frame", "time", "status", "reason", "file", "x", "y", "w", "h", "confidence"]
-        return pd.DataFrame(rows, columns=names).astype({"time": float, "confidence": float})
+    path: Path
+    table: pd.DataFrame
+    notes: dict[str, str]
+    hashes: list[str]
+    detector_identity: str
 
     @property
     def unusable(self) -> pd.DataFrame:
@@ -108,12 +89,6 @@ class CropStore:
         first = self.table.drop_duplicates("path")
         usable = set(self.table.loc[self.table["status"] == Status.OK.value, "path"])
         return first.loc[~first["path"].isin(usable), ["path", "status", "reason"]].reset_index(drop=True)
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """Return the decoder's notes by presentation: truncated, variable rate."""
-        pairs = zip(self._manifest.table["path"], self._entries, strict=True)
-        return {str(path): entry["note"] for path, (_, entry) in pairs if entry["note"]}
 
 
 def fill_store(
@@ -134,6 +109,12 @@ def fill_store(
     raises.
     """
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes_of(manifest))
+    if is_shards(store):
+        return read_shards(store, manifest, settings, detector.identity)
+    if is_remote(store):
+        raise OutputError(
+            f"{shown(store)} is in storage, where crops lie in shards; make them with `data crop --shards`"
+        )
     _open_store(store)
     hashes = _hashes(manifest.files(), store, workers, progress)
     jobs = _jobs(manifest, store, settings, detector.identity, hashes)
@@ -154,13 +135,27 @@ def fill_store(
     else:
         for _ in parallel_map(partial(_crop, settings), todo, workers=workers):
             advance(1)
-    entries = [(job.folder, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
-    return CropStore(store, manifest, entries, detector.identity, hashes)
+    entries = [(job, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
+    notes = {job.path: entry["note"] for job, entry in entries if entry["note"]}
+    return CropStore(store, _table(entries), notes, hashes, detector.identity)
+
+
+def _table(entries: list[tuple[Job, dict[str, Any]]]) -> pd.DataFrame:
+    rows: list[tuple[Any, ...]] = []
+    for job, entry in entries:
+        for frame in entry["frames"]:
+            file = str(job.folder / frame["file"]) if frame["file"] else ""
+            box = frame["box"] or (np.nan,) * 4
+            found = (job.path, frame["frame"], frame["time"], frame["status"], entry["reason"], file)
+            rows.append((*found, *box, frame["confidence"]))
+    names = ["path", "frame", "time", "status", "reason", "file", "x", "y", "w", "h", "confidence"]
+    return pd.DataFrame(rows, columns=names).astype({"time": float, "confidence": float})
 
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
     """Return a stored square as RGB, (side, side, 3). Raises MediaError."""
-    data = np.fromfile(file, dtype=np.uint8)
+    content = read_member(str(file))
+    data = np.fromfile(file, dtype=np.uint8) if content is None else np.frombuffer(content, np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
     if picture is None:
         raise MediaError(f"{file} in the crop store is damaged; remove its folder and crop again")

@@ -75,7 +75,7 @@ def listed(path: Path) -> list[Path]:
 def read_range(path: Path, start: int, length: int) -> bytes:
     """Return so many bytes of an object, fewer at its end. Raises InputError."""
     with _reading(path) as (storage, key):
-        content: bytes = storage.cat_file(key, start, start + length)
+        content: bytes = storage.cat_file(key, start=start, end=start + length)
         return content
 
 
@@ -83,12 +83,13 @@ def copied(path: Path, folder: Path, *, error: type[Raised] | type[InputError] =
     """Return a copy of an object, or of a folder of objects, in a local folder. Raises `error`, InputError."""
     target = folder / path.name
     with _reading(path) as (storage, key):
-        if storage.isdir(key):
-            storage.get(key.rstrip("/") + "/", str(target), recursive=True)
-        elif storage.exists(key):
+        try:
             storage.get_file(key, str(target))
-        else:
-            raise error(f"nothing at {shown(path)}; check the address")
+        except FileNotFoundError:
+            if not storage.isdir(key):
+                raise error(f"nothing at {shown(path)}; check the address") from None
+            target.unlink(missing_ok=True)
+            storage.get(key.rstrip("/") + "/", str(target), recursive=True)
     return target
 
 

@@ -20,6 +20,7 @@ from bonaface.data.datasets.registry import index_layout
 from bonaface.data.frames import open_frames
 from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
+from bonaface.data.shards import write_shards
 from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
 from bonaface.inference.quality import least_face
@@ -194,6 +195,7 @@ def crop(
     workers: int | None = None,
     engine: Engine | None = None,
     address: str | None = None,
+    shards: str | Path | None = None,
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Cropped:
@@ -214,6 +216,7 @@ def crop(
         workers: processes, by default one per core.
         engine: `ray` to crop on a cluster, whose nodes must share the store's folder and the footage.
         address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
+        shards: a folder, also one in storage, in which the crops are written again as few large files, which training reads.
         root: the folder that the manifest's paths are relative to, if it moved.
         progress: called with stage, done and total.
 
@@ -248,6 +251,8 @@ def crop(
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     over = partial(crop_on_ray, address=address, workers=workers) if engine == "ray" else None
     store = fill_store(read, Path(output), settings, workers=workers, over=over, progress=progress)
+    if shards is not None:
+        write_shards(store, read, settings, Path(shards))
     return Cropped(store, Path(output), read)
 
 
