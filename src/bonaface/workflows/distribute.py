@@ -63,7 +63,7 @@ def score_on_ray(
     unreadable = partial(_scorer, bundle, None, parts, options, problem=LOST)
     with parts.locked():
         held = parts.complete()
-        todo = [start for start in range(0, len(manifest), PART) if _name(start) not in held]
+        todo = [start for start in range(0, len(manifest), PART) if part_name(start) not in held]
         finished = len(manifest) - sum(min(PART, len(manifest) - start) for start in todo)
 
         def done(count: int) -> None:
@@ -75,8 +75,8 @@ def score_on_ray(
         done(0)
         run_on_ray(
             scorer,
-            ((_name(start), _slice(manifest, start, PART)) for start in todo),
-            divide=lambda part: (_slice(part, row, 1) for row in range(len(part))),
+            ((part_name(start), part_of(manifest, start, PART)) for start in todo),
+            divide=lambda part: (part_of(part, row, 1) for row in range(len(part))),
             lost=lambda name, part: unreadable()(name, part),  # noqa: PLW0108 (a pipeline is made only where it is needed)
             done=done,
             address=address,
@@ -99,7 +99,7 @@ def crop_on_ray(
     """Crop presentations into a store that all workers share; one that ends its worker twice stays without an entry."""
     run_on_ray(
         partial(_cropper, crop),
-        ((_name(start), jobs[start : start + CROPPED]) for start in range(0, len(jobs), CROPPED)),
+        ((part_name(start), jobs[start : start + CROPPED]) for start in range(0, len(jobs), CROPPED)),
         divide=lambda part: ([job] for job in part),
         lost=lambda *_: None,
         done=done,
@@ -129,11 +129,11 @@ def _cropper(crop: Callable[[Job], str]) -> Callable[[str, Sequence[Job]], None]
     return crop_each
 
 
-def _name(start: int) -> str:
+def part_name(start: int) -> str:
     return f"{start:09d}"
 
 
-def _slice(manifest: Manifest, start: int, count: int) -> Manifest:
+def part_of(manifest: Manifest, start: int, count: int) -> Manifest:
     table = manifest.table.iloc[start : start + count].reset_index(drop=True)
     return replace(manifest, table=table, boxes=None, notes=(), about={})
 
