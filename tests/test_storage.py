@@ -20,7 +20,7 @@ from bonaface.data.manifest import read_manifest, write_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BonafaceError, BundleError, ManifestError, OutputError
 from bonaface.inference.bundle import change_bundle, load_bundle, write_bundle
-from bonaface.io import new_file, new_folder, storage
+from bonaface.io import fresh_folder, new_file, new_folder, storage
 from tests.networks import tiny_bundle
 
 CROPS = CropSettings(detector="whole_frame", frames=2, scale=1.0, side=96)
@@ -195,6 +195,15 @@ def test_folder_that_fails_half_way_leaves_nothing_in_storage(monkeypatch: pytes
     assert not storage.exists(target)
     write_two(target)
     assert [each.name for each in storage.listed(target)] == ["a.csv", "b.csv"]
+
+
+def test_what_needs_a_local_folder_says_so(bucket: str):
+    with pytest.raises(
+        ManifestError, match="s3://footage/clips is in storage, and a layout is read from a local folder"
+    ):
+        bonaface.index(f"{bucket}/clips")
+    with pytest.raises(OutputError, match="s3://footage/run is in storage; a training run grows file by file"):
+        fresh_folder(f"{bucket}/run", what="training run")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bonaface.errors import OutputError, reraise_os_error
+from bonaface.errors import InputError, OutputError, reraise_os_error
 from bonaface.io import storage
 
 LOCK = ".lock"
@@ -105,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         path = storage.local_copy(path) if storage.is_remote(path) else path
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -22,8 +22,17 @@ from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.shards import write_shards
 from bonaface.data.splits import split_manifest
-from bonaface.errors import InputError, MediaError, SettingsError, describe_validation_error, did_you_mean, format_list
+from bonaface.errors import (
+    InputError,
+    ManifestError,
+    MediaError,
+    SettingsError,
+    describe_validation_error,
+    did_you_mean,
+    format_list,
+)
 from bonaface.inference.quality import least_face
+from bonaface.io.storage import is_remote, shown
 from bonaface.types import Progress
 from bonaface.workflows.distribute import check_engine, crop_on_ray
 
@@ -109,6 +118,11 @@ def index(
         print(indexed.manifest.table[["path", "label", "species", "subject"]])
         ```
     """
+    if is_remote(root):
+        raise ManifestError(
+            f"{shown(root)} is in storage, and a layout is read from a local folder: index a local copy, and name the storage "
+            "as root in the manifest's .meta.json or with --root"
+        )
     request = Request(
         root=Path(root),
         protocol="" if protocol is None else str(protocol),

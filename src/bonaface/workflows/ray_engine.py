@@ -117,12 +117,13 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
     with needs_extra("--engine ray"):
         import ray
     named = address or os.environ.get("RAY_ADDRESS")
-    own = {} if named else {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
+    cores = workers or os.cpu_count() or 1
+    how = {"address": address} if named else {"address": "local", "num_cpus": cores, "include_dashboard": False}
     try:
         if named and re.fullmatch(r"[\w.-]+:\d+", named):
             host, _, port = named.partition(":")
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()  # Ray waits for minutes
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        ray.init(log_to_driver=False, logging_level="ERROR", **how)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise SettingsError(
             f"no Ray cluster at {named or 'this machine'}: {_last_line(error)}; start one with `ray start`"
