@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import bonaface
 from bonaface.config import ModelSettings
 from bonaface.errors import SettingsError, WeightsError
 from bonaface.models.network import build_network, load_network, save_network
@@ -112,3 +113,7 @@ def test_an_unknown_name_gets_the_nearest_known_one():
         build_network(ModelSettings(name="mobilenetv3_large_10", weights="none"))
     with pytest.raises(SettingsError, match="ra_in1k"):
         build_network(ModelSettings(name="mobilenetv3_large_100.ra_in1", weights="none"))
+
+
+def test_exported_network_names_no_folder_of_the_machine(network):
+    assert str(Path(bonaface.__file__).parent).encode() not in export_onnx(network)

@@ -79,6 +79,8 @@ def export_onnx(network: LivenessNet) -> bytes:
             ) from error
         whole = Path(folder) / "model.onnx"
         assert program is not None
+        for node in program.model.graph:
+            node.metadata_props.clear()  # the exporter's notes name the folders of the machine that it ran on
         program.save(str(whole), external_data=False)
         return whole.read_bytes()
 
