@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bonaface.workflows.compare import compare as compare
     from bonaface.workflows.cross_validate import folds as folds
     from bonaface.workflows.demo import demo as demo
+    from bonaface.workflows.distribute import predict_on_ray as predict_on_ray
     from bonaface.workflows.drift import log as log
     from bonaface.workflows.embed import embed as embed
     from bonaface.workflows.evaluate import evaluate as evaluate
@@ -85,6 +86,7 @@ _HOMES = {
     "pull_bundle": "workflows.bundle",
     "plan": "evaluation.planning",
     "predict": "workflows.model",
+    "predict_on_ray": "workflows.distribute",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",
     "recipe_settings": "config",
@@ -126,6 +128,7 @@ __all__ = [
     "log",
     "plan",
     "predict",
+    "predict_on_ray",
     "pull_bundle",
     "read_manifest",
     "read_scores",

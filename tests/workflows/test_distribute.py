@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -143,6 +144,24 @@ def test_evaluation_on_a_cluster_has_the_same_report(
     )
     pd.testing.assert_frame_equal(own.scores, there.scores)
     assert (tmp_path / "own" / "report.json").read_text() == (tmp_path / "there" / "report.json").read_text()
+
+
+def test_verdicts_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
+    seen, clips = Seen(), footage / "clips"
+    options: dict[str, Any] = {"output": tmp_path / "out", "address": cluster.address, "progress": seen, **FACES}
+    counts = bonaface.predict_on_ray(footage / "bundle", clips, **options)
+    expected = [verdict.to_dict() for verdict in bonaface.predict(footage / "bundle", clips, **FACES)]
+    table = pd.read_parquet(tmp_path / "out")
+    plain = ["source", "verdict", "accepted", "score", "threshold", "logit", "kind", "faces", "reason", "bundle"]
+    pd.testing.assert_frame_equal(table[plain], pd.DataFrame(expected)[plain])
+    assert [json.loads(frames) for frames in table["frames"]] == [row["frames"] for row in expected]
+    assert counts == table["verdict"].value_counts().to_dict()
+    assert (tmp_path / "out" / "_SUCCESS").is_file()
+    seen.counts.clear()
+    assert bonaface.predict_on_ray(footage / "bundle", clips, **options) == counts
+    assert seen.counts == [len(manifest)]
+    with pytest.raises(InputError, match="holds parts of another job"):
+        bonaface.predict_on_ray(footage / "bundle", clips / "live", **options)
 
 
 def test_crops_are_those_of_one_machine(cluster: Cluster, manifest: Manifest, tmp_path: Path):

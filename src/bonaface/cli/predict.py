@@ -7,13 +7,14 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import bonaface
 from bonaface.cli import options
 from bonaface.cli.output import echo, echo_left_out, show_progress
+from bonaface.errors import SettingsError
 
 if TYPE_CHECKING:
     from bonaface.inference.verdict import Verdict
@@ -47,6 +48,13 @@ def predict_command(
     min_face: options.MinFace = None,
     no_quality: options.NoQuality = False,
     threads: options.Threads = None,
+    engine: options.Engine = None,
+    address: options.Address = None,
+    workers: options.Workers = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="With --engine ray: folder for the verdicts, as Parquet."),
+    ] = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
@@ -56,26 +64,50 @@ def predict_command(
     A damaged file, an unknown picture format, a folder that cannot be listed and a broken link are `unreadable`. Files
     that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
+    if (engine is None) != (output is None):
+        raise SettingsError("the verdicts of a cluster are written, not printed: give both --engine ray and --output")
+    scoring: dict[str, Any] = {
+        "faces": faces,
+        "detector": detector,
+        "detector_weights": weights,
+        "backend": backend,
+        "min_face": min_face,
+        "quality": not no_quality,
+    }
     outcomes: Counter[str] = Counter()
     looked_at = 0
+    if output is not None:
+        with show_progress(quiet=quiet, json_log=json_log) as progress:
+            outcomes.update(
+                bonaface.predict_on_ray(
+                    bundle,
+                    *sources,
+                    output=output,
+                    frames=frames,
+                    frames_as_video=frames_as_video,
+                    root=root,
+                    variant=variant,
+                    address=address,
+                    workers=workers,
+                    progress=progress,
+                    **scoring,
+                )
+            )
+        echo(f"{_counted(outcomes)}; written to {output}")
+        raise typer.Exit(_exit_code(outcomes))
     # On a terminal the verdicts show the progress.
     seen = sys.stdout is not None and sys.stdout.isatty()
     with show_progress(quiet=quiet or (seen and not json_log), json_log=json_log) as progress:
         verdicts = bonaface.predict(
             bundle,
             *sources,
-            faces=faces,
             frames=frames,
             frames_as_video=frames_as_video,
             save=save,
-            detector=detector,
-            detector_weights=weights,
             threads=threads,
             variant=variant,
-            backend=backend,
-            min_face=min_face,
-            quality=not no_quality,
             root=root,
+            **scoring,
             seconds=seconds,
             progress=progress,
         )
@@ -88,7 +120,11 @@ def predict_command(
         if outcomes.total() > 1:
             _echo_counts(outcomes, looked_at, time.monotonic() - started)
         echo_left_out(verdicts.sources)
-    raise typer.Exit(1 if outcomes["attack"] else 0 if set(outcomes) == {"bona_fide"} else 3)
+    raise typer.Exit(_exit_code(outcomes))
+
+
+def _exit_code(outcomes: Counter[str]) -> int:
+    return 1 if outcomes["attack"] else 0 if set(outcomes) == {"bona_fide"} else 3
 
 
 def _line(verdict: Verdict) -> str:
@@ -98,10 +134,14 @@ def _line(verdict: Verdict) -> str:
 
 
 def _echo_counts(outcomes: Counter[str], frames: int, seconds: float) -> None:
-    """Return the number of presentations by outcome, and the frames per second."""
+    """Print the number of presentations by outcome, and the frames per second."""
+    rate = f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.1f} a second)"
+    echo(f"{_counted(outcomes)}; {rate}", err=True)
+
+
+def _counted(outcomes: Counter[str]) -> str:
     from bonaface.types import Label, Status
 
     known = [outcome.value for outcome in (*Label, *Status)]
     counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in known if outcomes[outcome])
-    rate = f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.1f} a second)"
-    echo(f"{outcomes.total()} presentations: {counts}; {rate}", err=True)
+    return f"{outcomes.total()} presentations: {counts}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -18,11 +18,14 @@ from bonaface.choices import Engine
 from bonaface.data.crop_store import Job, boxes_of
 from bonaface.data.faces.detector import Boxes
 from bonaface.data.manifest import Manifest
+from bonaface.data.sources import Input, Source, expand, fetched
 from bonaface.errors import SettingsError, format_list
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import Scored, score_through
+from bonaface.io import write_bytes
 from bonaface.types import Progress
+from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.ray_engine import run_on_ray
 
@@ -31,6 +34,7 @@ PART = 128
 CROPPED = 16
 LOST = "decoding or scoring it ended the worker process twice"
 _NOTE, _EMBEDDING = "_note", "_embedding"
+Whole = TypeVar("Whole", bound=Sized)
 
 
 def check_engine(engine: str | None, *, address: str | None) -> None:
@@ -56,36 +60,85 @@ def score_on_ray(
     A presentation that ends its worker twice is `unreadable`. `options` are those of `Pipeline`. Raises what
     `score_manifest` does, SettingsError where there is no cluster, InputError for parts of another job.
     """
-    asked = {"bundle": bundle.id, "manifest": manifest.digest, "part": PART, **options}
-    key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    key = _key(bundle, options, manifest.digest)
     parts = Partitions(output.with_name(f"{output.name}.partitions"), key)
-    scorer = partial(_scorer, bundle, boxes_of(manifest), parts, options)
-    unreadable = partial(_scorer, bundle, None, parts, options, problem=LOST)
     with parts.locked():
-        held = parts.complete()
-        todo = [start for start in range(0, len(manifest), PART) if part_name(start) not in held]
-        finished = len(manifest) - sum(min(PART, len(manifest) - start) for start in todo)
-
-        def done(count: int) -> None:
-            nonlocal finished
-            finished += count
-            if progress:
-                progress("score", finished, len(manifest))
-
-        done(0)
-        run_on_ray(
-            scorer,
-            ((part_name(start), part_of(manifest, start, PART)) for start in todo),
-            divide=lambda part: (part_of(part, row, 1) for row in range(len(part))),
-            lost=lambda name, part: unreadable()(name, part),  # noqa: PLW0108 (a pipeline is made only where it is needed)
-            done=done,
+        _do_missing(
+            parts,
+            manifest,
+            part_of,
+            partial(_scorer, bundle, boxes_of(manifest), parts, options),
+            partial(_scorer, bundle, None, parts, options, problem=LOST),
             address=address,
             workers=workers,
+            progress=progress,
         )
         scored = _scored(parts.read())
         scored.refuse_all_unreadable(manifest)
         parts.remove()
     return scored
+
+
+def predict_on_ray(
+    bundle: str | Path | Bundle,
+    *sources: Input,
+    output: str | Path,
+    frames: int | None = None,
+    frames_as_video: bool = False,
+    root: str | Path | None = None,
+    variant: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, int]:
+    """Write the verdicts on presentations as Parquet files, in parts, on the workers of a Ray cluster.
+
+    The same call again does what is missing. `_SUCCESS` in the folder says that all parts are there.
+
+    Args:
+        bundle: the bundle, its path, the run folder that holds it, or the name of an open model.
+        sources: files, folders, globs, addresses in storage, or a manifest, whose labels need not be known.
+        output: the folder to write; `pandas.read_parquet` reads it.
+        frames: how many frames of a video are scored, by default the bundle's number.
+        frames_as_video: the pictures of a folder are the frames of one presentation.
+        root: the folder that the paths of a manifest are relative to.
+        variant: one of the bundle's variants, at its own thresholds.
+        address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
+        workers: workers of the cluster, by default one per core.
+        progress: called with stage, done and total.
+        options: `faces`, `detector`, `detector_weights`, `backend`, `min_face`, `quality`, as of `bonaface.load`.
+
+    Returns:
+        The number of presentations by verdict.
+
+    Raises:
+        SettingsError: there is no cluster.
+        InputError: the folder holds the verdicts of another job.
+
+    Examples:
+        ```python
+        counts = bonaface.predict_on_ray("run/bundle", "clips", output="verdicts")
+        ```
+    """
+    model = find_bundle(bundle, detector_weights=options.get("detector_weights"), progress=progress)
+    model = model if variant is None else model.use(variant)
+    found = expand(sources, root=root, frames_as_video=frames_as_video).items
+    names = hashlib.sha256("\n".join(f"{each.name} {each.flip} {each.first}" for each in found).encode()).hexdigest()
+    parts = Partitions(Path(output), _key(model, {**options, "frames": frames}, names))
+    with parts.locked():
+        _do_missing(
+            parts,
+            found,
+            lambda all_of_them, start, count: all_of_them[start : start + count],
+            partial(_predictor, model, parts, options, frames),
+            partial(_predictor, model, parts, options, frames, problem=LOST),
+            address=address,
+            workers=workers,
+            progress=progress,
+        )
+        write_bytes(parts.folder / "_SUCCESS", b"")
+        return parts.counts("verdict")
 
 
 def crop_on_ray(
@@ -106,6 +159,60 @@ def crop_on_ray(
         address=address,
         workers=workers,
     )
+
+
+def _key(bundle: Bundle, options: dict[str, Any], presentations: str) -> str:
+    """Return what was asked for, in 16 hex digits."""
+    asked = {"bundle": bundle.id, "presentations": presentations, "part": PART, **options}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _do_missing(
+    parts: Partitions,
+    whole: Whole,
+    take: Callable[[Whole, int, int], Whole],
+    make: Callable[[], Callable[[str, Whole], None]],
+    make_unreadable: Callable[[], Callable[[str, Whole], None]],
+    *,
+    address: str | None,
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
+    """Do the parts of all presentations that are not complete; `take` returns so many of them from a place on."""
+    total, held = len(whole), parts.complete()
+    todo = [start for start in range(0, total, PART) if part_name(start) not in held]
+    finished = total - sum(min(PART, total - start) for start in todo)
+
+    def done(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if progress:
+            progress("score", finished, total)
+
+    done(0)
+    run_on_ray(
+        make,
+        ((part_name(start), take(whole, start, PART)) for start in todo),
+        divide=lambda part: (take(part, place, 1) for place in range(len(part))),
+        lost=lambda name, part: make_unreadable()(name, part),  # noqa: PLW0108 (a pipeline only where it is needed)
+        done=done,
+        address=address,
+        workers=workers,
+    )
+
+
+def _predictor(
+    bundle: Bundle, parts: Partitions, options: dict[str, Any], frames: int | None, *, problem: str = ""
+) -> Callable[[str, Sequence[Source]], None]:
+    pipeline = Pipeline(bundle, threads=1, **options)
+
+    def predict(name: str, part: Sequence[Source]) -> None:
+        sources = [replace(source, problem=problem or source.problem) for source in part]
+        rows = [verdict.to_dict() for verdict in pipeline.verdicts(map(fetched, sources), frames=frames)]
+        nested = {column: [json.dumps(row.pop(column)) for row in rows] for column in ("findings", "quality", "frames")}
+        parts.write(name, pd.DataFrame(rows).assign(**nested))
+
+    return predict
 
 
 def _scorer(

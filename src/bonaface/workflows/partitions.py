@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,13 @@ class Partitions:
         # A part that was divided, interrupted, and then done as a whole has both.
         kept = [file for name, file in files.items() if "." not in name or name.partition(".")[0] not in files]
         return pd.concat([self._read(file) for file in kept], ignore_index=True)
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Return how often each value of a column occurs, one part in memory at a time."""
+        found: Counter[str] = Counter()
+        for file in self.complete().values():
+            found.update(self._read(file)[column].tolist())
+        return dict(found)
 
     def remove(self) -> None:
         """Remove the folder."""
