@@ -15,11 +15,12 @@ from PIL import Image
 import bonaface
 from bonaface.cli import main
 from bonaface.data import addresses, sources
-from bonaface.data.addresses import download, shown, without_passwords
+from bonaface.data.addresses import download, shown
 from bonaface.data.sources import Input, expand, fetched
 from bonaface.data.video_writer import write_video
 from bonaface.errors import InputError, MediaError
 from bonaface.inference.bundle import write_bundle
+from bonaface.io.storage import without_passwords
 from tests.networks import tiny_bundle
 
 

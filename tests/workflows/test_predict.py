@@ -269,7 +269,7 @@ def test_values_in_memory_are_scored(reddish: Path, given: Any, options: dict[st
         (io.StringIO("text"), "opened as binary"),
         (None, "NoneType cannot be scored"),
         ({"a": 1}, "dict cannot be scored"),
-        ("ftp://user:secret@host/a.jpg", "an address"),
+        ("gopher://user:secret@host/a.jpg", "gopher://host/a.jpg cannot be read: Protocol not known"),
     ],
     ids=["float", "grey", "no order", "batch", "empty", "paths", "junk", "text", "None", "dict", "address"],
 )

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bonaface.data.addresses import without_passwords
 from bonaface.errors import BonafaceWarning, format_list
+from bonaface.io.storage import without_passwords
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from bonaface.errors import MediaError
+from bonaface.io.storage import without_passwords
 
 WAIT_SECONDS = 10.0
 """Seconds without an answer after which a connection is given up."""
@@ -19,7 +20,6 @@ MAX_BYTES = 1_000_000_000
 """Bounds of one download."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_USER = re.compile(r"([a-z][a-z0-9+.-]*:/+)(?:[^\s/?#]*@|[^\s/?#\[]*:(?![0-9]*(?:[/?#\s]|$))\S*@)", re.IGNORECASE)
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -31,15 +31,6 @@ def scheme_of(source: object) -> str:
     """
     found = _SCHEME.match(source) if isinstance(source, str) else None
     return found[1].lower() if found else ""
-
-
-def without_passwords(text: str) -> str:
-    """Return a text with the user names and passwords of all addresses in it left out.
-
-    >>> without_passwords("no file at rtsp://me:secret@camera/live")
-    'no file at rtsp://camera/live'
-    """
-    return _USER.sub(r"\1", text)
 
 
 def shown(address: str) -> str:

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bonaface.data.addresses import download, scheme_of, shown, without_passwords
+from bonaface.data.addresses import download, scheme_of, shown
 from bonaface.data.frame_folder import natural_order
 from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
 from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.walk import frame_folders, is_media, numbered_folders, walk
 from bonaface.errors import InputError, MediaError, format_list
 from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
-from bonaface.io.storage import exists, is_remote, listed, local_copy
+from bonaface.io.storage import exists, is_remote, listed, local_copy, without_passwords
 from bonaface.io.storage import shown as in_storage
 from bonaface.types import Box
 

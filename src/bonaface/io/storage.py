@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from bonaface.errors import BonafaceError, InputError, MediaError, MissingExtraError, OutputError, needs_extra, one_line
 
 _ADDRESS = re.compile(r"(?!https?:|rtsps?:)([a-z][a-z0-9+.-]+):/+(?=[^/]|$)", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]*:/+)(?:[^\s/?#]*@|[^\s/?#\[]*:(?![0-9]*(?:[/?#\s]|$))\S*@)", re.IGNORECASE)
 
 Raised = TypeVar("Raised", bound=BonafaceError)
 
@@ -34,17 +35,21 @@ def is_remote(path: str | Path) -> bool:
 
 
 def shown(path: str | Path) -> str:
-    """Return a path as its user wrote it: an address in storage with both of its slashes.
+    """Return a path as its user wrote it: an address in storage with both of its slashes, without a password.
 
-    >>> shown(Path("s3://bucket/a.csv"))
-    's3://bucket/a.csv'
+    >>> shown(Path("s3://bucket/a.csv")), shown("ftp://me:secret@host/a.csv")
+    ('s3://bucket/a.csv', 'ftp://host/a.csv')
     """
-    text = path if isinstance(path, str) else path.as_posix()
-    found = _ADDRESS.match(text)
-    if found is None:
-        return str(path)
-    slashes = ":///" if found[1].lower() in ("file", "memory") else "://"
-    return found[1].lower() + slashes + text[found.end() :]
+    return without_passwords(_address(path)) if is_remote(path) else str(path)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the user names and passwords of all addresses in it left out.
+
+    >>> without_passwords("no file at rtsp://me:secret@camera/live")
+    'no file at rtsp://camera/live'
+    """
+    return _USER.sub(r"\1", text)
 
 
 def version_of(path: Path) -> str:
@@ -161,6 +166,14 @@ def _copies() -> Path:
     return folder
 
 
+def _address(path: str | Path) -> str:
+    text = path if isinstance(path, str) else path.as_posix()
+    found = _ADDRESS.match(text)
+    assert found is not None
+    slashes = ":///" if found[1].lower() in ("file", "memory") else "://"
+    return found[1].lower() + slashes + text[found.end() :]
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[Any, str]]:
     with _connected(path, InputError, "read") as connected:
@@ -180,7 +193,7 @@ def _connected(path: Path, kind: type[BonafaceError], verb: str) -> Iterator[tup
     with needs_extra(f"{name}", extra="cloud"):
         import fsspec
     try:
-        yield fsspec.core.url_to_fs(name)
+        yield fsspec.core.url_to_fs(_address(path))
     except BonafaceError:
         raise
     except ImportError as error:

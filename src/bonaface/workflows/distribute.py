@@ -118,7 +118,8 @@ def predict_on_ray(
 
     Examples:
         ```python
-        counts = bonaface.predict_on_ray("run/bundle", "clips", output="verdicts")
+        counts = bonaface.predict_on_ray("run/bundle", "footage", output="verdicts")
+        print(counts)
         ```
     """
     model = find_bundle(bundle, detector_weights=options.get("detector_weights"), progress=progress)
