@@ -145,8 +145,8 @@ def test_an_address_without_a_server_is_a_problem(address: str):
 
 
 def test_other_schemes_are_refused_without_the_address():
-    with pytest.raises(InputError, match=r"ftp://\.\.\. cannot be read; expected http") as caught:
-        expand(["ftp://me:secret@host/a.jpg"])
+    with pytest.raises(InputError, match=r"gopher://host/a.jpg cannot be read: Protocol not known") as caught:
+        expand(["gopher://me:secret@host/a.jpg"])
     assert "secret" not in str(caught.value)
 
 
