@@ -60,8 +60,7 @@ def main() -> None:
         folder = Path(name)
         manifest = footage(folder, asked.presentations)
         bundle = load_bundle(asked.bundle) if asked.bundle else stand_in(folder / "bundle", None)
-        context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        os.environ["RAY_ADDRESS"] = context.address_info["gcs_address"]
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             distribute.PART = max(8, min(128, len(manifest) // 16))
             throughput(manifest, bundle, folder)

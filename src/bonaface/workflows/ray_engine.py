@@ -112,10 +112,13 @@ def _completed(ray: Any, result: Any) -> bool:
 
 @contextmanager
 def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
-    """Connect to a cluster, or start one of this machine's cores, for the time of the block."""
+    """Connect to a cluster, or start one of this machine's cores, for the time of the block; keep a connection there is."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with needs_extra("--engine ray"):
         import ray
+    if ray.is_initialized() and address is None:
+        yield ray
+        return
     named = address or os.environ.get("RAY_ADDRESS")
     cores = workers or os.cpu_count() or 1
     how = {"address": address} if named else {"address": "local", "num_cpus": cores, "include_dashboard": False}
