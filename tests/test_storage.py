@@ -21,6 +21,8 @@ from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BonafaceError, BundleError, ManifestError, OutputError
 from bonaface.inference.bundle import change_bundle, load_bundle, write_bundle
 from bonaface.io import fresh_folder, new_file, new_folder, storage
+from bonaface.workflows.calibrate import _is_manifest
+from bonaface.workflows.evaluate import _kept
 from tests.networks import tiny_bundle
 
 CROPS = CropSettings(detector="whole_frame", frames=2, scale=1.0, side=96)
@@ -195,6 +197,52 @@ def test_folder_that_fails_half_way_leaves_nothing_in_storage(monkeypatch: pytes
     assert not storage.exists(target)
     write_two(target)
     assert [each.name for each in storage.listed(target)] == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_upload_that_fails_keeps_what_was_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replace: bool):
+    def broken(self: MemoryFileSystem, local: str, key: str, **options: object) -> None:
+        raise OSError("the connection was lost")
+
+    target = Path(f"memory:///kept-{replace}")
+    storage.upload(write_two_locally(tmp_path), target)
+    monkeypatch.setattr(MemoryFileSystem, "put_file", broken)
+    (tmp_path / "c.csv").write_text("c")
+    with pytest.raises(OutputError, match="the connection was lost"):
+        storage.upload(tmp_path, target, replace=replace)
+    assert [each.name for each in storage.listed(target)] == ["a.csv", "b.csv"]
+
+
+def write_two_locally(folder: Path) -> Path:
+    for name in ("a", "b"):
+        (folder / f"{name}.csv").write_text(name)
+    return folder
+
+
+def test_upload_in_place_of_a_folder_removes_the_rest(tmp_path: Path):
+    target = Path("memory:///renewed")
+    storage.upload(write_two_locally(tmp_path), target)
+    (tmp_path / "a.csv").unlink()
+    storage.upload(tmp_path, target, replace=True)
+    assert [each.name for each in storage.listed(target)] == ["b.csv"]
+
+
+@pytest.mark.parametrize(("content", "text"), [(b"", "is empty"), (b"path,label\na.mp4,what\n", "a label other than")])
+def test_wrong_table_in_storage_is_named_by_its_address(content: bytes, text: str):
+    fsspec.filesystem("memory").pipe("/wrong/m.csv", content)
+    with pytest.raises(ManifestError, match=f"^memory:///wrong/m.csv.*{text}"):
+        read_manifest("memory:///wrong/m.csv")
+
+
+def test_scores_of_a_report_that_fails_are_kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores.csv").write_text("scores")
+    assert _kept(tmp_path / "scores.csv", Path("memory:///r/out")).read_text() == "scores"
+
+
+def test_calibration_takes_a_manifest_in_storage():
+    fsspec.filesystem("memory").pipe("/calibrate/m.csv", b"path,label\na.mp4,attack\n")
+    assert _is_manifest(Path("memory:///calibrate/m.csv"))
 
 
 def test_what_needs_a_local_folder_says_so(bucket: str):

@@ -10,6 +10,7 @@ import pytest
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.merge import merge_manifests
 from bonaface.errors import ManifestError
+from bonaface.io.storage import shown
 
 
 def manifest(root: Path, dataset: str, *, notes: tuple[str, ...] = ()) -> Manifest:
@@ -37,6 +38,21 @@ def test_labels_splits_and_subjects_stay(tmp_path: Path):
     assert merged.table["split"].tolist() == ["train", "val"] * 2
     assert merged.table["subject"].tolist()[::2] == ["one/7", "two/7"]
     assert merged.table["subject_known"].tolist() == [True, False] * 2
+
+
+def in_storage(root: str, name: str) -> Manifest:
+    return make_manifest(pd.DataFrame({"path": ["a.mp4"], "label": ["attack"], "dataset": [name]}), root)
+
+
+def test_footage_in_one_bucket_is_merged():
+    merged = merge_manifests([in_storage("s3://b/one", "A"), in_storage("s3://b/two", "B")])
+    assert [shown(file) for file in merged.files()] == ["s3://b/one/a.mp4", "s3://b/two/a.mp4"]
+
+
+@pytest.mark.parametrize("other", ["s3://c/two", "gs://b/two", "/footage"])
+def test_footage_that_shares_no_bucket_is_refused(other: str):
+    with pytest.raises(ManifestError, match="share no folder or bucket"):
+        merge_manifests([in_storage("s3://b/one", "A"), in_storage(other, "B")])
 
 
 def test_notes_of_all_stay(tmp_path: Path):

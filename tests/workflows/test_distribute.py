@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bonaface.errors import InputError, MediaError, OutputError, SettingsError
 from bonaface.inference.bundle import load_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.workflows import distribute
-from bonaface.workflows.distribute import score_on_ray
+from bonaface.workflows.distribute import _key, parts_folder, score_on_ray
 from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.ray_engine import run_on_ray
 from tests.networks import tiny_bundle
@@ -114,7 +115,6 @@ def test_scores_are_those_of_one_machine(cluster: Cluster, footage: Path, manife
     found = score_on_ray(bundle, manifest, tmp_path / "out", address=cluster.address, progress=seen, **FACES)
     same(found, score_manifest(bundle, manifest, **FACES))
     assert seen.counts == [0, *seen.counts[1:-1], len(manifest)]
-    assert not (tmp_path / "out.partitions").exists()
 
 
 def test_second_call_scores_what_is_missing(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
@@ -144,6 +144,20 @@ def test_evaluation_on_a_cluster_has_the_same_report(
     )
     pd.testing.assert_frame_equal(own.scores, there.scores)
     assert (tmp_path / "own" / "report.json").read_text() == (tmp_path / "there" / "report.json").read_text()
+    assert not (tmp_path / "there.partitions").exists()
+
+
+def test_parts_are_kept_until_the_report_is_written(
+    cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bonaface.workflows.evaluate.write_page", interrupted)
+    options: dict[str, Any] = {"engine": "ray", "address": cluster.address, "faces": False, **FACES}
+    with pytest.raises(KeyboardInterrupt):
+        bonaface.evaluate(footage / "bundle", manifest, output=tmp_path / "out", **options)
+    assert list((tmp_path / "out.partitions").glob("part-*"))
 
 
 def test_verdicts_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
@@ -295,6 +309,18 @@ def test_part_that_was_changed_is_refused(parts: Partitions):
 def test_parts_of_another_job_are_refused(parts: Partitions):
     with pytest.raises(InputError, match="holds parts of another job"):
         Partitions(parts.folder, "1" * 16).complete()
+
+
+def test_variant_is_another_job(footage: Path):
+    bundle = load_bundle(footage / "bundle")
+    assert _key(bundle, {}, "") != _key(replace(bundle, variant="int8"), {}, "")
+
+
+def test_parts_of_other_footage_are_refused(footage: Path, manifest: Manifest, tmp_path: Path):
+    bundle = load_bundle(footage / "bundle")
+    Partitions(parts_folder(tmp_path / "out"), _key(bundle, FACES, manifest.digest)).write("000000000", pd.DataFrame())
+    with pytest.raises(InputError, match="holds parts of another job"):
+        score_on_ray(bundle, replace(manifest, root=tmp_path), tmp_path / "out", **FACES)
 
 
 def test_two_jobs_do_not_write_into_one_output(parts: Partitions):

@@ -15,6 +15,7 @@ from bonaface.cli.measure_lines import plan_lines, profile_lines
 from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
+from bonaface.io.storage import is_remote
 
 if TYPE_CHECKING:
     from bonaface.report.iso_profile import IsoProfile
@@ -179,7 +180,7 @@ def compare_command(
     tables: dict[str, str | Path | Any] = {}
     for item in scores:
         name, equals, path = item.partition("=")
-        key, file = (name, path) if equals and not Path(item).exists() else (Path(item).stem, item)
+        key, file = (name, path) if equals and not (is_remote(item) or Path(item).exists()) else (Path(item).stem, item)
         if key in tables:
             key = str(Path(file).with_suffix(""))
         if key in tables:

@@ -13,6 +13,7 @@ from bonaface.cli import options
 from bonaface.cli.output import echo_lines, show_progress
 from bonaface.cli.summaries import demo_lines, export_lines, folds_lines, run_lines
 from bonaface.errors import SettingsError, needs_extra
+from bonaface.io.storage import is_remote
 
 app = typer.Typer()
 
@@ -67,7 +68,7 @@ def folds_command(
         from bonaface.workflows.cross_validate import leave_one_dataset_out as leave_out
         from bonaface.workflows.cross_validate import protocol_folds
 
-    paths = [item for item in sources if "=" not in item or Path(item).exists()]
+    paths = [item for item in sources if "=" not in item or is_remote(item) or Path(item).exists()]
     overrides = [item for item in sources if item not in paths]
     if not paths:
         raise SettingsError("nothing to train on: name a dataset's folder (with --layout) or manifests")

@@ -19,7 +19,7 @@ from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
-from bonaface.io.storage import is_remote, local_copy, shown
+from bonaface.io.storage import is_remote, local_copy, named_as, shown
 from bonaface.types import CATEGORIES, Label
 
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
@@ -126,6 +126,12 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     path = local_copy(
         given, *(_beside(given, ending).name for ending in ("meta.json", "boxes.csv")), error=ManifestError
     )
+    with named_as(given, path):
+        return _read(given, path, root)
+
+
+def _read(given: Path, path: Path, root: str | Path | None) -> Manifest:
+    """Read the manifest `given` from `path`, which is its copy where it is in storage."""
     table = read_table(path, error=ManifestError)
     meta = _beside(path, "meta.json")
     about = _read_about(meta)

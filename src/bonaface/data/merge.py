@@ -13,6 +13,7 @@ import pandas as pd
 from bonaface.data.identity import DISTINCT, declared_distinct
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.errors import ManifestError, format_list
+from bonaface.io.storage import is_remote, shown
 
 
 def merge_manifests(manifests: Sequence[Manifest]) -> Manifest:
@@ -26,10 +27,11 @@ def merge_manifests(manifests: Sequence[Manifest]) -> Manifest:
     if len(manifests) == 1:
         return manifests[0]
     _check_datasets(manifests)
-    root = Path(os.path.commonpath([manifest.root.resolve() for manifest in manifests]))
+    roots = [manifest.root if is_remote(manifest.root) else manifest.root.resolve() for manifest in manifests]
+    root = _shared(roots)
     tables, boxes = [], []
-    for manifest in manifests:
-        prefix = manifest.root.resolve().relative_to(root)
+    for manifest, own in zip(manifests, roots, strict=True):
+        prefix = own.relative_to(root)
         known = np.where(manifest.table["subject_known"].to_numpy(dtype=bool), "true", "false")
         tables.append(manifest.table.assign(path=_below(prefix, manifest.table["path"]), subject_known=known))
         if manifest.boxes is not None:
@@ -42,6 +44,19 @@ def merge_manifests(manifests: Sequence[Manifest]) -> Manifest:
     )
     notes = [note for manifest in manifests for note in manifest.notes]
     return replace(merged, notes=tuple(dict.fromkeys([*notes, *merged.notes])))
+
+
+def _shared(roots: Sequence[Path]) -> Path:
+    try:
+        root = Path(os.path.commonpath(roots))
+    except ValueError:  # a folder and an address, or two drives
+        root = None
+    if root is None or (any(map(is_remote, roots)) and not is_remote(root)):
+        raise ManifestError(
+            f"the footage lies in {format_list(dict.fromkeys(map(shown, roots)))}, which share no folder or bucket; expected "
+            "one for all manifests: copy the footage there and index it"
+        )
+    return root
 
 
 def _check_datasets(manifests: Sequence[Manifest]) -> None:

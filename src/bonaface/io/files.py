@@ -186,9 +186,7 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
     if storage.is_remote(path):
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
             yield Path(folder)
-            if replace:
-                storage.remove(path)
-            storage.upload(Path(folder), path)
+            storage.upload(Path(folder), path, replace=replace)
         return
     with reraise_os_error(path):
         # An existing folder may be a mount or the working directory: it is filled, not replaced.

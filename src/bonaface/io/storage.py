@@ -127,15 +127,29 @@ def temporary_copy(path: Path) -> Iterator[Path]:
         local = copied(path, folder, error=MediaError)
         yield local
     except MediaError as error:
-        raise MediaError(str(error).replace(str(local), str(path))) from None
+        raise MediaError(str(error).replace(str(local), shown(path))) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def upload(local: Path, path: Path) -> None:
+@contextmanager
+def named_as(path: Path, local: Path) -> Iterator[None]:
+    """Name an address in the errors of a block that reads its local copy or what was copied with it."""
+    if local == path:
+        yield
+        return
+    try:
+        yield
+    except InputError as error:
+        said = str(error).replace(str(local), shown(path)).replace(f"{local.parent}/", f"{shown(path.parent)}/")
+        raise type(error)(said) from None
+
+
+def upload(local: Path, path: Path, *, replace: bool = False) -> None:
     """Store a file, or all files of a folder, at an address; what is read first, `*.json`, comes last.
 
-    An object appears complete or not at all. A folder that could not be completed is removed again. Raises OutputError.
+    An object appears complete or not at all. Of a folder that could not be completed, the objects that are new are removed
+    again. With `replace`, other objects below the address are removed once all files are there. Raises OutputError.
     """
     with _writing(path) as (storage, key):
         if local.is_file():
@@ -143,13 +157,20 @@ def upload(local: Path, path: Path) -> None:
             return
         files = sorted(file for file in local.rglob("*") if file.is_file())
         files.sort(key=lambda file: (file.suffix == ".json", -len(file.parts)))
+        before, put = set(storage.find(key)), set()
         try:
             for file in files:
-                storage.put_file(str(file), f"{key}/{file.relative_to(local).as_posix()}")
+                target = f"{key.rstrip('/')}/{file.relative_to(local).as_posix()}"
+                put.add(target)
+                storage.put_file(str(file), target)
         except BaseException:
-            with suppress(Exception):
-                storage.rm(key, recursive=True)
+            for target in put - before if before else [key]:
+                with suppress(Exception):
+                    storage.rm(target, recursive=True)
             raise
+        if replace:
+            for target in before - put:
+                storage.rm_file(target)
 
 
 def remove(path: Path) -> None:

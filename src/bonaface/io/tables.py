@@ -76,7 +76,9 @@ def read_table(path: str | Path, *, error: type[InputError] = InputError) -> Tex
     if suffix not in TABLE_SUFFIXES:
         raise error(f"{path} is not a table by its name: {expected}")
     if storage.is_remote(path):
-        return replace(read_table(storage.local_copy(path, error=error), error=error), name=storage.shown(path))
+        local = storage.local_copy(path, error=error)
+        with storage.named_as(path, local):
+            return replace(read_table(local, error=error), name=storage.shown(path))
     if path.is_dir():
         raise error(f"{path} is a folder: {expected}")
     if not path.is_file():
@@ -124,7 +126,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
-        raise OutputError(f"cannot write {path}: a table's name ends in {', '.join(TABLE_SUFFIXES)}")
+        raise OutputError(f"cannot write {storage.shown(path)}: a table's name ends in {', '.join(TABLE_SUFFIXES)}")
     if suffix in _PARQUET:
         with needs_extra(f"writing {path.name}"):
             import pyarrow as pa  # noqa: F401 (pandas says less about its absence)

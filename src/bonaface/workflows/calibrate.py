@@ -18,6 +18,7 @@ from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import read_table
+from bonaface.io.storage import is_remote
 from bonaface.types import Label, Progress
 from bonaface.workflows.assess import choose_points, refuse_inverted, rows_of
 from bonaface.workflows.bundle import find_bundle
@@ -109,7 +110,7 @@ def calibrate_bundle(
 
 
 def _is_manifest(path: Path) -> bool:
-    if not path.is_file():
+    if not is_remote(path) and not path.is_file():
         return False
     columns = read_table(path, error=ScoreTableError).columns
     return "path" in columns and "presentation" not in columns

@@ -57,11 +57,11 @@ def score_on_ray(
 ) -> Scored:
     """Score a manifest as `score_manifest` does, with the same rows, and keep complete parts in OUTPUT.partitions.
 
-    A presentation that ends its worker twice is `unreadable`. `options` are those of `Pipeline`. Raises what
-    `score_manifest` does, SettingsError where there is no cluster, InputError for parts of another job.
+    The caller removes the parts once the rows are written. A presentation that ends its worker twice is `unreadable`.
+    `options` are those of `Pipeline`. Raises what `score_manifest` does, SettingsError where there is no cluster, InputError
+    for parts of another job.
     """
-    key = _key(bundle, options, manifest.digest)
-    parts = Partitions(output.with_name(f"{output.name}.partitions"), key)
+    parts = Partitions(parts_folder(output), _key(bundle, options, f"{manifest.digest} {manifest.root}"))
     with parts.locked():
         _do_missing(
             parts,
@@ -75,7 +75,6 @@ def score_on_ray(
         )
         scored = _scored(parts.read())
         scored.refuse_all_unreadable(manifest)
-        parts.remove()
     return scored
 
 
@@ -125,7 +124,9 @@ def predict_on_ray(
     model = find_bundle(bundle, detector_weights=options.get("detector_weights"), progress=progress)
     model = model if variant is None else model.use(variant)
     found = expand(sources, root=root, frames_as_video=frames_as_video).items
-    names = hashlib.sha256("\n".join(f"{each.name} {each.flip} {each.first}" for each in found).encode()).hexdigest()
+    names = hashlib.sha256(
+        "\n".join(f"{each.name} {_place(each)} {each.flip} {each.first}" for each in found).encode()
+    ).hexdigest()
     parts = Partitions(Path(output), _key(model, {**options, "frames": frames}, names))
     with parts.locked():
         _do_missing(
@@ -162,9 +163,18 @@ def crop_on_ray(
     )
 
 
+def parts_folder(output: Path) -> Path:
+    """Return where the complete parts of an evaluation are kept until it is written."""
+    return output.with_name(f"{output.name}.partitions")
+
+
+def _place(source: Source) -> str:
+    return source.address or (str(source.path) if isinstance(source.path, str | Path) else "")
+
+
 def _key(bundle: Bundle, options: dict[str, Any], presentations: str) -> str:
     """Return what was asked for, in 16 hex digits."""
-    asked = {"bundle": bundle.id, "presentations": presentations, "part": PART, **options}
+    asked = {"bundle": bundle.id, "variant": bundle.variant, "presentations": presentations, "part": PART, **options}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,14 +26,16 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
+from bonaface.io.storage import is_remote
 from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.bundle import find_bundle
-from bonaface.workflows.distribute import check_engine, score_on_ray
+from bonaface.workflows.distribute import check_engine, parts_folder, score_on_ray
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
+from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.prepare import counts_line, part_of
 
 if TYPE_CHECKING:
@@ -164,6 +167,8 @@ def evaluate(
         except (OSError, OutputError) as error:
             kept = _kept(folder / "scores.csv", target)
             raise OutputError(f"{error}; the scores are kept in {kept}, which `bonaface report` reads") from error
+    if engine == "ray":
+        Partitions(parts_folder(target), "").remove()
     return Evaluated(scored.table, assessment, target, target / "report.html", data.profile)
 
 
@@ -305,7 +310,8 @@ def _chose(model: Bundle, whole: Manifest, table: pd.DataFrame) -> bool:
 
 
 def _kept(scores: Path, output: Path) -> Path:
-    """Move a score table next to the output folder that could not be completed, under a name that is free."""
-    handle, name = tempfile.mkstemp(prefix=f"{output.name}.scores-", suffix=".csv", dir=output.parent)
+    """Move a score table next to the output folder that could not be completed, or to this folder if that is in storage."""
+    folder = Path.cwd() if is_remote(output) else output.parent
+    handle, name = tempfile.mkstemp(prefix=f"{output.name}.scores-", suffix=".csv", dir=folder)
     os.close(handle)
-    return scores.replace(name)
+    return Path(shutil.move(scores, name))
