@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: docs demo test lint format bench test-installs test-oldest
+.PHONY: docs demo test lint format bench test-cluster test-installs test-oldest
 demo: .venv/ready
 	$(BIN)/bonaface demo
 
@@ -20,6 +20,10 @@ docs: .venv/ready
 
 bench: .venv/ready
 	for file in benchmarks/*.py; do echo "== $$file" && $(BIN)/python $$file || exit 1; done
+
+# What starts a Ray cluster or several training processes.
+test-cluster: .venv/ready
+	$(BIN)/pytest -m cluster
 
 # The wheel in a fresh environment for each install that the README names.
 test-installs: .venv/ready

@@ -20,7 +20,10 @@ from tests.conftest import SMALL, ranked_as_labelled
 from tests.workflows.test_bundle_commands import network as foreign_network
 
 NOT_RUN = {"pull_bundle": "downloads"}
-SLOW = {"demo", "explain", "export", "folds", "train"}
+MARKS = {
+    **dict.fromkeys(("demo", "explain", "export", "folds", "train"), pytest.mark.slow),
+    "predict_on_ray": pytest.mark.cluster,
+}
 
 ADDED = {
     "train": (*SMALL, "model.weights=none", "crop.detector=haar"),
@@ -86,7 +89,7 @@ def workspace(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        pytest.param(name, marks=MARKS[name]) if name in MARKS else name
         for name in public_functions()
         if code(name) and name not in NOT_RUN
     ],

@@ -62,7 +62,7 @@ def test_lost_processes_are_one_line(processes: str, expected: type[Exception], 
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_learn_what_one_does(stored: Stored, tmp_path: Path):
     whole = fit(stored, tmp_path / "one", "training.epochs=4")
     done = fit_by_two(stored, tmp_path / "two", "training.epochs=2")
@@ -72,7 +72,7 @@ def test_two_processes_learn_what_one_does(stored: Stored, tmp_path: Path):
     assert_same_curve(tmp_path / "two", whole)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_resume_what_one_began(stored: Stored, tmp_path: Path):
     whole = fit(stored, tmp_path / "one", "training.epochs=4")
     fit(stored, tmp_path / "part", "training.epochs=2")
@@ -81,7 +81,7 @@ def test_two_processes_resume_what_one_began(stored: Stored, tmp_path: Path):
     assert_same_curve(tmp_path / "part", whole)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_error_of_the_first_process_is_that_of_both(stored: Stored, tmp_path: Path):
     fit(stored, tmp_path / "used", "training.epochs=1")
     done = fit_by_two(stored, tmp_path / "used", "training.epochs=1")

@@ -110,6 +110,7 @@ def same(found: Scored, expected: Scored) -> None:
     assert found.embeddings.tobytes() == expected.embeddings.tobytes()
 
 
+@pytest.mark.cluster
 def test_scores_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
     bundle, seen = load_bundle(footage / "bundle"), Seen()
     found = score_on_ray(bundle, manifest, tmp_path / "out", address=cluster.address, progress=seen, **FACES)
@@ -117,6 +118,7 @@ def test_scores_are_those_of_one_machine(cluster: Cluster, footage: Path, manife
     assert seen.counts == [0, *seen.counts[1:-1], len(manifest)]
 
 
+@pytest.mark.cluster
 def test_second_call_scores_what_is_missing(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
     bundle, seen = load_bundle(footage / "bundle"), Seen()
     options: dict[str, Any] = {"address": cluster.address, **FACES}
@@ -129,6 +131,7 @@ def test_second_call_scores_what_is_missing(cluster: Cluster, footage: Path, man
     same(found, score_manifest(bundle, manifest, **FACES))
 
 
+@pytest.mark.cluster
 def test_evaluation_on_a_cluster_has_the_same_report(
     cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path
 ):
@@ -147,6 +150,7 @@ def test_evaluation_on_a_cluster_has_the_same_report(
     assert not (tmp_path / "there.partitions").exists()
 
 
+@pytest.mark.cluster
 def test_parts_are_kept_until_the_report_is_written(
     cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -160,6 +164,7 @@ def test_parts_are_kept_until_the_report_is_written(
     assert list((tmp_path / "out.partitions").glob("part-*"))
 
 
+@pytest.mark.cluster
 def test_verdicts_are_those_of_one_machine(cluster: Cluster, footage: Path, manifest: Manifest, tmp_path: Path):
     seen, clips = Seen(), footage / "clips"
     options: dict[str, Any] = {"output": tmp_path / "out", "address": cluster.address, "progress": seen, **FACES}
@@ -178,6 +183,7 @@ def test_verdicts_are_those_of_one_machine(cluster: Cluster, footage: Path, mani
         bonaface.predict_on_ray(footage / "bundle", clips / "live", **options)
 
 
+@pytest.mark.cluster
 def test_crops_are_those_of_one_machine(cluster: Cluster, manifest: Manifest, tmp_path: Path):
     settings: dict[str, Any] = {"detector": "whole_frame", "frames": 2, "scale": 1.0, "side": 64}
     own = bonaface.crop(manifest, output=tmp_path / "own", workers=1, **settings)
@@ -189,6 +195,7 @@ def test_crops_are_those_of_one_machine(cluster: Cluster, manifest: Manifest, tm
     pd.testing.assert_frame_equal(own.store.table.drop(columns="file"), there.store.table.drop(columns="file"))
 
 
+@pytest.mark.cluster
 def test_presentation_that_ends_its_worker_twice_is_given_up(cluster: Cluster, tmp_path: Path):
     lost: list[tuple[str, list[int]]] = []
     counts: list[int] = []
@@ -224,6 +231,7 @@ def test_lost_presentation_is_unreadable_in_the_table(footage: Path, manifest: M
     assert table["presentation"].drop_duplicates().tolist() == manifest.table["path"].tolist()
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("kill", ["worker", "node"])
 def test_lost_worker_or_node_costs_nothing_but_time(cluster: Cluster, tmp_path: Path, kill: str):
     (tmp_path / "pids").mkdir()
@@ -256,6 +264,7 @@ def test_lost_worker_or_node_costs_nothing_but_time(cluster: Cluster, tmp_path: 
         cluster.remove_node(node)
 
 
+@pytest.mark.cluster
 def test_error_of_a_part_ends_the_job(cluster: Cluster):
     def broken(_: str, part: list[int]) -> None:
         raise MediaError(f"{part[0]} is broken")

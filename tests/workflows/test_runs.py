@@ -244,7 +244,7 @@ def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: 
     assert measured["val_loss"] == pytest.approx(metrics["val_loss"][0], rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("killed", [0, 1])
 def test_killed_process_ends_all_with_a_line_and_the_run_resumes(run: Run, tmp_path: Path, killed: int):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
