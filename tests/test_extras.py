@@ -55,6 +55,11 @@ def test_base_predicts_and_shows(bundle: Path, tmp_path: Path):
     assert shown.returncode == 0, shown.stderr
 
 
+def test_base_predicts_without_what_windows_lacks():
+    done = run(("fcntl", "resource"), "import bonaface.workflows.model, bonaface.cli.app, bonaface.workflows.bundle")
+    assert done.returncode == 0, done.stderr
+
+
 def test_base_serves():
     done = run(BASE, "import bonaface.server.serve, bonaface.server.app, bonaface.workflows.bundle, bonaface.cli.app")
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,8 +193,11 @@ def test_folder_that_fails_half_way_leaves_nothing_in_storage(monkeypatch: pytes
     target = Path("memory:///half")
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "put_file", broken)
-        with pytest.raises(OutputError, match="memory:///half cannot be written: the disk is full"):
+        with pytest.raises(OutputError, match="memory:///half cannot be written: the disk is full") as caught:
             write_two(target)
+    kept = Path(str(caught.value).partition("what was made is kept in ")[2])
+    assert [file.read_text() for file in sorted(kept.iterdir())] == ["a", "b"]
+    shutil.rmtree(kept)
     assert not storage.exists(target)
     write_two(target)
     assert [each.name for each in storage.listed(target)] == ["a.csv", "b.csv"]

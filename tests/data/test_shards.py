@@ -116,6 +116,7 @@ def test_shard_that_is_cut_short_is_named(copy: Path, manifest: Manifest):
         ("index.parquet", b"PAR1", "was changed after it was written"),
         ("about.json", b"{}", "is not that of shards"),
         ("about.json", b'{"format": 99}', "format 99; expected 1"),
+        ("about.json", b'{"format": 1, "shards": 1}', "is not that of shards"),
     ],
 )
 def test_damaged_shards_are_one_line(copy: Path, manifest: Manifest, file: str, content: bytes, text: str):

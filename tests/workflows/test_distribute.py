@@ -19,15 +19,16 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
 import bonaface
+from bonaface.cli import main
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
-from bonaface.errors import InputError, MediaError, OutputError, SettingsError
+from bonaface.errors import BonafaceError, InputError, MediaError, OutputError, SettingsError
 from bonaface.inference.bundle import load_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.workflows import distribute
 from bonaface.workflows.distribute import _key, parts_folder, score_on_ray
 from bonaface.workflows.partitions import Partitions
-from bonaface.workflows.ray_engine import run_on_ray
+from bonaface.workflows.ray_engine import _completed, run_on_ray
 from tests.networks import tiny_bundle
 
 FACES: dict[str, Any] = {"detector": "whole_frame"}
@@ -308,6 +309,11 @@ def test_parts_are_read_in_order(parts: Partitions):
     assert parts.read()["row"].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_presentations_of_a_divided_part_count_once(parts: Partitions):
+    parts.write("000000002", pd.DataFrame({"row": [2, 3]}))
+    assert list(parts.counts("row").values()) == [1] * 5
+
+
 def test_part_that_was_changed_is_refused(parts: Partitions):
     file = parts.complete()["000000004"]
     pd.DataFrame({"row": [5]}).to_parquet(file)
@@ -337,9 +343,70 @@ def test_two_jobs_do_not_write_into_one_output(parts: Partitions):
         pass
 
 
-@pytest.mark.parametrize(("engine", "address"), [("spark", None), (None, "auto")])
-def test_wrong_engine_is_refused(footage: Path, tmp_path: Path, engine, address):
+@pytest.mark.parametrize(
+    "options", [{"engine": "spark"}, {"address": "auto"}, {"workers": 2}, {"address": "auto", "workers": 2}]
+)
+def test_wrong_engine_is_refused(footage: Path, tmp_path: Path, options: dict[str, Any]):
     with pytest.raises(SettingsError, match="engine"):
-        bonaface.evaluate(
-            footage / "bundle", footage / "manifest.csv", output=tmp_path / "out", engine=engine, address=address
-        )
+        bonaface.evaluate(footage / "bundle", footage / "manifest.csv", output=tmp_path / "out", **options)
+
+
+def test_verdicts_that_are_incomplete_are_not_marked_complete(footage: Path, tmp_path: Path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_SUCCESS").touch()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distribute, "run_on_ray", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bonaface.predict_on_ray(footage / "bundle", footage / "clips", output=tmp_path / "out", **FACES)
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize("camera", ["rtsp://me:secret@host/live", 0])
+def test_camera_is_not_for_a_cluster(footage: Path, tmp_path: Path, camera: str | int):
+    with pytest.raises(InputError, match="is a camera, which a cluster cannot watch") as caught:
+        bonaface.predict_on_ray(footage / "bundle", camera, output=tmp_path / "out", **FACES)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ray.exceptions.WorkerCrashedError(), False),
+        (ray.exceptions.NodeDiedError("a node died"), False),
+        (ray.exceptions.RaySystemError("the head node is gone"), BonafaceError),
+    ],
+)
+def test_only_lost_workers_count_against_a_presentation(error: Exception, outcome: Any):
+    class Cluster:
+        exceptions = ray.exceptions
+
+        @staticmethod
+        def get(_: object) -> None:
+            raise error
+
+    if outcome is BonafaceError:
+        with pytest.raises(
+            BonafaceError, match=r"the cluster failed: .*the head node is gone.*; complete parts are kept"
+        ):
+            _completed(Cluster, None)
+    else:
+        assert _completed(Cluster, None) is outcome
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "ray"], "--output"),
+        (["--workers", "2"], "--workers: not without --engine ray"),
+        (["--engine", "ray", "-o", "out", "--json", "--threads", "2"], "--json, --threads: not with --engine ray"),
+    ],
+)
+def test_predict_refuses_options_of_the_other_way(footage: Path, capsys, monkeypatch, options: list[str], said: str):
+    monkeypatch.setattr(sys, "argv", ["bonaface", "predict", str(footage / "bundle"), str(footage / "clips"), *options])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err

@@ -66,6 +66,11 @@ def predict_command(
     """
     if (engine is None) != (output is None):
         raise SettingsError("the verdicts of a cluster are written, not printed: give both --engine ray and --output")
+    of_a_cluster = {"--address": address, "--workers": workers}
+    of_one_machine = {"--json": as_json or None, "--save": save, "--seconds": seconds, "--threads": threads}
+    other = [name for name, value in (of_a_cluster if engine is None else of_one_machine).items() if value is not None]
+    if other:
+        raise SettingsError(f"{', '.join(other)}: not {'without' if engine is None else 'with'} --engine ray")
     scoring: dict[str, Any] = {
         "faces": faces,
         "detector": detector,

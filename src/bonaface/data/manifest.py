@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
+from bonaface.data.row_problems import RowNamer, RowProblems, Rows, row_numbers
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.io.storage import is_remote, local_copy, named_as, shown
@@ -28,9 +28,6 @@ SPLITS = ("train", "val", "test")
 _READING = ("flip", "first_frames")
 UNSPECIFIED = "unspecified"
 """The species of an attack whose source does not name one."""
-
-Rows = NDArray[np.bool_]
-RowNamer = Callable[[Sequence[int]], list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,10 +201,10 @@ def make_manifest(
     `row_names` are how errors name the rows, by default from 1. A `subject` without `/` gets its dataset
     before it. An attack's missing `category` is read from the words of its species (`category_of`).
     """
-    name_rows = _row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
+    name_rows = row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
     manifest = _make(text_frame(table), _folder(root), name_rows, "")
     if boxes is not None:
-        boxes = _checked_boxes(boxes, "the boxes: ", _row_numbers, manifest.table["path"])
+        boxes = _checked_boxes(boxes, "the boxes: ", row_numbers, manifest.table["path"])
     return replace(manifest, boxes=boxes, notes=(*notes, *manifest.notes), about=dict(about or {}))
 
 
@@ -227,7 +224,7 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
     for name in COLUMNS:
         if name not in found:
             table[name] = ""
-    problems = _Problems(name_rows)
+    problems = RowProblems(name_rows)
     _check_paths(table["path"], problems)
     _check_words(table, problems)
     own = table["path"].where(table["dataset"] == "", table["dataset"] + "/" + table["path"])
@@ -235,30 +232,12 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
     if problems.found:
         raise ManifestError(prefix + "; ".join(problems.found))
     nobody = names_nobody(table["subject"], table["dataset"]) & (table["subject"] != "")
-    notes = _Problems(name_rows)
+    notes = RowProblems(name_rows)
     notes.add("a word for an absent value as the subject, so the person is unknown,", nobody, values=table["subject"])
     return Manifest(table=_completed(table, known & ~nobody, own), root=root, notes=tuple(notes.found))
 
 
-class _Problems:
-    """Collect faults by kind, each with its rows."""
-
-    def __init__(self, name_rows: RowNamer) -> None:
-        self.found: list[str] = []
-        self._name_rows = name_rows
-
-    def add(self, what: str, rows: pd.Series | Rows, *, values: pd.Series | None = None) -> None:
-        positions = np.flatnonzero(np.asarray(rows, dtype=bool))
-        if len(positions) == 0:
-            return
-        named = self._name_rows(positions.tolist())
-        if values is not None:
-            bad = values.iloc[positions].tolist()
-            named = [f"{name} ({value!r})" for name, value in zip(named, bad, strict=True)]
-        self.found.append(f"{what} in {format_list(named, limit=10)}")
-
-
-def _check_paths(paths: pd.Series, problems: _Problems) -> None:
+def _check_paths(paths: pd.Series, problems: RowProblems) -> None:
     def refuse(what: str, rows: pd.Series | Rows) -> None:
         problems.add(what, rows, values=paths)
 
@@ -270,7 +249,7 @@ def _check_paths(paths: pd.Series, problems: _Problems) -> None:
     refuse("a path that is listed more than once", paths.duplicated(keep=False) & (paths != ""))
 
 
-def _check_words(table: pd.DataFrame, problems: _Problems) -> None:
+def _check_words(table: pd.DataFrame, problems: RowProblems) -> None:
     label, species, category, split = (table[name] for name in ("label", "species", "category", "split"))
     labels = [str(each) for each in Label]
     problems.add(f"a label other than {' or '.join(labels)}", ~label.isin(labels), values=label)
@@ -286,7 +265,7 @@ def _check_words(table: pd.DataFrame, problems: _Problems) -> None:
             problems.add(f"a {name} other than {expected} (or none)", odd, values=table[name])
 
 
-def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: _Problems) -> pd.Series:
+def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: RowProblems) -> pd.Series:
     """Return which subjects are known: by `subject_known` where the table has it, else by the subject itself."""
     known = (table["subject"] != "") & (table["subject"] != composed(own))
     if "subject_known" in table.columns:
@@ -326,7 +305,7 @@ def _checked_boxes(boxes: pd.DataFrame, prefix: str, name_rows: RowNamer, paths:
         raise ManifestError(f"{prefix}no column {', '.join(missing)}; expected {', '.join(BOX_COLUMNS)}")
     boxes = boxes.reset_index(drop=True)
     checked = text_frame(boxes[["path"]])
-    problems = _Problems(name_rows)
+    problems = RowProblems(name_rows)
     for name in BOX_COLUMNS[1:]:
         numbers = pd.to_numeric(boxes[name], errors="coerce").astype("float64")
         problems.add(f"no number as {name}", ~np.isfinite(numbers), values=boxes[name])
@@ -387,10 +366,6 @@ def _folder(path: str | Path) -> Path:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.stem}.{ending}")
-
-
-def _row_numbers(rows: Sequence[int]) -> list[str]:
-    return [f"row {row + 1}" for row in rows]
 
 
 def _other_case(name: str, found: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 SHARD_BYTES = 256_000_000
 _MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+_ABOUT = ("shards", "index_sha256", "detector", "settings", "hashes", "notes")
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -150,6 +151,7 @@ def _open(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         try:
             about: dict[str, Any] = json.loads(file.read_bytes())
             made = about["format"]
+            _ = [about[name] for name in _ABOUT if made == FORMAT]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{storage.shown(path / 'about.json')} is not that of shards; make them again") from None
     if made != FORMAT:

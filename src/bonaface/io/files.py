@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -159,18 +158,21 @@ def fresh_folder(path: str | Path, *, what: str) -> Path:
 def locked_folder(path: Path, *, doing: str) -> Iterator[None]:
     """Make a folder and lock it; the system releases the lock when the process ends.
 
-    Raises OutputError, which says what the other process is `doing`, where another one holds it.
+    Raises OutputError, which says what the other process is `doing`, where another one holds it. Systems without such locks,
+    such as Windows, lock nothing.
     """
     with reraise_os_error(path):
         path.mkdir(parents=True, exist_ok=True)
         file = (path / LOCK).open("w")
     with file:
         try:
+            import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(f"another process is {doing} in {path}; wait for it or name another folder") from None
-        except OSError:
-            pass  # a file system without locks
+        except (ImportError, OSError):
+            pass
         yield
 
 
@@ -184,9 +186,8 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
     """
     path = Path(path) if replace else check_free(path, what=what)
     if storage.is_remote(path):
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
-            yield Path(folder)
-            storage.upload(Path(folder), path, replace=replace)
+        with _uploaded(path, replace=replace) as folder:
+            yield folder
         return
     with reraise_os_error(path):
         # An existing folder may be a mount or the working directory: it is filled, not replaced.
@@ -204,6 +205,23 @@ def new_folder(path: str | Path, *, what: str, replace: bool = False) -> Iterato
                 fresh.replace(path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _uploaded(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a local folder that is uploaded when the block ends; where that fails, it is kept and named."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
+    kept = False
+    try:
+        yield folder
+        try:
+            storage.upload(folder, path, replace=replace)
+        except OutputError as error:
+            kept = True
+            raise OutputError(f"{error}; what was made is kept in {folder}") from None
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move_up(fresh: Path, path: Path) -> None:

@@ -15,15 +15,17 @@ import numpy as np
 import pandas as pd
 
 from bonaface.choices import Engine
+from bonaface.data.camera import camera_of
 from bonaface.data.crop_store import Job, boxes_of
 from bonaface.data.faces.detector import Boxes
 from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Input, Source, expand, fetched
-from bonaface.errors import SettingsError, format_list
+from bonaface.errors import InputError, SettingsError, format_list
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import Scored, score_through
-from bonaface.io import write_bytes
+from bonaface.io import remove_file, write_bytes
+from bonaface.io.storage import without_passwords
 from bonaface.types import Progress
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.partitions import Partitions
@@ -37,12 +39,13 @@ _NOTE, _EMBEDDING = "_note", "_embedding"
 Whole = TypeVar("Whole", bound=Sized)
 
 
-def check_engine(engine: str | None, *, address: str | None) -> None:
-    """Raise SettingsError for an engine that is not known, and for a cluster's address without one."""
+def check_engine(engine: str | None, **of_a_cluster: object) -> None:
+    """Raise SettingsError for an engine that is not known, and for options of a cluster without one."""
     if engine not in (None, *get_args(Engine)):
         raise SettingsError(f"engine {engine!r}: expected {format_list(get_args(Engine))}, or none for this machine")
-    if engine is None and address is not None:
-        raise SettingsError(f"an address of a cluster, {address}, needs the engine ray (--engine ray)")
+    given = [name for name, value in of_a_cluster.items() if value is not None]
+    if engine is None and given:
+        raise SettingsError(f"{format_list(given)}: an option of a cluster; give the engine too (--engine ray)")
 
 
 def score_on_ray(
@@ -121,6 +124,8 @@ def predict_on_ray(
         print(counts)
         ```
     """
+    if watched := [str(source) for source in sources if camera_of(source) is not None]:
+        raise InputError(f"{without_passwords(watched[0])} is a camera, which a cluster cannot watch; leave it out")
     model = find_bundle(bundle, detector_weights=options.get("detector_weights"), progress=progress)
     model = model if variant is None else model.use(variant)
     found = expand(sources, root=root, frames_as_video=frames_as_video).items
@@ -129,6 +134,7 @@ def predict_on_ray(
     ).hexdigest()
     parts = Partitions(Path(output), _key(model, {**options, "frames": frames}, names))
     with parts.locked():
+        remove_file(parts.folder / "_SUCCESS")
         _do_missing(
             parts,
             found,

@@ -125,7 +125,7 @@ def evaluate(
         ```
     """
     check_profile(profile)
-    check_engine(engine, address=address)
+    check_engine(engine, address=address, workers=workers)
     model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)

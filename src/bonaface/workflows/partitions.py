@@ -68,16 +68,13 @@ class Partitions:
 
     def read(self) -> pd.DataFrame:
         """Return the rows of all parts, in their order. Raises InputError where a file was changed."""
-        files = self.complete()
-        # A part that was divided, interrupted, and then done as a whole has both.
-        kept = [file for name, file in files.items() if "." not in name or name.partition(".")[0] not in files]
-        return pd.concat([self._read(file) for file in kept], ignore_index=True)
+        return pd.concat(list(self._tables()), ignore_index=True)
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how often each value of a column occurs, one part in memory at a time."""
         found: Counter[str] = Counter()
-        for file in self.complete().values():
-            found.update(self._read(file)[column].tolist())
+        for table in self._tables():
+            found.update(table[column].tolist())
         return dict(found)
 
     def remove(self) -> None:
@@ -86,6 +83,13 @@ class Partitions:
             storage.remove(self.folder)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tables(self) -> Iterator[pd.DataFrame]:
+        files = self.complete()
+        for name, file in files.items():
+            # A part that was divided, interrupted, and then done as a whole has both.
+            if "." not in name or name.partition(".")[0] not in files:
+                yield self._read(file)
 
     def _read(self, file: Path) -> pd.DataFrame:
         with storage.temporary_copy(file) as local:

@@ -105,8 +105,12 @@ def _completed(ray: Any, result: Any) -> bool:
             needed = f"Bonaface {version('bonaface')} with the same extras"
             raise BonafaceError(f"a node of the cluster lacks {one_line(error.cause)}; it needs {needed}") from None
         raise
-    except ray.exceptions.RayError:
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
         return False
+    except ray.exceptions.RayError as error:
+        raise BonafaceError(
+            f"the cluster failed: {_last_line(error)}; complete parts are kept, and the same call does what is missing"
+        ) from None
     return True
 
 
