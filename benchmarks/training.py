@@ -37,7 +37,7 @@ from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.inference.backends import computes_bf16
 from bonaface.models.network import build_network
-from bonaface.training.environment import ready_to_fork
+from bonaface.training.distributed import ready_to_fork
 from bonaface.training.loader import Batch, Key, StoredFrames, TrainingSet, batches, frames_for_training, make_loader
 from bonaface.training.trainer import Trainer
 

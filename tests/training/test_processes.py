@@ -15,7 +15,7 @@ import pytest
 
 from bonaface.config import load_recipe
 from bonaface.errors import BonafaceError
-from bonaface.training.environment import lost_processes_reported
+from bonaface.training.distributed import lost_processes_reported
 from bonaface.training.trainer import Trainer
 from tests.training.conftest import SMALL, Stored
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -123,6 +124,15 @@ def check_resumable(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]
         )
     if "crops" in now and "crops" in before and before["crops"] != now["crops"]:
         raise InputError(f"{run} was trained on other crops: its footage has changed; name another folder")
+
+
+def tensorboard_writer(folder: Path) -> Any:
+    """Return a writer of TensorBoard's log, None where tensorboard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
 
 
 @dataclass(frozen=True)

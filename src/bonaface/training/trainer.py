@@ -35,16 +35,11 @@ from bonaface.training.checkpoints import (
     epoch_line,
     fingerprint,
     out_of_patience,
+    tensorboard_writer,
     tensors_of,
 )
-from bonaface.training.environment import (
-    lost_processes_reported,
-    make_accelerator,
-    make_average,
-    make_board,
-    ready_to_fork,
-    stop_on_signals,
-)
+from bonaface.training.distributed import lost_processes_reported, make_accelerator, ready_to_fork
+from bonaface.training.ema import averaged_copy
 from bonaface.training.loader import (
     EpochSampler,
     StoredFrames,
@@ -60,9 +55,10 @@ from bonaface.training.loader import (
 )
 from bonaface.training.measures import validation_measures
 from bonaface.training.normalisation import freeze_norm, has_norm, least_crops
+from bonaface.training.signals import Stopped, stop_on_signals
 from bonaface.types import Progress
 
-Stopped = Literal["finished", "early", "interrupted"]
+Outcome = Literal["finished", "early", "interrupted"]
 T = TypeVar("T")
 
 _DROPOUT = 2
@@ -83,7 +79,7 @@ class TrainingResult:
     best_weights: Path
     best_epoch: int
     history: pd.DataFrame
-    stopped: Stopped
+    stopped: Outcome
     seconds: float
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -169,7 +165,7 @@ class Trainer:
                 while _outcome(self.history, settings) == "interrupted":
                     self._run_epoch(progress)
                 self._raise_if_stopped()
-            except _Stopped:
+            except Stopped:
                 stopped = True
             except torch.OutOfMemoryError:
                 raise SettingsError(
@@ -221,7 +217,7 @@ class Trainer:
         self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
         # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
         steps = settings.average * len(self._train_loader) / settings.accumulate
-        self._average = make_average(self.network, steps, self._accelerator.device) if steps else None
+        self._average = averaged_copy(self.network, steps, self._accelerator.device) if steps else None
         if self._synchronised:
             convert_sync_batchnorm(self.network)
         self._model = self._accelerator.prepare_model(self.network)
@@ -232,7 +228,7 @@ class Trainer:
         self._scheduler = ReduceLROnPlateau(
             self._adam, mode="min", factor=settings.scheduler_factor, patience=settings.scheduler_patience
         )
-        self._board = make_board(self._checkpoints.run / "logs" / "tensorboard") if self.is_main else None
+        self._board = tensorboard_writer(self._checkpoints.run / "logs" / "tensorboard") if self.is_main else None
 
     def _run_epoch(self, progress: Progress | None) -> None:
         """Train an epoch, validate, and keep what it gave."""
@@ -374,7 +370,7 @@ class Trainer:
             flag = torch.tensor(float(asked), device=self._accelerator.device)
             asked = bool(self._accelerator.reduce(flag).item())
         if asked:
-            raise _Stopped
+            raise Stopped
 
     def _plot(self, values: Record, step: int) -> None:
         if self._board:
@@ -391,11 +387,7 @@ class Trainer:
         return found
 
 
-class _Stopped(Exception):
-    """Ctrl-C or SIGTERM asked the training to stop."""
-
-
-def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Stopped:
+def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Outcome:
     """Return what a training with this history is."""
     if out_of_patience(history, settings.monitor, patience=settings.early_stopping):
         return "early" if len(history) < settings.epochs else "finished"

@@ -1,28 +1,22 @@
-"""What a training needs around its loop: devices and precision, averaged weights, TensorBoard's log, forks, stop signals."""
+"""The accelerator of a training: its device, precision and processes; what happens when a process is lost or forks."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import InitProcessGroupKwargs
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import TrainingSettings
 from bonaface.errors import BonafaceError, SettingsError, one_line
+from bonaface.training.signals import ignore_sigterm
 
 _PRECISIONS: Mapping[str, str] = {"32": "no", "16-mixed": "fp16", "bf16-mixed": "bf16"}
 _WAIT = timedelta(days=1)
@@ -55,35 +49,18 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
 
 @contextmanager
 def lost_processes_reported() -> Iterator[None]:
-    """Raise what torch raises when a process of several loses the others, which it does not tell apart, as a BonafaceError."""
+    """Raise a BonafaceError for a RuntimeError in one of several processes: torch has no error of its own for a lost one."""
     try:
         yield
     except RuntimeError as error:
         if os.environ.get("WORLD_SIZE", "1") == "1":
             raise
-        if threading.current_thread() is threading.main_thread():
-            # torchrun sends it to all processes as soon as one has failed, before the message is out.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ignore_sigterm()
         reason = one_line(error).split(". ")[0]
         raise BonafaceError(
             f"training process {os.environ.get('RANK')} failed, or lost one that failed or was killed; look for that one's "
             f"own message, then continue with --resume (torch reports: {reason})"
         ) from error
-
-
-def make_average(network: nn.Module, steps: float, device: torch.device) -> AveragedModel:
-    """Return a copy of the network whose weights are averaged, exponentially, over about so many steps."""
-    averaging = get_ema_multi_avg_fn(1 - 1 / max(steps, 1))  # type: ignore[no-untyped-call]
-    return AveragedModel(network, device, multi_avg_fn=averaging, use_buffers=True)
-
-
-def make_board(folder: Path) -> Any:
-    """Return a writer of TensorBoard's log, None where tensorboard is not installed."""
-    if find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
 
 
 @contextmanager
@@ -98,23 +75,3 @@ def ready_to_fork() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(threads)
-
-
-@contextmanager
-def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `stop`; a second one interrupts at once."""
-
-    def ask(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
