@@ -16,7 +16,7 @@ from bonaface.config import Recipe, load_recipe
 from bonaface.errors import InputError, MediaError, OutputError, SettingsError
 from bonaface.evaluation.thresholds import choose_threshold
 from bonaface.models.network import load_network
-from bonaface.training import environment
+from bonaface.training import checkpoints
 from bonaface.training.loader import ValidationSet, frames_for_validation
 from bonaface.training.measures import validation_measures
 from bonaface.training.trainer import Trainer, TrainingResult
@@ -80,7 +80,7 @@ def test_a_history_has_a_row_an_epoch(stored: Stored, recipe: Recipe, tmp_path: 
 def test_training_without_tensorboard_writes_no_log_of_it(
     stored: Stored, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)
     fit(recipe, *stored, tmp_path)
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["metrics.csv"]
 
