@@ -228,7 +228,7 @@ def photos(
         jpeg = encode_jpeg(np.asarray(picture, np.uint8), quality=90)
 
         def verdict(jpeg: bytes = jpeg) -> Verdict:
-            (sample,) = pipeline.finish([pipeline.prepare(Source("photo", jpeg), frames=1)])
+            (sample,) = pipeline.infer([pipeline.preprocess(Source("photo", jpeg), frames=1)])
             return verdict_of(sample, point)
 
         assert verdict().score is not None, "no face was found in the drawn picture"
@@ -370,7 +370,7 @@ def videos(name: str, bundle: Bundle, files: list[Path], weights: Path | None, *
         ]
     )
     start = time.perf_counter()
-    pipeline.run(crops)
+    pipeline.run_network(crops)
     alone = len(images) / (spent + time.perf_counter() - start)
     print(
         f"{name}: {len(files)} videos of {count} frames: {ours:.1f} frames a second, the parts alone {alone:.1f},",

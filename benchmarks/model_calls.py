@@ -46,8 +46,8 @@ def main() -> None:
         return model(image, colour="RGB").logit
 
     def stages() -> object:
-        prepared = model.pipeline.prepare(Source("", (image,)), frames=1)
-        return next(iter(model.pipeline.finish([prepared]))).frames[0].logit
+        preprocessed = model.pipeline.preprocess(Source("", (image,)), frames=1)
+        return next(iter(model.pipeline.infer([preprocessed]))).frames[0].logit
 
     by_hand = hand_written(model, image, asked.weights)
     times = best_of({"model(image)": call, "its pipeline": stages, "by hand": by_hand}, asked.seconds)

@@ -31,7 +31,7 @@ from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
 from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
-from bonaface.inference.decision import Sample
+from bonaface.inference.decision import PresentationResult
 from bonaface.inference.pipeline import Pipeline
 from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import export_onnx
@@ -88,7 +88,7 @@ def compare(name: str, ours: Scores, theirs: Scores, threshold: float) -> None:
 
 
 def by_engine(
-    bundle: Bundle, weights: Path | None, jpegs: Sequence[bytes], samples: Sequence[Sample]
+    bundle: Bundle, weights: Path | None, jpegs: Sequence[bytes], samples: Sequence[PresentationResult]
 ) -> Iterator[tuple[str, Scores]]:
     """Each engine's logits, NaN where it found no face."""
     if "model.safetensors" in bundle.contents:
@@ -100,11 +100,11 @@ def by_engine(
         if backend != "onnxruntime":
             yield f"{backend}, in batches", scores_of(list(many.score(sources(jpegs), frames=1)))
         one = pipeline_of(bundle, weights, backend=backend, threads=1)
-        alone = [next(iter(one.finish([one.prepare(source, frames=1)]))) for source in sources(jpegs)]
+        alone = [next(iter(one.infer([one.preprocess(source, frames=1)]))) for source in sources(jpegs)]
         yield f"{backend}, one by one, 1 thread", scores_of(alone)
 
 
-def by_torch(network: LivenessNet, samples: Sequence[Sample]) -> Scores:
+def by_torch(network: LivenessNet, samples: Sequence[PresentationResult]) -> Scores:
     """The trained network itself, on the crops that the pipeline cut."""
     found = []
     with torch.inference_mode():
@@ -149,7 +149,7 @@ def sources(jpegs: Sequence[bytes]) -> list[Source]:
     return [Source(str(number), jpeg) for number, jpeg in enumerate(jpegs)]
 
 
-def scores_of(samples: Sequence[Sample]) -> Scores:
+def scores_of(samples: Sequence[PresentationResult]) -> Scores:
     """The logit of each first frame, NaN where there is none."""
     logits = [sample.frames[0].logit for sample in samples]
     return np.array([np.nan if value is None else value for value in logits], dtype=np.float64)

@@ -41,7 +41,7 @@ from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.data.video_writer import write_video
 from bonaface.evaluation.scores import write_scores
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.decision import Sample, verdict_of
+from bonaface.inference.decision import PresentationResult, verdict_of
 from bonaface.inference.pipeline import BATCH, Pipeline
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.types import probability
@@ -208,9 +208,9 @@ def by_stage(bundle: Bundle, sources: Sequence[Source], weights: Path | None, *,
     batch = 1 if sources[0].kind == "video" else BATCH
     rotation = itertools.cycle(sources)
 
-    def turn() -> list[Sample]:
+    def turn() -> list[PresentationResult]:
         chosen = itertools.islice(rotation, batch)
-        samples = list(pipeline.finish([pipeline.prepare(source, frames=FRAMES) for source in chosen]))
+        samples = list(pipeline.infer([pipeline.preprocess(source, frames=FRAMES) for source in chosen]))
         verdicts = [verdict_of(sample, point) for sample in samples]
         assert all(verdict.score is not None for verdict in verdicts), "no face was found in the drawn footage"
         return samples

@@ -77,7 +77,7 @@ def from_store(
         crop_face(load_crop(row.file), Box(row.x, row.y, row.w, row.h), scale=card.crop_scale, size=card.input.size)  # type: ignore[arg-type]
         for row in table.itertuples()
     ]
-    logits, _ = pipeline.run(np.stack(crops))
+    logits, _ = pipeline.run_network(np.stack(crops))
     return table.assign(stored=logits).set_index("path")["stored"]
 
 

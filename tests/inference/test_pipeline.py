@@ -17,17 +17,17 @@ from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle import Bundle, change_bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.decision import Sample, verdict_of
+from bonaface.inference.decision import PresentationResult, verdict_of
 from bonaface.inference.pipeline import FURTHER, Pipeline
 from bonaface.types import Box, FrameScore, Status
 
 
-def sample(*frames: float | Status) -> Sample:
+def sample(*frames: float | Status) -> PresentationResult:
     scores = [
         FrameScore(number, value) if isinstance(value, Status) else FrameScore(number, Status.OK, logit=value)
         for number, value in enumerate(frames)
     ]
-    return Sample(Source("x.mp4", Path("x.mp4")), tuple(scores))
+    return PresentationResult(Source("x.mp4", Path("x.mp4")), tuple(scores))
 
 
 def point(frames: int, fusion: FusionRule = "mean", threshold: float = 0.0) -> OperatingPoint:

@@ -30,17 +30,17 @@ class Slow:
         self.seconds = seconds
         self.fault = fault
 
-    def prepare(self, source, **options):
+    def preprocess(self, source, **options):
         time.sleep(self.seconds)
-        return self._pipeline.prepare(source, **options)
+        return self._pipeline.preprocess(source, **options)
 
-    def finish(self, ready, **options):
+    def infer(self, ready, **options):
         if self.fault:
             raise self.fault
-        return self._pipeline.finish(ready, **options)
+        return self._pipeline.infer(ready, **options)
 
-    def run(self, crops):
-        return self._pipeline.run(crops)
+    def run_network(self, crops):
+        return self._pipeline.run_network(crops)
 
 
 def client_of(app) -> httpx.AsyncClient:

@@ -61,7 +61,7 @@ make = functools.partial(bonaface.bundle_from_onnx, crop_scale=1.5, detector="wh
 
 
 def logits(bundle: Any, crops: np.ndarray) -> np.ndarray:
-    found, _ = Pipeline(bundle, threads=1).run(crops)
+    found, _ = Pipeline(bundle, threads=1).run_network(crops)
     return found
 
 

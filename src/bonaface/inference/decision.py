@@ -31,8 +31,8 @@ LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Result of one presentation: a FrameScore for each frame that was searched, in order, at least one.
+class PresentationResult:
+    """One presentation after the network: a FrameScore for each frame that was searched, in order, at least one.
 
     `wanted` frames were requested; more were searched if some of these had no face. `note` is what the decoder
     reports (truncated, unreadable, ...); `crops` `(n, size, size, 3)` are those of the frames with status `ok`, in order,
@@ -50,69 +50,73 @@ class Sample:
     findings: tuple[Finding, ...] = ()
 
 
-def fused(sample: Sample, rule: FusionRule) -> tuple[float | None, Status]:
+def fused(result: PresentationResult, rule: FusionRule) -> tuple[float | None, Status]:
     """Return the logit of a presentation, None if it cannot be scored, and its status.
 
     A frame refused for several faces refuses the presentation, and so do repeated frames beyond their limit; fewer than
     LEAST_SHARE of the wanted frames with a score are too few. If no frame could be scored, the status is that of the first.
     """
-    frames = sample.frames
+    frames = result.frames
     if any(frame.status is Status.SEVERAL_FACES for frame in frames):
         return None, Status.SEVERAL_FACES
-    if sample.findings:
+    if result.findings:
         return None, Status.LOW_QUALITY
     logits = [frame.logit for frame in frames if frame.logit is not None]
-    if logits and len(logits) >= LEAST_SHARE * sample.wanted:
+    if logits and len(logits) >= LEAST_SHARE * result.wanted:
         return fuse(logits, rule=rule), Status.OK
     return None, next((frame.status for frame in frames if frame.logit is None), Status.NO_FACE)
 
 
 def verdict_of(
-    sample: Sample, point: OperatingPoint, *, bundle: str = "", kind: Literal["image", "video"] | None = None
+    result: PresentationResult,
+    point: OperatingPoint,
+    *,
+    bundle: str = "",
+    kind: Literal["image", "video"] | None = None,
 ) -> Verdict:
     """Return the verdict at an operating point: that for one image uses the first frame only, even if it failed."""
-    counted = sample
+    counted = result
     if point.frames == 1:
-        counted = replace(sample, frames=sample.frames[:1], wanted=1, identical=None, findings=())
+        counted = replace(result, frames=result.frames[:1], wanted=1, identical=None, findings=())
     value, status = fused(counted, point.fusion)
     outcome: Label | Status = status
     if value is not None:
         outcome = Label.BONA_FIDE if value >= point.logit_threshold else Label.ATTACK
     faces = max((frame.faces for frame in counted.frames), default=0)
     findings = () if value is not None else (*counted.findings, *gathered(counted.frames))
-    notes = (sample.note, _few_frames(counted), _several_faces(counted), *map(str, findings))
+    notes = (result.note, _few_frames(counted), _several_faces(counted), *map(str, findings))
     return Verdict(
-        source=sample.source.name,
+        source=result.source.name,
         outcome=outcome,
         score=None if value is None else float(probability(value)),
         threshold=point.threshold,
         logit=value,
         logit_threshold=point.logit_threshold,
-        kind=kind or sample.source.kind,
+        kind=kind or result.source.kind,
         faces=faces,
-        frames=sample.frames,
+        frames=result.frames,
         bundle=bundle,
         reason="; ".join(note for note in notes if note),
-        seconds=sample.seconds,
-        media=sample.source,
+        seconds=result.seconds,
+        media=result.source,
         quality=summary(counted.frames, identical=counted.identical),
         findings=findings,
     )
 
 
-def _few_frames(sample: Sample) -> str:
-    count, total = sum(frame.logit is not None for frame in sample.frames), len(sample.frames)
-    if not 0 < count < total or any(frame.status is Status.SEVERAL_FACES for frame in sample.frames):
+def _few_frames(result: PresentationResult) -> str:
+    count, total = sum(frame.logit is not None for frame in result.frames), len(result.frames)
+    if not 0 < count < total or any(frame.status is Status.SEVERAL_FACES for frame in result.frames):
         return ""
-    least = math.ceil(LEAST_SHARE * sample.wanted)
-    without_face = all(frame.status in (Status.OK, Status.NO_FACE) for frame in sample.frames)
+    least = math.ceil(LEAST_SHARE * result.wanted)
+    without_face = all(frame.status in (Status.OK, Status.NO_FACE) for frame in result.frames)
     said = f"{count} of {total} frames {'had a face' if without_face else 'could be scored'}"
     return said if count >= least else f"{said}, at least {least} are needed"
 
 
-def _several_faces(sample: Sample) -> str:
-    several = [frame.faces for frame in sample.frames if frame.faces > 1]
+def _several_faces(result: PresentationResult) -> str:
+    several = [frame.faces for frame in result.frames if frame.faces > 1]
     if not several:
         return ""
-    where = f" in {len(several)} of {len(sample.frames)} frames" if len(sample.frames) > 1 else ""
-    return f"{max(several)} faces{where}, {_POLICY_TEXT[sample.policy]}"
+    where = f" in {len(several)} of {len(result.frames)} frames" if len(result.frames) > 1 else ""
+    return f"{max(several)} faces{where}, {_POLICY_TEXT[result.policy]}"

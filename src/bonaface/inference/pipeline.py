@@ -1,6 +1,7 @@
-"""From a file to frame scores and a verdict: decode, find the face, crop, run the network, fuse.
+"""From a file to frame scores and a verdict; evaluation, prediction and serving all use this one pipeline.
 
-Evaluation, prediction and serving all use this one pipeline.
+`preprocess` decodes frames, detects faces and crops them; `infer` runs the network on the crops; `decision.verdict_of` fuses
+the frames' scores and compares the result with the threshold.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError, SettingsError, format_list
 from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.decision import DEFAULT_FACES, Sample, verdict_of
+from bonaface.inference.decision import DEFAULT_FACES, PresentationResult, verdict_of
 from bonaface.inference.quality import FaceRules, check
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Finding, FrameScore, Quality, Status
@@ -40,7 +41,7 @@ FURTHER = 4
 
 
 @dataclass
-class Prepared:
+class Preprocessed:
     """One presentation before the network: its frames, not yet scored, and the crops of those with status `ok`.
 
     `faces` are those of each such frame that are scored, one a crop, the largest first.
@@ -57,8 +58,8 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """One frame that was searched: the faces to score, and a crop of each."""
+class _FrameResult:
+    """One frame after detection: its status, the faces to score and a crop of each."""
 
     score: FrameScore
     scorable: Sequence[Face] = ()
@@ -122,27 +123,27 @@ class Pipeline:
 
     def score(
         self, sources: Iterable[Source], *, frames: int | Callable[[Source], int], keep_crops: bool = False
-    ) -> Iterator[Sample]:
+    ) -> Iterator[PresentationResult]:
         """Score presentations in the order given, `frames` frames of each video, spread over it.
 
         Decoding and detecting run ahead in threads, a bounded number of presentations at a time. Closed early, it leaves
         them in the middle of a video.
         """
         ended = threading.Event()
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[Future[Preprocessed]] = deque()
         try:
-            ready: list[Prepared] = []
+            ready: list[Preprocessed] = []
             for source in sources:
                 count = frames if isinstance(frames, int) else frames(source)
-                waiting.append(self._threads_at_work().submit(self.prepare, source, frames=count, stop=ended.is_set))
+                waiting.append(self._threads_at_work().submit(self.preprocess, source, frames=count, stop=ended.is_set))
                 if len(waiting) > 2 * self._threads:
                     ready.append(waiting.popleft().result())
                     if sum(len(found.crops) for found in ready) >= BATCH:
-                        yield from self.finish(ready, keep_crops=keep_crops)
+                        yield from self.infer(ready, keep_crops=keep_crops)
                         ready = []
             while waiting:
                 ready.append(waiting.popleft().result())
-            yield from self.finish(ready, keep_crops=keep_crops)
+            yield from self.infer(ready, keep_crops=keep_crops)
         finally:
             ended.set()
             for future in waiting:
@@ -161,15 +162,15 @@ class Pipeline:
         `frames` of a video are scored, by default those of its operating point. `kind` names one operating point for all.
         """
 
-        for sample in self.score(sources, frames=partial(self._count, frames=frames, kind=kind)):
-            of = kind or sample.source.kind
-            yield verdict_of(sample, self.bundle.operating_point(of), bundle=self.bundle.id, kind=of)
+        for result in self.score(sources, frames=partial(self._count, frames=frames, kind=kind)):
+            of = kind or result.source.kind
+            yield verdict_of(result, self.bundle.operating_point(of), bundle=self.bundle.id, kind=of)
 
     def verdict(self, source: Source, *, frames: int | None = None) -> Verdict:
         """Return the verdict on one presentation, all of it in the calling thread."""
-        prepared = self.prepare(source, frames=self._count(source, frames=frames))
-        (sample,) = self.finish([prepared])
-        return verdict_of(sample, self.bundle.operating_point(source.kind), bundle=self.bundle.id)
+        preprocessed = self.preprocess(source, frames=self._count(source, frames=frames))
+        (result,) = self.infer([preprocessed])
+        return verdict_of(result, self.bundle.operating_point(source.kind), bundle=self.bundle.id)
 
     def _count(self, source: Source, *, frames: int | None, kind: Literal["image", "video"] | None = None) -> int:
         of = kind or source.kind
@@ -185,7 +186,7 @@ class Pipeline:
         """Return the faces in an RGB picture that the detector finds, the largest first."""
         return self._detector().detect(image)
 
-    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    def run_network(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
         if not len(crops):
             return np.empty(0), None
@@ -209,65 +210,67 @@ class Pipeline:
             self._local.detector = detector
         return detector
 
-    def prepare(
+    def preprocess(
         self, source: Source, *, frames: int, stop: Callable[[], bool] = lambda: False, opened: Frames | None = None
-    ) -> Prepared:
+    ) -> Preprocessed:
         """Decode, detect and crop: everything before the network, for one presentation, from any thread.
 
         `frames` of a video or a burst are taken, spread over it. For those without a face, others are searched: first one in
         the same part of the video, then any, up to FURTHER times as many in all. A video is left once `stop` says so.
         `opened` are the frames of a source that was opened already.
         """
-        found = Prepared(source, [], [])
-        looked: list[_Looked] = []
+        found = Preprocessed(source, [], [])
+        results: list[_FrameResult] = []
         try:
             if source.problem:
                 raise MediaError(source.problem)
-            found.note = self._look(found, looked, frames=frames, stop=stop, opened=opened)
-            found.wanted = len(looked)
-            if found.wanted == frames > 1 and not any(one.several for one in looked):
-                self._search(found, looked, frames=frames, stop=stop)
+            found.note = self._process_frames(found, results, frames=frames, stop=stop, opened=opened)
+            found.wanted = len(results)
+            if found.wanted == frames > 1 and not any(one.several for one in results):
+                self._process_more_frames(found, results, frames=frames, stop=stop)
         except MediaError as error:
             reason = str(error)
             if isinstance(source.path, Path):
                 reason = f"{source.name}: {reason.removeprefix(f'{source.path}: ')}"
             found.note = f"{found.note}; {reason}" if found.note else reason
-        for one in sorted(looked, key=lambda one: one.score.frame):
+        for one in sorted(results, key=lambda one: one.score.frame):
             found.frames.append(one.score)
             found.crops += one.crops
             found.faces += [one.scorable] if one.scorable else []
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
-        if found.wanted > 1 and len(shown := [one.crops[0].tobytes() for one in looked if one.crops]) > 1:
+        if found.wanted > 1 and len(shown := [one.crops[0].tobytes() for one in results if one.crops]) > 1:
             found.identical = (len(shown) - len(set(shown))) / (len(shown) - 1)
         return found
 
-    def _look(
+    def _process_frames(
         self,
-        found: Prepared,
-        looked: list[_Looked],
+        found: Preprocessed,
+        results: list[_FrameResult],
         *,
         frames: int,
         stop: Callable[[], bool],
         opened: Frames | None = None,
     ) -> str:
-        """Look at so many frames; return what the decoder reports."""
+        """Detect and crop in `frames` frames, spread over the source; return what the decoder reports."""
         source, started = found.source, time.perf_counter()
         with opened or open_frames(
             source.path, count=frames, flip=source.flip, first=source.first, stop=stop
         ) as chosen:
-            looked.extend(self._look_at(frame, found) for frame in _timed(chosen, found, started))
+            results.extend(self._detect_and_crop(frame, found) for frame in _timed(chosen, found, started))
             return chosen.note
 
-    def _search(self, found: Prepared, looked: list[_Looked], *, frames: int, stop: Callable[[], bool]) -> None:
-        """Look at further frames until `frames` have a face: in the parts that have none, then in all."""
+    def _process_more_frames(
+        self, found: Preprocessed, results: list[_FrameResult], *, frames: int, stop: Callable[[], bool]
+    ) -> None:
+        """Detect and crop in further frames until `frames` have a face: in the parts that have none, then in all."""
         source, fine = found.source, FURTHER * frames
         for only_missing in (True, False):
-            with_face = [one for one in looked if one.scorable]
+            with_face = [one for one in results if one.scorable]
             missing = frames - len(with_face)
             if not missing:
                 return
-            tried, started = frozenset(one.score.frame for one in looked), time.perf_counter()
+            tried, started = frozenset(one.score.frame for one in results), time.perf_counter()
             with open_frames(
                 source.path,
                 count=fine,
@@ -283,14 +286,14 @@ class Pipeline:
                     near_seen = part_of(frame.index, total=chosen.total, count=fine) in seen
                     if near_seen or (only_missing and part in have):
                         continue
-                    looked.append(self._look_at(frame, found))
-                    if looked[-1].scorable:
+                    results.append(self._detect_and_crop(frame, found))
+                    if results[-1].scorable:
                         have.add(part)
                         missing -= 1
                         if not missing:
                             return
 
-    def _look_at(self, frame: Frame, found: Prepared) -> _Looked:
+    def _detect_and_crop(self, frame: Frame, found: Preprocessed) -> _FrameResult:
         started = time.perf_counter()
         if found.source.boxes is not None:
             faces = given_faces(found.source.boxes[frame.index], frame.image)
@@ -300,7 +303,7 @@ class Pipeline:
         found.seconds["detect"] += detected - started
         score = FrameScore(frame.index, Status.NO_FACE, time=frame.time)
         if not faces:
-            return _Looked(score)
+            return _FrameResult(score)
         if found.source.boxes is not None:
             self.rules.need_landmarks("boxes of your own do not have")
         small = [self.rules.too_small(face.box, frame.image) for face in faces]
@@ -322,9 +325,9 @@ class Pipeline:
             quality=face.quality,
             findings=findings,
         )
-        looked = _Looked(score, [each for each, _ in cropped], [crop for _, crop in cropped])
+        result = _FrameResult(score, [each for each, _ in cropped], [crop for _, crop in cropped])
         found.seconds["crop"] += time.perf_counter() - detected
-        return looked
+        return result
 
     def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[tuple[Face, NDArray[np.uint8]]]:
         """Return the faces to score with their quality, and the crop of each."""
@@ -343,13 +346,13 @@ class Pipeline:
             return Status.SEVERAL_FACES, []
         return Status.OK, large if self._policy == "all" else large[:1]
 
-    def finish(self, ready: Sequence[Prepared], *, keep_crops: bool = False) -> Iterator[Sample]:
-        """Run the network over prepared presentations together, from any thread."""
+    def infer(self, ready: Sequence[Preprocessed], *, keep_crops: bool = False) -> Iterator[PresentationResult]:
+        """Run the network over preprocessed presentations together, from any thread."""
         size = self.bundle.card.input.size
         crops = [crop for found in ready for crop in found.crops]
         batch = np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
         started = time.perf_counter()
-        logits, embeddings = self.run(batch)
+        logits, embeddings = self.run_network(batch)
         spent = (time.perf_counter() - started) / max(len(crops), 1)
         used = 0
         for found in ready:
@@ -374,7 +377,7 @@ class Pipeline:
                     deciding.append(place)
                     used += len(scorable)
                 frames.append(scored)
-            yield Sample(
+            yield PresentationResult(
                 found.source,
                 tuple(frames),
                 found.note,
@@ -387,7 +390,7 @@ class Pipeline:
             )
 
 
-def _timed(frames: Frames, found: Prepared, started: float) -> Iterator[Frame]:
+def _timed(frames: Frames, found: Preprocessed, started: float) -> Iterator[Frame]:
     """Yield frames, and count the time since `started` that was spent on decoding them."""
     for frame in frames:
         found.seconds["decode"] += time.perf_counter() - started

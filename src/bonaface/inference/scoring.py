@@ -16,7 +16,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Source
 from bonaface.errors import InputError
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.decision import Sample, fused
+from bonaface.inference.decision import PresentationResult, fused
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.quality import summary
 from bonaface.io.storage import shown
@@ -117,13 +117,13 @@ def score_through(
     embedded: list[str] = []
     embeddings: list[NDArray[np.float32]] = []
     notes: dict[str, str] = {}
-    for done, sample in enumerate(pipeline.score(sources_of(manifest, problem), frames=count), start=1):
-        rows += _rows(sample, rule)
-        if sample.note:
-            notes[sample.source.name] = sample.note
-        vectors = (frame.embedding for frame in sample.frames if frame.embedding is not None)
+    for done, result in enumerate(pipeline.score(sources_of(manifest, problem), frames=count), start=1):
+        rows += _rows(result, rule)
+        if result.note:
+            notes[result.source.name] = result.note
+        vectors = (frame.embedding for frame in result.frames if frame.embedding is not None)
         if (vector := next(vectors, None)) is not None:
-            embedded.append(sample.source.name)
+            embedded.append(result.source.name)
             embeddings.append(vector)
         if progress:
             progress(done, len(manifest))
@@ -141,22 +141,22 @@ def score_through(
     )
 
 
-def _rows(sample: Sample, rule: FusionRule) -> Iterator[dict[str, object]]:
-    for frame in sample.frames:
+def _rows(result: PresentationResult, rule: FusionRule) -> Iterator[dict[str, object]]:
+    for frame in result.frames:
         yield {
-            "presentation": sample.source.name,
+            "presentation": result.source.name,
             "frame": frame.frame,
             "logit": frame.logit,
             "score": frame.score,
             "status": frame.status.value,
             **dict(zip(QUALITY_COLUMNS, frame.quality, strict=True)),
         }
-    value, status = fused(sample, rule)
+    value, status = fused(result, rule)
     yield {
-        "presentation": sample.source.name,
+        "presentation": result.source.name,
         "frame": pd.NA,
         "logit": value,
         "score": None if value is None else float(probability(value)),
         "status": status.value,
-        **dict(zip(QUALITY_COLUMNS, summary(sample.frames, identical=sample.identical), strict=True)),
+        **dict(zip(QUALITY_COLUMNS, summary(result.frames, identical=result.identical), strict=True)),
     }

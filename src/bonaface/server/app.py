@@ -23,7 +23,7 @@ from bonaface.data.frames import Frames, open_frames
 from bonaface.data.sources import Source
 from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.decision import Sample, verdict_of
+from bonaface.inference.decision import PresentationResult, verdict_of
 from bonaface.inference.decision_log import Decision, DecisionLog
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.verdict import Verdict
@@ -163,21 +163,21 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
 
     async def verdict(upload: Upload, slot: Slot) -> Verdict:
         point = bundle.operating_point(upload.kind)
-        sample = await queue.run(slot, partial(score_upload, upload, point, slot.started + limits.timeout))
-        readable = [frame for frame in sample.frames if frame.status is not Status.UNREADABLE]
+        result = await queue.run(slot, partial(score_upload, upload, point, slot.started + limits.timeout))
+        readable = [frame for frame in result.frames if frame.status is not Status.UNREADABLE]
         # A burst with one damaged picture has no verdict: which frames are scored must not depend on damage.
         if not readable or (isinstance(upload.media, tuple) and len(readable) < min(upload.files, point.frames)):
             raise ApiError("unreadable")
-        return verdict_of(sample, point, bundle=bundle.id, kind=upload.kind)
+        return verdict_of(result, point, bundle=bundle.id, kind=upload.kind)
 
-    def score_upload(upload: Upload, point: OperatingPoint, end: float) -> Sample:
+    def score_upload(upload: Upload, point: OperatingPoint, end: float) -> PresentationResult:
         def stop() -> bool:
             return time.perf_counter() > end
 
         with opened(upload, point.frames, stop) as frames:
-            prepared = pipeline.prepare(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
-        (sample,) = pipeline.finish([prepared])
-        return sample
+            preprocessed = pipeline.preprocess(Source("", upload.media), frames=point.frames, opened=frames, stop=stop)
+        (result,) = pipeline.infer([preprocessed])
+        return result
 
     @contextmanager
     def opened(upload: Upload, count: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Frames]:

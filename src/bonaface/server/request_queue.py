@@ -18,7 +18,7 @@ import numpy as np
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
 from bonaface.data.video_process import start
-from bonaface.inference.pipeline import Pipeline, Prepared
+from bonaface.inference.pipeline import Pipeline, Preprocessed
 from bonaface.server.errors import ApiError
 from bonaface.server.metrics import Metrics
 from bonaface.server.settings import ServerSettings
@@ -128,11 +128,11 @@ class RequestQueue:
         start(self._threads)
         together = threading.Barrier(self._threads)
 
-        def prepare() -> Prepared:
+        def preprocess() -> Preprocessed:
             together.wait()
-            return self.pipeline.prepare(Source("", _BLANK), frames=1)
+            return self.pipeline.preprocess(Source("", _BLANK), frames=1)
 
-        prepared = [self._pool.submit(prepare) for _ in range(self._threads)]
-        list(self.pipeline.finish([work.result() for work in prepared]))
+        preprocessed = [self._pool.submit(preprocess) for _ in range(self._threads)]
+        list(self.pipeline.infer([work.result() for work in preprocessed]))
         size = self.pipeline.bundle.card.input.size
-        self.pipeline.run(np.zeros((1, size, size, 3), np.uint8))
+        self.pipeline.run_network(np.zeros((1, size, size, 3), np.uint8))

@@ -19,7 +19,7 @@ from bonaface.data.sources import Source, Sources, expand
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import OperatingPoint
-from bonaface.inference.decision import Sample, verdict_of
+from bonaface.inference.decision import PresentationResult, verdict_of
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.inference.verdict import Verdict
@@ -133,10 +133,10 @@ def _explained(
         source = scored.source
         point = model.operating_point(source.kind)
         verdict = verdict_of(scored, point, bundle=model.id)
-        sample = scored
+        result = scored
         if point.frames not in (1, frames):
-            (sample,) = pipeline.score([source], frames=frames, keep_crops=True)
-        items = _frames(sample, explainer, verdict)
+            (result,) = pipeline.score([source], frames=frames, keep_crops=True)
+        items = _frames(result, explainer, verdict)
         title, subtitle = Path(source.name).name, f"{verdict.outcome}, {verdict.describe()}"
         yield verdict, strip(items, title=title, subtitle=subtitle) if items else None
 
@@ -171,14 +171,14 @@ def _galleries(
             yield group, contact_sheet(shown)
 
 
-def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[GalleryItem]:
+def _frames(result: PresentationResult, explainer: Explainer, verdict: Verdict) -> list[GalleryItem]:
     """The frames of one presentation that have a crop, each with its maps."""
-    if sample.crops is None or not len(sample.crops):
+    if result.crops is None or not len(result.crops):
         return []
-    scored = [frame for frame in sample.frames if frame.status is Status.OK]
+    scored = [frame for frame in result.frames if frame.status is Status.OK]
     return [
         GalleryItem(
-            presentation=sample.source.name,
+            presentation=result.source.name,
             label="",
             group="frames",
             crop=crop,
@@ -188,7 +188,7 @@ def _frames(sample: Sample, explainer: Explainer, verdict: Verdict) -> list[Gall
             threshold=verdict.threshold,
             note="" if frame.time is None else f"{frame.time:.2f} s",
         )
-        for frame, crop, bona_fide, attack in zip(scored, sample.crops, *explainer.maps(sample.crops), strict=True)
+        for frame, crop, bona_fide, attack in zip(scored, result.crops, *explainer.maps(result.crops), strict=True)
     ]
 
 
@@ -260,12 +260,12 @@ def gallery(
     sources = [source for source in sources_of(manifest) if source.name in wanted]
     with Pipeline(bundle, detector_weights=detector_weights, boxes=boxes_of(manifest), detector=detector) as pipeline:
         scored = pipeline.score(sources, frames=point.frames, keep_crops=True)
-        samples = {sample.source.name: sample for sample in scored}
+        results = {result.source.name: result for result in scored}
     items = []
     for group, places in picked.items():
         for place in places:
             row = rows.iloc[place]
-            crops = samples[str(row["presentation"])].crops
+            crops = results[str(row["presentation"])].crops
             crop = crops[0] if crops is not None and len(crops) else None
             bona_fide = attack = None
             if crop is not None and explainer is not None:

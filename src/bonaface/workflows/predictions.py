@@ -40,7 +40,7 @@ class Predictions:
         self._verdicts.close()  # type: ignore[attr-defined]
 
 
-def predictions(
+def predict_sources(
     pipeline: Pipeline,
     sources: Sequence[Input],
     *,
@@ -52,7 +52,7 @@ def predictions(
     seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Return the verdicts on sources; see `bonaface.predict`."""
+    """Return an iterator over the verdicts on sources; `Model.predict` describes the arguments."""
     if not sources:
         raise InputError("nothing to score: name images, videos, folders, a glob, a manifest, an address or a camera")
     check_frames(frames)
