@@ -2,10 +2,11 @@
 
 python benchmarks/distributed.py [--bundle BUNDLE] [--presentations 1000] [--kills 3] [--rows 1000000] [--quick]
 
-On generated clips and a network of random weights. Ray with two workers is compared with Ray with one, and with the
-pipeline of one machine with two threads, in turns; the start of the cluster is not counted. Then a worker is killed at a
-random moment of each of some runs, and their score tables are compared with the undisturbed one. Last, what planning a
-large manifest costs.
+On generated clips and a network of random weights. Ray with two workers on two cores is compared with one worker on one
+core, and with the pipeline of one machine with two threads; the start of the cluster is not counted. Then a worker is killed
+at a random moment of each of some runs, and their score tables are compared with the undisturbed one. Then crops of a
+folder, of shards and of shards in an S3 server on this machine are loaded into training. Last, what planning a large
+manifest costs.
 """
 
 from __future__ import annotations
@@ -15,38 +16,46 @@ import os
 import random
 import resource
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from latency import stand_in
+from training import images_of
 
 import bonaface
-from bonaface.config import CropSettings
-from bonaface.data.crop_store import CropStore, fill_store, load_crop
+from bonaface.config import CropSettings, load_recipe
+from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest
 from bonaface.data.shards import write_shards
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.training.environment import ready_to_fork
+from bonaface.training.loader import frames_for_training
 from bonaface.workflows import distribute
 from bonaface.workflows.distribute import crop_on_ray, score_on_ray
 from bonaface.workflows.partitions import Partitions
 
-EFFICIENCY, OF_ONE_MACHINE, OF_FOLDER = 0.8, 0.85, 1.0
+EFFICIENCY, OF_ONE_MACHINE, OF_FOLDER, OF_FOLDER_S3 = 0.8, 0.85, 1.0, 0.7
+LOADERS, LOADING_SECONDS = 2, 10.0
+WHOLE = "whole_frame"
 CROPS = CropSettings(detector="whole_frame", frames=4, scale=1.0, side=256)
 
 
 def main() -> None:
     """Print the tables."""
-    import ray
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=None, help="by default a MobileNetV3-Large of random weights")
     parser.add_argument("--presentations", type=int, default=1000)
@@ -60,13 +69,10 @@ def main() -> None:
         folder = Path(name)
         manifest = footage(folder, asked.presentations)
         bundle = load_bundle(asked.bundle) if asked.bundle else stand_in(folder / "bundle", None)
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        try:
-            distribute.PART = max(8, min(128, len(manifest) // 16))
-            throughput(manifest, bundle, folder)
+        distribute.PART = max(8, min(128, len(manifest) // 16))
+        throughput(manifest, bundle, folder)
+        with cluster(2):
             losses(manifest, bundle, folder, asked.kills)
-        finally:
-            ray.shutdown()
         shards(manifest, folder)
         planning(asked.rows, folder)
 
@@ -84,38 +90,59 @@ def footage(folder: Path, count: int) -> Manifest:
     return bonaface.index(folder / "footage", output=folder / "manifest.csv").manifest
 
 
+@contextmanager
+def cluster(cores: int) -> Iterator[None]:
+    """Start a Ray cluster on so many of this machine's cores; nothing of it runs on the others."""
+    import ray
+
+    held = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(held)[:cores])
+    try:
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield
+    finally:
+        ray.shutdown()
+        os.sched_setaffinity(0, held)
+
+
 def throughput(manifest: Manifest, bundle: Bundle, folder: Path) -> None:
     """Print presentations a second of each way, and the ratios."""
-    ways: dict[str, Callable[[str], object]] = {
-        "score, one machine, 2 threads": lambda _: score_manifest(bundle, manifest, threads=2, detector="whole_frame"),
-        "score, Ray, 2 workers": lambda turn: on_ray(manifest, bundle, folder / f"two{turn}", workers=2),
-        "score, Ray, 1 worker": lambda turn: on_ray(manifest, bundle, folder / f"one{turn}", workers=1),
-        "crop, one machine, 2 processes": lambda turn: cropped(manifest, folder / f"c{turn}", workers=2),
-        "crop, Ray, 2 workers": lambda turn: cropped(
-            manifest, folder / f"r2{turn}", over=partial(crop_on_ray, workers=2)
+    few = manifest.select(np.arange(len(manifest)) < 8)
+    rates = {
+        ("score", 0): timed(
+            "score, one machine, 2 threads",
+            manifest,
+            lambda: score_manifest(bundle, manifest, threads=2, detector=WHOLE),
         ),
-        "crop, Ray, 1 worker": lambda turn: cropped(
-            manifest, folder / f"r1{turn}", over=partial(crop_on_ray, workers=1)
+        ("crop", 0): timed(
+            "crop, one machine, 2 processes", manifest, lambda: cropped(manifest, folder / "c", workers=2)
         ),
     }
-    few = manifest.select(np.arange(len(manifest)) < 8)
-    on_ray(few, bundle, folder / "warm", workers=2)  # the workers load their model
-    rates = {}
-    for name, run in ways.items():
-        started = time.perf_counter()
-        run("a")
-        rates[name] = len(manifest) / (time.perf_counter() - started)
-        print(f"{name:<34}{rates[name]:>8.1f} presentations a second", flush=True)
-    for what, machine in (("score", "one machine, 2 threads"), ("crop", "one machine, 2 processes")):
-        two, one = rates[f"{what}, Ray, 2 workers"], rates[f"{what}, Ray, 1 worker"]
+    for cores in (1, 2):
+        with cluster(cores):
+            on_ray(few, bundle, folder / f"warm{cores}")  # the workers load their model
+            named = f"Ray, {cores} worker{'s' * (cores - 1)} on {cores} core{'s' * (cores - 1)}"
+            score = partial(on_ray, manifest, bundle, folder / f"scored{cores}", workers=cores)
+            crop = partial(cropped, manifest, folder / f"c{cores}", over=partial(crop_on_ray, workers=cores))
+            rates["score", cores] = timed(f"score, {named}", manifest, score)
+            rates["crop", cores] = timed(f"crop, {named}", manifest, crop)
+    for what in ("score", "crop"):
+        machine, one, two = (rates[what, cores] for cores in range(3))
         print(f"{what}: 2 workers of 2 x 1 worker {two / one / 2:.2f} (wanted: at least {EFFICIENCY})")
-        print(
-            f"{what}: 2 workers of one machine {two / rates[f'{what}, {machine}']:.2f} (wanted: at least {OF_ONE_MACHINE})"
-        )
+        print(f"{what}: 2 workers of one machine {two / machine:.2f} (wanted: at least {OF_ONE_MACHINE})")
+
+
+def timed(name: str, manifest: Manifest, run: Callable[[], object]) -> float:
+    """Print and return presentations a second."""
+    started = time.perf_counter()
+    run()
+    rate = len(manifest) / (time.perf_counter() - started)
+    print(f"{name:<36}{rate:>8.1f} presentations a second", flush=True)
+    return rate
 
 
 def on_ray(manifest: Manifest, bundle: Bundle, output: Path, *, workers: int | None = None) -> Scored:
-    return score_on_ray(bundle, manifest, output, workers=workers, detector="whole_frame")
+    return score_on_ray(bundle, manifest, output, workers=workers, detector=WHOLE)
 
 
 def cropped(manifest: Manifest, store: Path, **how: Any) -> CropStore:
@@ -151,25 +178,64 @@ def kill_a_worker(rng: random.Random, killed: list[bool]) -> None:
 
 
 def shards(manifest: Manifest, folder: Path) -> None:
-    """Print crops read a second at random from the folder and from shards."""
+    """Print images a second into training from the folder, from shards and from shards in an S3 server on this machine."""
     store = cropped(manifest, folder / "ca", workers=2)
     write_shards(store, manifest, CROPS, folder / "shards")
-    tables = {"folder": store.table, "shards": fill_store(manifest, folder / "shards", CROPS).table}
-    order = np.random.default_rng(0).permutation(np.flatnonzero(store.table["file"] != ""))
-    rates: dict[str, list[float]] = {name: [] for name in tables}
-    for _ in range(5):
-        for name, table in tables.items():
-            files = table["file"].to_numpy()[order]
-            started = time.perf_counter()
-            for file in files:
-                load_crop(file)
-            rates[name].append(len(files) / (time.perf_counter() - started))
-    folder_rate, shard_rate = (float(np.median(rates[name])) for name in tables)
+    recipe = load_recipe("default", ("model.weights=none",))
+    with object_storage(folder / "shards") as address:
+        tables = {
+            "folder": store.table,
+            "shards": fill_store(manifest, folder / "shards", CROPS).table,
+            "shards in S3": fill_store(manifest, Path(address), CROPS).table,
+        }
+        rates: dict[str, list[float]] = {name: [] for name in tables}
+        with ready_to_fork():
+            for _ in range(3):
+                for name, table in tables.items():
+                    frames = frames_for_training(manifest, table)
+                    images = images_of(recipe, frames, torch.device("cpu"), workers=LOADERS)
+                    started, done = time.perf_counter(), 0
+                    while time.perf_counter() - started < LOADING_SECONDS:
+                        done += len(next(images)[0])
+                    rates[name].append(done / (time.perf_counter() - started))
+                    del images
     count = sum(1 for each in (folder / "ca").rglob("*") if each.is_file())
     held = sum(1 for each in (folder / "shards").iterdir())
-    print("crops read and decoded at random, a second:")
-    print(f"folder {folder_rate:.0f} in {count} files, shards {shard_rate:.0f} in {held} files")
-    print(f"shards of folder {shard_rate / folder_rate:.2f} (wanted: at least {OF_FOLDER})")
+    middle = {name: float(np.median(found)) for name, found in rates.items()}
+    print(f"into training with {LOADERS} loader processes; the folder has {count} files, the shards {held}:")
+    for name, wanted in (("folder", 1.0), ("shards", OF_FOLDER), ("shards in S3", OF_FOLDER_S3)):
+        print(
+            f"{name:<14}{middle[name]:>8.1f} images a second, {middle[name] / middle['folder']:.2f} (wanted: {wanted})"
+        )
+
+
+@contextmanager
+def object_storage(folder: Path) -> Iterator[str]:
+    """Serve a copy of a folder by S3 from a process of its own, and give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    named = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ.update(named, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    try:
+        while server.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.2)
+        import s3fs
+
+        files = s3fs.S3FileSystem()
+        files.mkdir("crops")
+        files.put(str(folder), "crops/shards", recursive=True)
+        yield "s3://crops/shards"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def planning(rows: int, folder: Path) -> None:
