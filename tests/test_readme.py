@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
+from typer.testing import CliRunner
 
 import bonaface
+from bonaface.cli import app
 from bonaface.data.frames import open_frames
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.types import Label
@@ -44,17 +44,16 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("bonaface ")]
 
 
-def run(command: str, folder: Path) -> None:
+def run(command: str) -> None:
     name = next((name for name in {**ADDED, **ANSWERS} if command.startswith(f"bonaface {name} ")), "")
-    arguments = [*shlex.split(command)[1:], *ADDED.get(name, [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "bonaface", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode in ANSWERS.get(name, {0}), f"{command}\n{done.stdout}\n{done.stderr}"
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], *ADDED.get(name, [])])
+    assert done.exception is None or isinstance(done.exception, SystemExit), f"{command}\n{done.exception}"
+    assert done.exit_code in ANSWERS.get(name, {0}), f"{command}\n{done.output}"
 
 
 @pytest.mark.slow
-def test_commands_run_in_order(footage: Path, tmp_path: Path):
+def test_commands_run_in_order(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(footage, tmp_path / "footage")
     clip = next((footage / "live").rglob("*.mp4"))
     (tmp_path / "clips").mkdir()
@@ -83,7 +82,7 @@ def test_commands_run_in_order(footage: Path, tmp_path: Path):
         if command.startswith("bonaface report"):
             for name, split in (("scores", "test"), ("other-scores", "test"), ("val", "val")):
                 ranked_as_labelled(tmp_path / "run" / "scores" / f"{split}.csv", tmp_path / f"{name}.csv")
-        run(command, tmp_path)
+        run(command)
     assert (tmp_path / "run" / "report" / "report.html").is_file()
 
 

@@ -127,6 +127,13 @@ def shop():
         site.shutdown()
 
 
+@pytest.fixture(scope="module")
+def embeddable(servers, shop, tmp_path_factory):
+    """A server whose script that site may embed."""
+    log = str(tmp_path_factory.mktemp("log") / "log.db")
+    return servers("--allow-origin", shop, "--log", log, "--require-session")
+
+
 CAPTURE = """bonaface.capture(document.querySelector("#here"), {patience: 4000, hint: (name) => hints.push(name)})
     .then((verdict) => verdict.verdict, (error) => error.code)"""
 
@@ -141,19 +148,16 @@ CAPTURE = """bonaface.capture(document.querySelector("#here"), {patience: 4000, 
         ("blurred", "bona_fide", "blurred"),
     ],
 )
-@pytest.mark.parametrize("width", [390, 1280])
-def test_embedded_script_returns_the_verdict(servers, shop, cameras, tmp_path: Path, camera, outcome, hint, width):
-    log = str(tmp_path / "log.db")
-    server = servers("--allow-origin", shop, "--log", log, "--require-session")
+def test_embedded_script_returns_the_verdict(embeddable, shop, cameras, tmp_path: Path, camera, outcome, hint):
     with browsing(tmp_path, camera=cameras[camera]) as page:
-        page.look(width=width, height=800)
-        page.open(f"{shop}/?{server.url}")
-        page.run("window.hints = []")
-        assert page.run(CAPTURE) == outcome
-        assert hint in page.run("hints")
-        assert page.run("document.querySelector('#here').childElementCount") == 0
+        for width in (390, 1280):
+            page.look(width=width, height=800)
+            page.open(f"{shop}/?{embeddable.url}")
+            page.run("window.hints = []")
+            assert page.run(CAPTURE) == outcome
+            assert hint in page.run("hints")
+            assert page.run("document.querySelector('#here').childElementCount") == 0
         assert page.complaints() == []
-    server.stop()
 
 
 def test_embedded_script_on_a_site_that_is_not_allowed(server, shop, cameras, tmp_path: Path):
@@ -305,16 +309,19 @@ def test_page_works_with_keyboard_and_screen_reader(server, cameras, tmp_path: P
         assert all(name for role, name in names if role in {"button", "link", "textbox"})
 
 
-@pytest.mark.parametrize("width", [320, 390, 800, 1280])
-@pytest.mark.parametrize("dark", [False, True])
-def test_every_width_and_both_colour_schemes(server, cameras, tmp_path: Path, width, dark):
+def test_every_width_and_both_colour_schemes(server, cameras, tmp_path: Path):
     with browsing(tmp_path, camera=cameras["live"]) as page:
-        page.look(width=width, height=800, dark=dark)
         start(page, server.url)
         verdict(page)
-        for path in ("", "/docs"):
-            if path:
-                page.open(server.url + path)
+        check_sizes_and_colours(page)
+        page.open(server.url + "/docs")
+        check_sizes_and_colours(page)
+
+
+def check_sizes_and_colours(page: Page) -> None:
+    for width in (320, 390, 800, 1280):
+        for dark in (False, True):
+            page.look(width=width, height=800, dark=dark)
             assert page.run("document.documentElement.scrollWidth") <= width
             ground, ink = page.run(
                 "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"

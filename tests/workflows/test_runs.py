@@ -223,7 +223,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(run: Run, tmp_path: Path
     assert "is damaged and cannot be resumed from" in errors
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: Run, tmp_path: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     two = tmp_path / "two"
