@@ -21,7 +21,7 @@ from bonaface.data.manifest import read_manifest, write_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BonafaceError, BundleError, ManifestError, OutputError
 from bonaface.inference.bundle import change_bundle, load_bundle, write_bundle
-from bonaface.io import fresh_folder, new_file, new_folder, storage
+from bonaface.io import fresh_folder, new_file, new_folder, read_json, storage
 from bonaface.workflows.calibrate import _is_manifest
 from bonaface.workflows.evaluate import _kept
 from tests.networks import tiny_bundle
@@ -284,9 +284,11 @@ def test_server_that_cannot_be_reached_is_one_line(bucket: str, monkeypatch: pyt
     try:
         with pytest.raises(BonafaceError, match=r"s3://footage/a\.csv cannot be read: .*connect") as caught:
             read_manifest("s3://footage/a.csv")
+        assert "\n" not in str(caught.value)
+        with pytest.raises(BonafaceError, match="cannot be read"):  # and is not taken for one that lacks the file
+            read_json(Path("s3://footage/run.json"))
     finally:
         fsspec.config.conf.pop("s3")
-    assert "\n" not in str(caught.value)
 
 
 def test_manifest_refuses_an_address_below_a_root(tmp_path: Path):

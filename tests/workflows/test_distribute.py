@@ -343,6 +343,26 @@ def test_two_jobs_do_not_write_into_one_output(parts: Partitions):
         pass
 
 
+def test_two_jobs_do_not_write_into_one_output_in_storage():
+    folder = Path("memory://jobs/verdicts")
+    first, other = Partitions(folder, "0" * 16), Partitions(folder, "1" * 16)
+    with first.locked():
+        with pytest.raises(InputError, match="holds parts of another job"), other.locked():
+            pass
+        with Partitions(folder, first.key).locked():  # the same parts, as after a job that was killed
+            first.write("000000000", pd.DataFrame({"row": [0]}))
+    assert list(first.complete()) == ["000000000"]
+
+
+def test_job_depends_on_the_content_of_the_detector_not_on_its_place(footage: Path, tmp_path: Path):
+    bundle, (here, there) = load_bundle(footage / "bundle"), (tmp_path / "a.onnx", tmp_path / "b.onnx")
+    for file in (here, there):
+        file.write_bytes(b"weights")
+    assert _key(bundle, {"detector_weights": here}, "") == _key(bundle, {"detector_weights": str(there)}, "")
+    there.write_bytes(b"others")
+    assert _key(bundle, {"detector_weights": here}, "") != _key(bundle, {"detector_weights": there}, "")
+
+
 @pytest.mark.parametrize(
     "options", [{"engine": "spark"}, {"address": "auto"}, {"workers": 2}, {"address": "auto", "workers": 2}]
 )

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bonaface.errors import InputError, OutputError, reraise_os_error
+from bonaface.errors import OutputError, reraise_os_error
 from bonaface.io import storage
 
 LOCK = ".lock"
@@ -100,11 +100,14 @@ def json_safe(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if the file is missing."""
+    """Return the JSON object in a file; empty if the file is missing. Raises InputError where storage cannot be read."""
+    if storage.is_remote(path):
+        if not storage.exists(path):
+            return {}
+        path = storage.local_copy(path)
     try:
-        path = storage.local_copy(path) if storage.is_remote(path) else path
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 

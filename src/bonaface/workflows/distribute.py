@@ -17,6 +17,7 @@ import pandas as pd
 from bonaface.choices import Engine
 from bonaface.data.camera import camera_of
 from bonaface.data.crop_store import Job, boxes_of
+from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Boxes
 from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Input, Source, expand, fetched
@@ -180,6 +181,9 @@ def _place(source: Source) -> str:
 
 def _key(bundle: Bundle, options: dict[str, Any], presentations: str) -> str:
     """Return what was asked for, in 16 hex digits."""
+    weights = options.get("detector_weights")
+    if weights and Path(weights).is_file():
+        options = {**options, "detector_weights": sha256_of(Path(weights))}
     asked = {"bundle": bundle.id, "variant": bundle.variant, "presentations": presentations, "part": PART, **options}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -19,8 +19,9 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.errors import InputError, needs_extra
-from bonaface.io import locked_folder, storage, write_bytes
+from bonaface.io import locked_folder, remove_file, storage, write_bytes
 
+_JOB = "_JOB-"
 _NAME = re.compile(r"part-(\d{9}(?:\.\d{4})?)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
 
 
@@ -33,8 +34,19 @@ class Partitions:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises OutputError; storage has no locks."""
+        """Hold the folder for this process; in storage, which has no locks, for this job.
+
+        Raises OutputError where another process writes there, InputError where another job does.
+        """
         if storage.is_remote(self.folder):
+            self.complete()
+            mark = self.folder / f"{_JOB}{self.key}"
+            write_bytes(mark, b"")
+            try:
+                self.complete()  # a job that began at the same moment sees this one, or is seen here
+            except InputError:
+                remove_file(mark)
+                raise
             yield
         else:
             with locked_folder(self.folder, doing="writing"):
@@ -48,14 +60,17 @@ class Partitions:
         found = {}
         files = storage.listed(self.folder) if storage.is_remote(self.folder) else sorted(self.folder.glob("part-*"))
         for file in files:
-            if not (name := _NAME.fullmatch(file.name)):
+            name = _NAME.fullmatch(file.name)
+            key = name[2] if name else file.name.removeprefix(_JOB)
+            if name is None and key == file.name:
                 continue
-            if name[2] != self.key:
+            if key != self.key:
                 raise InputError(
                     f"{storage.shown(self.folder)} holds parts of another job (another bundle, manifest or option); name "
                     "another output, or remove it"
                 )
-            found[name[1]] = file
+            if name:
+                found[name[1]] = file
         return dict(sorted(found.items()))
 
     def write(self, name: str, table: pd.DataFrame) -> None:
