@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from bonaface.training.environment import ready_to_fork
 from latency import stand_in
 from training import images_of
 
@@ -43,6 +42,7 @@ from bonaface.data.shards import write_shards
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.inference.bundle import Bundle, load_bundle
 from bonaface.inference.scoring import Scored, score_manifest
+from bonaface.training.distributed import ready_to_fork
 from bonaface.training.loader import frames_for_training
 from bonaface.workflows import distribute
 from bonaface.workflows.distribute import crop_on_ray, score_on_ray
