@@ -100,46 +100,7 @@ _HOMES = {
     "write_manifest": "data.manifest",
 }
 
-__all__ = [
-    "BonafaceError",
-    "Bundle",
-    "Manifest",
-    "Model",
-    "Recipe",
-    "Verdict",
-    "__version__",
-    "audit",
-    "bundle_from_onnx",
-    "calibrate_bundle",
-    "compare",
-    "crop",
-    "demo",
-    "embed",
-    "evaluate",
-    "evaluate_scores",
-    "explain",
-    "export",
-    "folds",
-    "index",
-    "layouts",
-    "load",
-    "load_bundle",
-    "load_recipe",
-    "log",
-    "plan",
-    "predict",
-    "predict_on_ray",
-    "pull_bundle",
-    "read_manifest",
-    "read_scores",
-    "recipe_settings",
-    "report_scores",
-    "set_limits",
-    "shipped_recipes",
-    "split",
-    "train",
-    "write_manifest",
-]
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 (its keys are strings)
 
 
 _TRAIN = {"demo", "explain", "export", "folds", "train"}

@@ -67,17 +67,8 @@ class FrameFolder:
         self.note = ""
         self._files = frame_files(source)
         self._faults: list[str] = []
-        self.info = VideoInfo(
-            width=0,  # the pictures may differ in size
-            height=0,
-            fps=None,
-            seconds=None,
-            codec="pictures",
-            frames=len(self._files),
-            declared=len(self._files),
-            held_seconds=0.0,
-            variable_rate=False,
-        )
+        # without width and height, in which the pictures may differ
+        self.info = VideoInfo("pictures", frames=len(self._files), declared=len(self._files))
 
     def frames(
         self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False

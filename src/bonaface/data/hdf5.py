@@ -44,17 +44,7 @@ class Hdf5Reader:
             raise
         frames, *sides = self._colour.shape
         height, width = sides[1:] if self._channels_first else sides[:2]
-        self.info = VideoInfo(
-            width=width,
-            height=height,
-            fps=None,
-            seconds=None,
-            codec="hdf5",
-            frames=frames,
-            declared=frames,
-            held_seconds=0.0,
-            variable_rate=False,
-        )
+        self.info = VideoInfo("hdf5", frames=frames, declared=frames, width=width, height=height)
 
     def _find(self, h5py: Any) -> tuple[Any, bool]:
         colour = self._file.get(_COLOUR)

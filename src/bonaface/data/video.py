@@ -45,15 +45,15 @@ class VideoInfo:
     `held_seconds` is the time between the first and the last packet, `seconds` the declared duration if that is longer.
     """
 
-    width: int
-    height: int
-    fps: float | None
-    seconds: float | None
     codec: str
     frames: int
     declared: int
-    held_seconds: float
-    variable_rate: bool
+    width: int = 0
+    height: int = 0
+    fps: float | None = None
+    seconds: float | None = None
+    held_seconds: float = 0.0
+    variable_rate: bool = False
 
 
 class VideoReader:

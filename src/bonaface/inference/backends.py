@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +23,10 @@ Infinite ones could not be averaged over frames, nor written as JSON.
 """
 
 
-class Backend(Protocol):
-    """Runs one network."""
+class Backend:
+    """Runs one network; each backend says how it infers a batch."""
 
     name: str
-
-    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """Return logits `(n,)` and, if the network has them, embeddings `(n, d)` of RGB crops `(n, size, size, 3)`.
-
-        Raises BundleError where the network fails on them.
-        """
-        ...
-
-
-class _Engine:
-    """What the backends share: the network's input and output, and its batch size."""
 
     def __init__(self, bundle: Bundle, file: str, known: Sequence[str]) -> None:
         card = bundle.card.output
@@ -50,7 +39,11 @@ class _Engine:
         self._batch: int | None = None
 
     def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """See Backend. A network of a fixed batch size is given full batches, the last one padded."""
+        """Return logits `(n,)` and, if the network has them, embeddings `(n, d)` of RGB crops `(n, size, size, 3)`.
+
+        A network of a fixed batch size is given full batches, the last one padded. Raises BundleError where the network
+        fails on them.
+        """
         prepared = as_network_input(crops, self._input)
         size = self._batch or len(prepared)
         missing = -len(prepared) % size
@@ -98,7 +91,7 @@ class _Engine:
         raise NotImplementedError
 
 
-class OnnxBackend(_Engine):
+class OnnxBackend(Backend):
     """ONNX Runtime on the CPU, in f32."""
 
     name = "onnxruntime"
@@ -117,7 +110,7 @@ class OnnxBackend(_Engine):
         return [np.asarray(output) for output in self._session.run(self._wanted, {self._input.name: batch})]
 
 
-class OpenVinoBackend(_Engine):
+class OpenVinoBackend(Backend):
     """OpenVINO on the CPU: a variant of the bundle, or its `model.onnx` in f32."""
 
     name = "openvino"

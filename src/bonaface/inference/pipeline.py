@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,17 @@ BATCH = 4
 
 FURTHER = 4
 """A video is searched for faces in at most so many times the frames that are wanted."""
+
+
+class ScoringOptions(TypedDict, total=False):
+    """How a bundle scores where not as its card says: the options of `bonaface.load`, each described there."""
+
+    detector: str | None
+    detector_weights: str | Path | None
+    threads: int | None
+    backend: str | None
+    min_face: float | None
+    quality: bool
 
 
 @dataclass

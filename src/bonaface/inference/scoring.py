@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from bonaface.data.sources import Source
 from bonaface.errors import InputError
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import PresentationResult, fused
-from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.pipeline import Pipeline, ScoringOptions
 from bonaface.inference.quality import summary
 from bonaface.io.storage import shown
 from bonaface.types import QUALITY_COLUMNS, Status, probability
@@ -67,31 +67,16 @@ def score_manifest(
     *,
     frames: int | None = None,
     fusion: FusionRule | None = None,
-    detector_weights: str | Path | None = None,
-    threads: int | None = None,
-    detector: str | None = None,
-    backend: str | None = None,
-    min_face: float | None = None,
-    quality: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[ScoringOptions],
 ) -> Scored:
     """Score every presentation of a manifest, with the pipeline of `predict` and `serve`.
 
     `frames` a video and their `fusion` are by default those of the bundle's operating point for a video. A presentation
-    that gave no score is a row with a status. `detector` and `min_face` replace the bundle's own; with `quality=False` its
-    limits on quality do not apply. Quality is a column a measure, of each frame and as medians. Raises InputError where
-    not one file of the manifest can be read.
+    that gave no score is a row with a status. Quality is a column a measure, of each frame and as medians. Raises
+    InputError where not one file of the manifest can be read.
     """
-    with Pipeline(
-        bundle,
-        detector_weights=detector_weights,
-        boxes=boxes_of(manifest),
-        threads=threads,
-        detector=detector,
-        backend=backend,
-        min_face=min_face,
-        quality=quality,
-    ) as pipeline:
+    with Pipeline(bundle, boxes=boxes_of(manifest), **options) as pipeline:
         scored = score_through(pipeline, manifest, frames=frames, fusion=fusion, progress=progress)
     scored.refuse_all_unreadable(manifest)
     return scored

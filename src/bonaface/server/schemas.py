@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
@@ -9,67 +10,46 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bonaface.choices import FusionRule
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.quality import FaceRules
 from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
 from bonaface.server.settings import ServerSettings
-from bonaface.types import Quality, Status
+from bonaface.types import NOT_MEASURED, Box, FrameScore, Label, Quality, Status, probability
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small", "low_quality"]
 Kind = Literal["image", "video"]
 
 EXAMPLE_ID = "5b0a3c1e9d5e4a0f8d0e6f0f0c8a2b11"
-_FRAME = {
-    "frame": 0,
-    "time": None,
-    "status": "ok",
-    "score": 0.9731,
-    "logit": 3.588,
-    "faces": 1,
-    "box": [212.0, 96.0, 188.0, 188.0],
-    "confidence": 0.93,
-}
-_VERDICT: dict[str, Any] = {
-    "request_id": EXAMPLE_ID,
-    "verdict": "bona_fide",
-    "accepted": True,
-    "score": 0.9731,
-    "threshold": 0.4127,
-    "logit": 3.588,
-    "logit_threshold": -0.3528,
-    "kind": "image",
-    "faces": 1,
-    "reason": "",
-    "findings": [],
-    "quality": {
-        "sharpness": 212.4,
-        "luminance_mean": 0.47,
-        "under_exposure": 0.02,
-        "over_exposure": 0.0,
-        "face_size": 188.0,
-        "face_cut": 0.0,
-        "head_pose_yaw": 4.1,
-        "head_pose_pitch": 6.3,
-        "head_pose_roll": 1.2,
-        "identical_frames": None,
-    },
-    "bundle": "0f3c5a7be1d24968",
-    "frames": [_FRAME],
-    "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.001, "network": 0.009, "total": 0.034},
-}
-_NO_FACE = _VERDICT | {
-    "verdict": "no_face",
-    "accepted": False,
-    "score": None,
-    "logit": None,
-    "faces": 0,
-    "quality": dict.fromkeys(Quality._fields),
-    "frames": [
-        _FRAME | {"status": "no_face", "score": None, "logit": None, "faces": 0, "box": None, "confidence": None}
-    ],
-    "seconds": {"decode": 0.004, "detect": 0.018, "crop": 0.0, "network": 0.0, "total": 0.023},
-}
+_EXAMPLE = Verdict(
+    "",
+    Label.BONA_FIDE,
+    score=float(probability(3.588)),
+    threshold=float(probability(-0.3528)),
+    logit=3.588,
+    logit_threshold=-0.3528,
+    faces=1,
+    frames=(FrameScore(0, Status.OK, logit=3.588, faces=1, box=Box(212.0, 96.0, 188.0, 188.0), confidence=0.93),),
+    quality=Quality(212.4, 0.47, 0.02, 0.0, 188.0, 0.0, 4.1, 6.3, 1.2),
+    bundle="0f3c5a7be1d24968",
+    seconds={"decode": 0.004, "detect": 0.018, "crop": 0.001, "network": 0.009, "total": 0.034},
+)
+_NO_FACE = replace(
+    _EXAMPLE,
+    outcome=Status.NO_FACE,
+    score=None,
+    logit=None,
+    faces=0,
+    frames=(FrameScore(0, Status.NO_FACE),),
+    quality=NOT_MEASURED,
+    seconds={"decode": 0.004, "detect": 0.018, "crop": 0.0, "network": 0.0, "total": 0.023},
+)
+
+
+def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
+    """Return a verdict as LivenessAnswer: as the command line prints it, without the name of a file."""
+    values = verdict.to_dict()
+    del values["source"]
+    return {"request_id": request_id, **values}
 
 
 class FrameAnswer(BaseModel):
@@ -114,10 +94,13 @@ class QualityAnswer(BaseModel):
     )
 
 
+_EXAMPLES: Any = [verdict_json(each, request_id=EXAMPLE_ID) for each in (_EXAMPLE, _NO_FACE)]
+
+
 class LivenessAnswer(BaseModel):
     """The verdict on an upload."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_VERDICT, _NO_FACE]})
+    model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
 
     request_id: str = Field(description="The request's X-Request-ID where it is valid, else a new one.")
     verdict: Outcome = Field(description="`bona_fide`, `attack`, or why there is no score: then it is not accepted.")
@@ -223,13 +206,6 @@ class SessionAnswer(BaseModel):
     expires_in: int = Field(description="Seconds until it expires.")
 
 
-def verdict_json(verdict: Verdict, *, request_id: str) -> dict[str, Any]:
-    """Return a verdict as LivenessAnswer: as the command line prints it, without the name of a file."""
-    values = verdict.to_dict()
-    del values["source"]
-    return {"request_id": request_id, **values}
-
-
 def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> ModelAnswer:
     """Return what clients may know of a bundle: nothing of the data, paths and settings it was made with."""
     card = bundle.card
@@ -244,21 +220,14 @@ def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> Mode
         min_face=rules.smallest,
         quality={name: LimitAnswer(min=limit.min, max=limit.max) for name, limit in rules.limits.items()},
         licence=card.licence,
-        operating_points={kind: _point(bundle.operating_point(kind)) for kind in get_args(Kind)},
+        operating_points={
+            kind: PointAnswer.model_validate(bundle.operating_point(kind), from_attributes=True)
+            for kind in get_args(Kind)
+        },
         formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM", "Matroska"],
         limits=LimitsAnswer(**vars(settings.limits)),
         key_required=bool(settings.key),
         session_required=settings.require_session,
-    )
-
-
-def _point(point: OperatingPoint) -> PointAnswer:
-    return PointAnswer(
-        threshold=point.threshold,
-        criterion=point.criterion,
-        frames=point.frames,
-        fusion=point.fusion,
-        warnings=list(point.warnings),
     )
 
 

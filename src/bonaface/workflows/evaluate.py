@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ from bonaface.evaluation.results import Measures
 from bonaface.evaluation.scores import digest, write_scores
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.model_card import crop_line
+from bonaface.inference.pipeline import ScoringOptions
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
 from bonaface.io.storage import is_remote
@@ -71,19 +72,14 @@ def evaluate(
     output: str | Path,
     split: str | None = None,
     faces: bool = True,
-    detector_weights: Path | None = None,
-    threads: int | None = None,
-    detector: str | None = None,
     variant: str | None = None,
-    backend: str | None = None,
-    min_face: float | None = None,
-    quality: bool = True,
     root: str | Path | None = None,
     profile: Profile | None = None,
     engine: Engine | None = None,
     address: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[ScoringOptions],
 ) -> Evaluated:
     """Write a score table and a report of a bundle on a manifest's presentations.
 
@@ -96,19 +92,15 @@ def evaluate(
         output: the folder to write.
         split: `train`, `val`, `test` or `all`; by default `test` where there is one.
         faces: whether the report shows pictures.
-        detector_weights: the file of the detector's weights, by default the cached download.
-        threads: threads to use, by default one per core.
-        detector: a face detector other than the bundle's, such as `whole_frame` for ready crops; the report says so.
         variant: one of the bundle's variants, at its own thresholds.
-        backend: `onnxruntime` or `openvino`, in f32.
-        min_face: the smallest face in pixels, by default the bundle's.
-        quality: whether the bundle's limits on quality apply.
         root: the folder that the manifest's paths are relative to, if it moved.
         profile: `iso30107-3` for the table of the standard, with what it lacks.
         engine: `ray` to score on a cluster; complete parts are kept in OUTPUT.partitions, and the same call goes on there.
         address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
         workers: workers of the cluster, by default one per core.
         progress: called with stage, done and total.
+        options: `detector`, `detector_weights`, `threads`, `backend`, `min_face` and `quality`, as of `bonaface.load`; the
+            report names what differs from the bundle.
 
     Returns:
         The score table, the rates for single images and for videos, and the path of the report.
@@ -126,30 +118,29 @@ def evaluate(
     """
     check_profile(profile)
     check_engine(engine, address=address, workers=workers)
-    model = find_bundle(bundle, detector_weights=detector_weights, progress=progress)
+    scoring: dict[str, Any] = {
+        **dict.fromkeys(("detector_weights", "detector", "backend", "min_face")),
+        "quality": True,
+        **options,
+    }
+    threads, detector, min_face = scoring.pop("threads", None), scoring["detector"], scoring["min_face"]
+    model = find_bundle(bundle, detector_weights=scoring["detector_weights"], progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)
     target = Path(output)
     with new_folder(target, what="evaluation") as folder:
-        options: dict[str, Any] = {
-            "detector_weights": detector_weights,
-            "detector": detector,
-            "backend": backend,
-            "min_face": min_face,
-            "quality": quality,
-        }
         if engine == "ray":
-            scored = score_on_ray(model, part, target, address=address, workers=workers, progress=progress, **options)
+            scored = score_on_ray(model, part, target, address=address, workers=workers, progress=progress, **scoring)
         else:
             reported = partial(progress, "score") if progress else None
-            scored = score_manifest(model, part, threads=threads, progress=reported, **options)
+            scored = score_manifest(model, part, threads=threads, progress=reported, **scoring)
         write_scores(scored.table, folder / "scores.csv")
         try:
             notes = _notes(model, whole, part, scored.table, split=name, detector=detector)
             if min_face is not None and min_face != model.card.min_face:
                 notes.append(f"faces from {min_face:g} pixels are scored, in place of the bundle's own bound")
-            if not quality and model.card.quality:
+            if not scoring["quality"] and model.card.quality:
                 notes.append("the bundle's limits on quality were switched off")
             assessment = assess(scored.table, model, notes=tuple(notes))
             data = report_input(
@@ -159,7 +150,7 @@ def evaluate(
                 part,
                 split=name,
                 faces=faces,
-                detector_weights=detector_weights,
+                detector_weights=scoring["detector_weights"],
                 detector=detector,
                 profile=profile,
             )

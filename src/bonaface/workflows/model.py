@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from bonaface.data.sources import Colour, Input, Source, expand, fetched
 from bonaface.errors import InputError, SettingsError, needs_extra
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import DEFAULT_FACES
-from bonaface.inference.pipeline import Pipeline
+from bonaface.inference.pipeline import Pipeline, ScoringOptions
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, Progress
 from bonaface.workflows.bundle import find_bundle
@@ -43,37 +43,10 @@ class Model:
     decode ahead; a later call starts new ones.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        faces: FacePolicy = DEFAULT_FACES,
-        detector: str | None = None,
-        detector_weights: str | Path | None = None,
-        threads: int | None = None,
-        backend: str | None = None,
-        min_face: float | None = None,
-        quality: bool = True,
-    ) -> None:
+    def __init__(self, bundle: Bundle, *, faces: FacePolicy = DEFAULT_FACES, **options: Unpack[ScoringOptions]) -> None:
         self.bundle = bundle
-        self.pipeline = Pipeline(
-            bundle,
-            detector=detector,
-            detector_weights=detector_weights,
-            faces=faces,
-            threads=threads,
-            backend=backend,
-            min_face=min_face,
-            quality=quality,
-        )
-        self._options: dict[str, Any] = {
-            "detector": detector,
-            "detector_weights": None if detector_weights is None else Path(detector_weights),
-            "threads": threads,
-            "backend": backend,
-            "min_face": min_face,
-            "quality": quality,
-        }
+        self.pipeline = Pipeline(bundle, faces=faces, **options)
+        self._options = options
         self._faces = faces
 
     def __repr__(self) -> str:
@@ -176,27 +149,27 @@ class Model:
         """Write Grad-CAM pictures of presentations: `bonaface.explain` with this model."""
         with needs_extra("Model.explain", extra="train"):
             from bonaface.workflows.explain import explain
-        weights = self._options["detector_weights"]
+        weights = self._options.get("detector_weights")
         return explain(self.bundle, *inputs, output=output, **{"detector_weights": weights, **options})
 
     def embed(self, manifest: str | Path | Manifest, *, output: str | Path, **options: Any) -> Embedded:
         """Write a t-SNE map of a manifest's presentations: `bonaface.embed` with this model."""
         with needs_extra("Model.embed"):
             from bonaface.workflows.embed import embed
-        weights = self._options["detector_weights"]
+        weights = self._options.get("detector_weights")
         return embed(self.bundle, manifest, output=output, **{"detector_weights": weights, **options})
 
     def calibrate(self, scores: str | Path | pd.DataFrame, *, output: str | Path, **options: Any) -> Model:
         """Return the model with thresholds chosen on its scores of validation footage: `bonaface.calibrate_bundle`."""
         with needs_extra("Model.calibrate"):
             from bonaface.workflows.calibrate import calibrate_bundle
-        own = {**self._options, "detector_weights": None, "threads": None}
-        if own != {**dict.fromkeys(own), "quality": True}:
+        known = {name: self._options.get(name) for name in ("detector_weights", "threads")}
+        own = {name: value for name, value in self._options.items() if name not in known and value is not None}
+        if own not in ({}, {"quality": True}):
             raise SettingsError(
                 "thresholds belong to the bundle's own detector, backend, smallest face and limits; load the model without "
                 "a different one"
             )
-        known = {name: self._options[name] for name in ("detector_weights", "threads")}
         done = calibrate_bundle(self.bundle, scores, output=output, **{**known, **options})
         return Model(done, faces=self._faces, **self._options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
 from bonaface.choices import FacePolicy
 from bonaface.data.frames import kind_of
@@ -11,6 +12,7 @@ from bonaface.data.sources import Colour, Input
 from bonaface.data.video_process import start
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import DEFAULT_FACES
+from bonaface.inference.pipeline import ScoringOptions
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Progress
 from bonaface.workflows.model import Model, load
@@ -25,16 +27,11 @@ def predict(
     frames_as_video: bool = False,
     colour: Colour | None = None,
     save: str | Path | None = None,
-    detector: str | None = None,
-    detector_weights: str | Path | None = None,
-    threads: int | None = None,
     variant: str | None = None,
-    backend: str | None = None,
-    min_face: float | None = None,
-    quality: bool = True,
     root: str | Path | None = None,
     seconds: float | None = None,
     progress: Progress | None = None,
+    **options: Unpack[ScoringOptions],
 ) -> Predictions:
     """Load a model and return an iterator of its verdicts, one a presentation; to score again keep what `load` returns.
 
@@ -53,16 +50,11 @@ def predict(
         frames_as_video: the pictures of a folder are the frames of one presentation.
         colour: the order of an array's channels, `"RGB"` or `"BGR"`.
         save: a folder for annotated copies.
-        detector: as of `load`.
-        detector_weights: as of `load`.
-        threads: as of `load`.
         variant: as of `load`.
-        backend: as of `load`.
-        min_face: as of `load`.
-        quality: as of `load`.
         root: the folder that the paths of a manifest are relative to.
         seconds: how long a camera is watched, by default forever.
         progress: called with stage, done and total.
+        options: `detector`, `detector_weights`, `threads`, `backend`, `min_face` and `quality`, as of `load`.
 
     Returns:
         The verdicts; `sources` of the iterator lists what was found and what was left out.
@@ -80,18 +72,7 @@ def predict(
     """
     if any(isinstance(source, str | Path) and kind_of(source) == "video" for source in sources):
         start()  # while the bundle is loaded
-    model = load(
-        bundle,
-        variant=variant,
-        faces=faces,
-        detector=detector,
-        detector_weights=detector_weights,
-        threads=threads,
-        backend=backend,
-        min_face=min_face,
-        quality=quality,
-        progress=progress,
-    )
+    model = load(bundle, variant=variant, faces=faces, progress=progress, **options)
     found = model.predict(
         sources,
         frames=frames,
