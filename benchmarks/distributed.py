@@ -69,7 +69,6 @@ def main() -> None:
         folder = Path(name)
         manifest = footage(folder, asked.presentations)
         bundle = load_bundle(asked.bundle) if asked.bundle else stand_in(folder / "bundle", None)
-        distribute.PART = max(8, min(128, len(manifest) // 16))
         throughput(manifest, bundle, folder)
         with cluster(2):
             losses(manifest, bundle, folder, asked.kills)
@@ -249,9 +248,9 @@ def planning(rows: int, folder: Path) -> None:
     started = time.perf_counter()
     manifest = bonaface.read_manifest(folder / "large.csv")
     parts = Partitions(folder / "large.partitions", "0" * 16)
-    held = parts.complete()
-    starts = [start for start in range(0, len(manifest), 128) if distribute.part_name(start) not in held]
-    planned = sum(len(distribute.part_of(manifest, start, 128)) for start in starts)
+    held, size = parts.complete(), distribute.part_size(len(manifest))
+    starts = [start for start in range(0, len(manifest), size) if distribute.part_name(start) not in held]
+    planned = sum(len(distribute.part_of(manifest, start, size)) for start in starts)
     spent = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"planning {planned:,} rows: {spent:.0f} s (wanted: at most 60)")

@@ -56,6 +56,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def manifest(footage: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     monkeypatch.setattr(distribute, "PART", 3)
+    monkeypatch.setattr(distribute, "PARTS", 1)
     return read_manifest(footage / "manifest.csv")
 
 
@@ -336,6 +337,11 @@ def test_parts_of_other_footage_are_refused(footage: Path, manifest: Manifest, t
     Partitions(parts_folder(tmp_path / "out"), _key(bundle, FACES, manifest.digest)).write("000000000", pd.DataFrame())
     with pytest.raises(InputError, match="holds parts of another job"):
         score_on_ray(bundle, replace(manifest, root=tmp_path), tmp_path / "out", **FACES)
+
+
+@pytest.mark.parametrize(("total", "size"), [(0, 1), (5, 1), (120, 7), (10_000, 128), (10**7, 128)])
+def test_short_jobs_have_parts_for_several_workers(total: int, size: int):
+    assert distribute.part_size(total) == size
 
 
 def test_two_jobs_do_not_write_into_one_output(parts: Partitions):

@@ -33,7 +33,9 @@ from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.ray_engine import run_on_ray
 
 PART = 128
-"""Presentations of a part: what is computed again where a worker is lost."""
+"""Presentations of a part at most: what is computed again where a worker is lost."""
+PARTS = 16
+"""A job has so many parts at least, so that several workers share a short one."""
 CROPPED = 16
 LOST = "decoding or scoring it ended the worker process twice"
 _NOTE, _EMBEDDING = "_note", "_embedding"
@@ -184,7 +186,14 @@ def _key(bundle: Bundle, options: dict[str, Any], presentations: str) -> str:
     weights = options.get("detector_weights")
     if weights and Path(weights).is_file():
         options = {**options, "detector_weights": sha256_of(Path(weights))}
-    asked = {"bundle": bundle.id, "variant": bundle.variant, "presentations": presentations, "part": PART, **options}
+    asked = {
+        "bundle": bundle.id,
+        "variant": bundle.variant,
+        "presentations": presentations,
+        "part": PART,
+        "parts": PARTS,
+        **options,
+    }
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -201,8 +210,9 @@ def _do_missing(
 ) -> None:
     """Do the parts of all presentations that are not complete; `take` returns so many of them from a place on."""
     total, held = len(whole), parts.complete()
-    todo = [start for start in range(0, total, PART) if part_name(start) not in held]
-    finished = total - sum(min(PART, total - start) for start in todo)
+    size = part_size(total)
+    todo = [start for start in range(0, total, size) if part_name(start) not in held]
+    finished = total - sum(min(size, total - start) for start in todo)
 
     def done(count: int) -> None:
         nonlocal finished
@@ -213,7 +223,7 @@ def _do_missing(
     done(0)
     run_on_ray(
         make,
-        ((part_name(start), take(whole, start, PART)) for start in todo),
+        ((part_name(start), take(whole, start, size)) for start in todo),
         divide=lambda part: (take(part, place, 1) for place in range(len(part))),
         lost=lambda name, part: make_unreadable()(name, part),  # noqa: PLW0108 (a pipeline only where it is needed)
         done=done,
@@ -255,6 +265,11 @@ def _cropper(crop: Callable[[Job], str]) -> Callable[[str, Sequence[Job]], None]
             crop(job)
 
     return crop_each
+
+
+def part_size(total: int) -> int:
+    """Return how many presentations a part of a job has, whatever the number of workers."""
+    return max(1, min(PART, total // PARTS))
 
 
 def part_name(start: int) -> str:
