@@ -58,7 +58,10 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
@@ -272,7 +275,3 @@ def _write(stream: TextIO | None, line: str) -> None:
     if stream is not None:  # a program without console, such as pythonw, has none
         stream.write(f"{line}\n")
         stream.flush()
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

@@ -56,38 +56,32 @@ def download(address: str) -> Path:
         # The suffix says what a file is where its content does not.
         target = folder / f"file{re.sub(r'[^.a-zA-Z0-9]', '', PurePosixPath(urlsplit(address).path).suffix)[:8]}"
         with requests.get(address, stream=True, timeout=WAIT_SECONDS) as answer:
-            _check(answer.status_code, answer.headers.get("Content-Type", ""))
+            _check(name, answer.status_code, answer.headers.get("Content-Type", ""))
             end, size = time.monotonic() + DOWNLOAD_SECONDS, 0
             with target.open("wb") as file:
                 # read1 returns what has arrived, so that the time is looked at however slowly it comes.
                 while chunk := answer.raw.read1(1 << 16, decode_content=True):
                     size += file.write(chunk)
                     if size > MAX_BYTES:
-                        raise _Failed(
-                            f"longer than the {MAX_BYTES // 1_000_000} MB that are fetched; download it first"
-                        )
+                        what = f"longer than the {MAX_BYTES // 1_000_000} MB that are fetched"
+                        raise MediaError(f"{name}: {what}; download it first")
                     if time.monotonic() > end:
-                        raise _Failed(f"not complete within {DOWNLOAD_SECONDS:.0f} seconds; download it first")
+                        what = f"not complete within {DOWNLOAD_SECONDS:.0f} seconds"
+                        raise MediaError(f"{name}: {what}; download it first")
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _Failed):
-            raise MediaError(f"{name}: {error}") from None
         if isinstance(error, requests.RequestException | HTTPError | ValueError | OSError):
             raise MediaError(f"{name}: {_reason(error)}") from None
         raise
     return target
 
 
-class _Failed(Exception):
-    """Why an answer is not taken."""
-
-
-def _check(status: int, content: str) -> None:
+def _check(name: str, status: int, content: str) -> None:
     if status != HTTPStatus.OK:
         phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "unknown"
-        raise _Failed(f"the server answered {status} ({phrase}); expected a file")
+        raise MediaError(f"{name}: the server answered {status} ({phrase}); expected a file")
     if content.startswith("multipart/x-mixed-replace"):
-        raise _Failed("a stream without end; expected a file, or the camera's rtsp:// address")
+        raise MediaError(f"{name}: a stream without end; expected a file, or the camera's rtsp:// address")
 
 
 def _reason(error: Exception) -> str:

@@ -46,7 +46,6 @@ _BRANDS = {
 }
 _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_TS_PACKET = 188
 
 
 def media_type(head: bytes) -> str | None:
@@ -70,11 +69,8 @@ def media_type(head: bytes) -> str | None:
     if head[4:8] in _QUICKTIME_ATOMS:
         return "video/quicktime"
     # A transport stream, as it is or (Blu-ray, AVCHD) with four bytes before each packet.
-    if any(len(head) > first + _TS_PACKET and _is_ts(head, first, step) for first, step in ((0, 188), (4, 192))):
-        return "video/mp2t"
+    for first, step in ((0, 188), (4, 192)):
+        if len(head) > first + 188 and set(head[first::step][:3]) == {0x47}:
+            return "video/mp2t"
     # An Ogg stream may be sound alone: of video where its first page names Theora.
     return "video/ogg" if head[:4] == b"OggS" and b"theora" in head[:64] else None
-
-
-def _is_ts(head: bytes, first: int, step: int) -> bool:
-    return all(byte == 0x47 for byte in head[first::step][:3])

@@ -135,7 +135,8 @@ def split_manifest(
     about: dict[str, object] = {**wanted, **({"seed": seed} if wanted else {}), **named}
     notes = []
     if named:
-        notes += _lacking_notes(free, split)
+        filled = [name for name in SPLITS if (split == name).any()]
+        notes += [f"{SPLIT_NOTE}{name} has no {label} presentation" for name, label in _lacking(free, split, filled)]
         if left := int((split == "").sum()):
             notes.append(f"{SPLIT_NOTE}{left} presentations of persons that were not named are left out")
     if keep:
@@ -349,11 +350,6 @@ def _lacking(free: pd.DataFrame, split: pd.Series, names: Sequence[str]) -> list
     """Return (split, class) for each class that the footage has and the split does not."""
     there = set(zip(split, free["label"], strict=True))
     return [(name, each) for name in names for each in sorted(set(free["label"])) if (name, each) not in there]
-
-
-def _lacking_notes(free: pd.DataFrame, split: pd.Series) -> list[str]:
-    names = [name for name in SPLITS if (split == name).any()]
-    return [f"{SPLIT_NOTE}{name} has no {label} presentation" for name, label in _lacking(free, split, names)]
 
 
 def _untested_notes(table: pd.DataFrame) -> list[str]:

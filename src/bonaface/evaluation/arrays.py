@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,18 +81,13 @@ class ScoreArrays:
         present = np.unique(self.species[which & ~self.bona_fide])
         renumber = np.full(len(self.species_names) + 1, -1, dtype=np.intp)
         renumber[present] = np.arange(len(present))
-        return ScoreArrays(
-            value=self.value[which],
-            score=self.score[which],
-            on_logits=self.on_logits,
-            ok=self.ok[which],
-            status=self.status[which],
-            bona_fide=self.bona_fide[which],
+        return replace(
+            self,
+            **{name: getattr(self, name)[which] for name in ("value", "score", "ok", "status", "bona_fide")},
             species=renumber[self.species[which]],
             species_names=tuple(self.species_names[i] for i in present),
             subject=subject.astype(np.intp),
             subjects=len(names),
-            subjects_known=self.subjects_known,
         )
 
 

@@ -77,7 +77,7 @@ def _curve(arrays: ScoreArrays, values: Floats, accepted: Bools, name: str) -> D
     low = name in _LOW_IS_WORSE
     points: dict[float, Discarded] = {}
     for aim in np.linspace(0, MOST, STEPS + 1).tolist():
-        limit = _rounded(float(np.quantile(values, aim if low else 1 - aim)))
+        limit = float(f"{np.quantile(values, aim if low else 1 - aim):.3g}")  # as a person would write it
         kept = np.ones(len(values), dtype=bool)
         if aim:
             kept = values >= limit if low else values <= limit
@@ -104,8 +104,3 @@ def _discarded(arrays: ScoreArrays, accepted: Bools, kept: Bools, limit: str) ->
         hter=(far + frr) / 2,
         eer=float(counts.far[equal] + counts.frr[equal]) / 2,
     )
-
-
-def _rounded(value: float) -> float:
-    """Return a limit in three digits, as a person would write it."""
-    return float(f"{value:.3g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import operator
 from collections.abc import Sequence
@@ -110,21 +111,12 @@ def plan(
 
 
 def _smallest(rate: float, errors: int, per_subject: int, confidence: float) -> PlannedSet:
-    """Return the smallest set whose upper bound is at most the rate, found by halving."""
-    enough = 2
-    while (found := _bounded(errors, enough, per_subject, confidence)).high > rate:
-        enough *= 2
-        if enough > _MOST:
-            raise SettingsError(f"a rate of {rate:g} needs more than {_MOST:.0e} subjects; expected a higher rate")
-    few = enough // 2 if enough > 2 else enough - 1
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        tried = _bounded(errors, middle, per_subject, confidence)
-        if tried.high <= rate:
-            enough, found = middle, tried
-        else:
-            few = middle
-    return found
+    """Return the smallest set whose upper bound is at most the rate."""
+    subjects = range(2, _MOST)
+    place = bisect.bisect_left(subjects, True, key=lambda n: _bounded(errors, n, per_subject, confidence).high <= rate)
+    if place == len(subjects):
+        raise SettingsError(f"a rate of {rate:g} needs more than {_MOST:.0e} subjects; expected a higher rate")
+    return _bounded(errors, subjects[place], per_subject, confidence)
 
 
 def _bounded(errors: int, subjects: int, per_subject: int, confidence: float) -> PlannedSet:
@@ -147,13 +139,10 @@ def _interval(placed: Sequence[int], subjects: int, per_subject: int, confidence
 def _share(name: str, value: float) -> float:
     if not isinstance(value, int | float | np.number) or not 0 < float(value) < 1:
         such_as = CONFIDENCE if name == "confidence" else 0.05
-        hint = f"; for {value:g} % write {value / 100:g}" if _is_percent(value) else ""
+        is_percent = isinstance(value, int | float) and math.isfinite(value) and 1 <= value < 100
+        hint = f"; for {value:g} % write {value / 100:g}" if is_percent else ""
         raise SettingsError(f"{name} is {value}; expected a share between 0 and 1, such as {such_as}{hint}")
     return float(value)
-
-
-def _is_percent(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and 1 <= value < 100
 
 
 def _whole(name: str, value: int, *, least: int) -> int:

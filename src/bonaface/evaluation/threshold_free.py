@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.error_curve import ErrorCounts, count_errors
 from bonaface.evaluation.results import AtRate, Figure, Ranking, Rate
@@ -59,8 +59,10 @@ def rank(arrays: ScoreArrays, *, intervals: bool = True) -> Ranking:
 
 def _at(target: _Target, arrays: ScoreArrays, errors: ErrorCounts) -> AtRate:
     under = {"apcer_max": errors.apcer_max, "frr": errors.frr, "far": errors.far}[target.under]
-    step = _meets(under, target)
-    accepted = _accepted(arrays, errors, step)
+    # the first step that accepts few enough attacks, or the last that rejects few enough bona fide
+    meets = under <= target.limit
+    step = int(np.flatnonzero(meets)[-1] if target.under == "frr" else np.argmax(meets))
+    accepted = arrays.ok & (arrays.value >= np.append(errors.values, np.inf)[step])
     note = CHOSEN_HERE
     if target.of == "apcer_max":
         shares = errors.accepted[:, step] / errors.attacks
@@ -78,18 +80,6 @@ def _at(target: _Target, arrays: ScoreArrays, errors: ErrorCounts) -> AtRate:
         note += f"; {resolved} presentations cannot resolve {100 * target.limit:g} %: the limit is 0 errors"
     rate = Rate(int((hit & of).sum()), int(of.sum()), arrays.subjects_in(of), reason=CHOSEN_HERE)
     return AtRate(target.name, target.title, rate, _score(arrays, errors.threshold(step, step)), note)
-
-
-def _meets(under: Floats, target: _Target) -> int:
-    """Return the first step that accepts few enough attacks, or the last that rejects few enough bona fide."""
-    meets = under <= target.limit
-    return int(np.flatnonzero(meets)[-1] if target.under == "frr" else np.argmax(meets))
-
-
-def _accepted(arrays: ScoreArrays, errors: ErrorCounts, step: int) -> Bools:
-    if step == len(errors.values):
-        return np.zeros(len(arrays), dtype=bool)
-    return np.asarray(arrays.ok & (arrays.value >= errors.values[step]))
 
 
 def _score(arrays: ScoreArrays, value: float) -> float:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -196,18 +196,6 @@ def _address(path: str | Path) -> str:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[tuple[Any, str]]:
-    with _connected(path, InputError, "read") as connected:
-        yield connected
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[tuple[Any, str]]:
-    with _connected(path, OutputError, "written") as connected:
-        yield connected
-
-
-@contextmanager
 def _connected(path: Path, kind: type[BonafaceError], verb: str) -> Iterator[tuple[Any, str]]:
     """Give the file system of an address and the key in it; turn what either raises into one line."""
     name = shown(path)
@@ -228,3 +216,7 @@ def _connected(path: Path, kind: type[BonafaceError], verb: str) -> Iterator[tup
             f"{name} cannot be {verb}: {one_line(error)}; check the address, the credentials in the environment and the "
             "connection"
         ) from None
+
+
+_reading = partial(_connected, kind=InputError, verb="read")
+_writing = partial(_connected, kind=OutputError, verb="written")

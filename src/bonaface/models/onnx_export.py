@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,6 @@ class Parity:
     logit_range: float
     embedding_difference: float
     crops: int
-
-    def to_dict(self) -> dict[str, float]:
-        """All of it, for JSON."""
-        return asdict(self)
 
 
 def export_onnx(network: LivenessNet) -> bytes:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from bonaface.data.frame_folder import natural_order
 from bonaface.evaluation.intervals import EXACT, STUDENT
 from bonaface.evaluation.results import Evaluation, Figure, Measures, Rate
 from bonaface.report.formatting import interval
 from bonaface.types import percent
 
 MOST_ROWS = 60
-_DIGITS = re.compile(r"(\d+)", re.ASCII)
 _METHODS = {
     EXACT: "exact bounds (Clopper-Pearson) over persons, for rates and their means",
     STUDENT: "Student’s t over persons, for areas and losses",
@@ -47,7 +46,7 @@ def species_rows(measures: Measures) -> tuple[list[tuple[str, Rate, Rate]], int]
 
 def group_rows(groups: Mapping[str, Measures]) -> tuple[list[tuple[str, Measures]], int]:
     """Groups by name, 2 before 10, or, of very many, those with the highest HTER; and how many more there are."""
-    rows = sorted(groups.items(), key=lambda row: _natural(row[0]))
+    rows = sorted(groups.items(), key=lambda row: natural_order(row[0]))
     if len(rows) > MOST_ROWS:
         rows = sorted(rows, key=lambda row: -_sortable(row[1].hter.value))[:MOST_ROWS]
     return rows, max(len(groups) - MOST_ROWS, 0)
@@ -126,11 +125,6 @@ def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
             if measure.method:
                 found.setdefault(_METHODS[measure.method])
     return list(found)
-
-
-def _natural(name: str) -> list[str | int]:
-    """A name in its parts, with the numbers in it as numbers."""
-    return [int(part) if number % 2 else part for number, part in enumerate(_DIGITS.split(name))]
 
 
 def _sortable(value: float) -> float:

@@ -15,7 +15,7 @@ from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.own_camera import STATISTICS, camera_shift, like_attacks
 from bonaface.evaluation.scores import read_scores, turned_round
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
-from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
+from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import read_table
 from bonaface.io.storage import is_remote
@@ -102,9 +102,9 @@ def calibrate_bundle(
         if each.chosen_on.get("attacks") == 0:
             rows = rows_of(table, each, kind)
             points[kind] = _with_shift(each, rows, model.operating_point(kind), allow_low_scores)
-    kept = {name: content for name, content in model.contents.items() if not _of_a_variant(name, model.card)}
     card = model.card.model_copy(update={"operating_points": points, "variants": {}, "results": {}})
-    done = make_bundle(Path(output), card, {name: kept[name] for name in kept if name in model.card.files})
+    left_out = {"bundle.json", *(file for variant in model.card.variants.values() for file in variant.files)}
+    done = make_bundle(Path(output), card, {k: model.contents[k] for k in model.contents if k not in left_out})
     write_bundle(done)
     return done
 
@@ -148,7 +148,3 @@ def _with_shift(
     # The next calibration compares with the bundle's validation again, not with this footage.
     kept = {name: before.chosen_on[name] for name in STATISTICS if name in before.chosen_on}
     return replace(point, chosen_on={**point.chosen_on, **kept}, warnings=tuple(note for note in notes if note))
-
-
-def _of_a_variant(name: str, card: BundleCard) -> bool:
-    return any(name in variant.files for variant in card.variants.values())

@@ -76,7 +76,8 @@ def demo(
     )
     if run.bundle is None:
         return Demonstrated(folder, run)
-    explain(run.bundle, *_examples(divided.manifest), output=folder / "explain", progress=progress)
+    tested = divided.manifest.where("test").table.drop_duplicates("species")["path"]  # the first video of every species
+    explain(run.bundle, *(manifest.root / path for path in tested), output=folder / "explain", progress=progress)
     embed(run.bundle, divided.manifest, output=folder / "embed", split="all", progress=progress)
     return Demonstrated(folder, run)
 
@@ -95,9 +96,3 @@ def _own_folder(path: Path) -> Path:
         fresh_folder(path, what="demo")
     write_json(path / MARK, {"made by": "bonaface demo, which replaces this folder's content when it runs again"})
     return path
-
-
-def _examples(manifest: Manifest) -> list[Path]:
-    """Return the first test video of every species."""
-    table = manifest.where("test").table
-    return [manifest.root / path for path in table.drop_duplicates("species")["path"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,7 @@ from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.scores import read_scores
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
-from bonaface.inference.bundle_schema import (
-    BundleCard,
-    DetectorCard,
-    InputCard,
-    OutputCard,
-)
+from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import json_safe, now, versions
 from bonaface.types import Box, Progress
@@ -125,11 +120,13 @@ def export(
         variants={},
     )
     if wanted:
+        path = folder / "scores" / "widened.csv"
+        widened = read_scores(path) if path.is_file() else None
         bundle = make_variants(
             bundle,
             wanted,
             _frames(usable, manifest, settings),
-            points=partial(_points, manifest=manifest, settings=settings, widened=_widened(folder)),
+            points=partial(_points, manifest=manifest, settings=settings, widened=widened),
             progress=progress,
         )
     write_bundle(bundle)
@@ -173,7 +170,7 @@ def export_network(
             "datasets": sorted(set(manifest.table["dataset"])),
             "presentations": {split: len(manifest.where(split)) for split in ("train", "val", "test")},
             "versions": versions(),
-            "parity": parity.to_dict(),
+            "parity": asdict(parity),
         },
         notes=manifest.notes,
     )
@@ -235,7 +232,7 @@ def _compare_with_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) 
     network = network_from_bytes(
         bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
     )
-    return check_parity(network, bundle.contents["model.onnx"], _crops(usable, settings, EXPORT_CROPS)).to_dict()
+    return asdict(check_parity(network, bundle.contents["model.onnx"], _crops(usable, settings, EXPORT_CROPS)))
 
 
 def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
@@ -261,11 +258,6 @@ def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd
     return choose_points(
         scored.table, criterion=point.criterion, frames=point.frames, fusion=point.fusion, widened=widened
     )
-
-
-def _widened(run: Path) -> pd.DataFrame | None:
-    path = run / "scores" / "widened.csv"
-    return read_scores(path) if path.is_file() else None
 
 
 def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,39 +56,24 @@ PROPERTIES = {
     "motion": "change between frames",
     "face_share": "face size over picture size",
 }
-"""Titles of the columns of `properties_table`."""
+"""Titles of the properties of a file."""
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Properties of one file; `reason` says why it could not be read, `note` what part of it is missing.
+    """What one file holds; `reason` says why it could not be read, `note` what part of it is missing.
 
-    `brightness` and `contrast` are mean and standard deviation of the grey levels (0 to 255), `saturation` is that of HSV,
-    `sharpness` the log of the Laplacian's variance, `motion` the mean grey difference between two views, each a mean over
-    the views. `faces` counts the views with a face; None where none was looked for. `views` are for the copy search.
+    `properties` are those of PROPERTIES that are known. `brightness` and `contrast` are mean and standard deviation of the
+    grey levels (0 to 255), `saturation` is that of HSV, `sharpness` the log of the Laplacian's variance, `motion` the mean
+    grey difference between two views, each a mean over the views. `faces` counts the views with a face; None where none was
+    looked for. `views` are for the copy search.
     """
 
     path: str
     sha256: str = ""
     reason: str = ""
     note: str = ""
-    suffix: str = ""
-    codec: str = ""
-    bytes: float = math.nan
-    width: float = math.nan
-    height: float = math.nan
-    pixels: float = math.nan
-    aspect: float = math.nan
-    frame_rate: float = math.nan
-    seconds: float = math.nan
-    frames: float = math.nan
-    bits_per_pixel: float = math.nan
-    brightness: float = math.nan
-    contrast: float = math.nan
-    saturation: float = math.nan
-    sharpness: float = math.nan
-    motion: float = math.nan
-    face_share: float = math.nan
+    properties: Mapping[str, float | str] = field(default_factory=dict)
     faces: int | None = None
     views: tuple[View, ...] = field(default=(), repr=False)
 
@@ -131,22 +116,28 @@ def read_files(
 
 def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
     """Return the cheap properties, one row per file; NaN or `""` where a file has none."""
-    names = [field.name for field in fields(FileFacts) if field.name in PROPERTIES]
-    return pd.DataFrame({name: [getattr(fact, name) for fact in facts] for name in names})
+    nothing = dict.fromkeys(PROPERTIES, math.nan) | {"codec": "", "suffix": ""}
+    return pd.DataFrame([nothing | {**fact.properties} for fact in facts], columns=list(PROPERTIES))
 
 
 def _read(job: _Job) -> FileFacts:
-    known: dict[str, Any] = {"path": job.path, "suffix": job.file.suffix.lower()}
+    known: dict[str, Any] = {"suffix": job.file.suffix.lower()}
+    facts = FileFacts(job.path, properties=known)
     try:
         with temporary_copy(job.file) as file:
             here = replace(job, file=file)
-            known["sha256"], known["bytes"], head = _hashed(file)
-            pictures = _video(here, known) if kind_of(file) == "video" else _image(here, known, head)
+            sha256, known["bytes"], head = _hashed(file)
+            facts = replace(facts, sha256=sha256)
+            if kind_of(file) == "video":
+                pictures, note = _video(here, known)
+                facts = replace(facts, note=note)
+            else:
+                pictures = _image(here, known, head)
     except OSError as error:
-        return FileFacts(**known, reason=error.strerror or str(error))
+        return replace(facts, reason=error.strerror or str(error))
     except MediaError as error:
-        return FileFacts(**known, reason=str(error).removeprefix(f"{job.file}: "))
-    return FileFacts(**known, **_seen(pictures, job))
+        return replace(facts, reason=str(error).removeprefix(f"{job.file}: "))
+    return _seen(pictures, job, facts, known)
 
 
 def _hashed(source: Path) -> tuple[str, float, bytes]:
@@ -170,8 +161,8 @@ def _image(job: _Job, known: dict[str, Any], head: bytes) -> Pictures:
     return [(0, picture)]
 
 
-def _video(job: _Job, known: dict[str, Any]) -> Pictures:
-    """The views of a video, or of a folder of frames, by frame."""
+def _video(job: _Job, known: dict[str, Any]) -> tuple[Pictures, str]:
+    """The views of a video, or of a folder of frames, by frame; and what part of it is missing."""
     reader = open_video(job.file)
     try:
         info = reader.info
@@ -188,10 +179,10 @@ def _video(job: _Job, known: dict[str, Any]) -> Pictures:
     _shape(known, width, height, max(info.frames, 1))
     known["frames"] = float(info.frames)
     if info.declared > info.frames:
-        known["note"] = f"truncated: it holds {info.frames} of the {info.declared} frames that it declares"
-    elif reader.decoded <= max(wanted) or reader.damage:
-        known["note"] = f"damaged: decoding stopped after frame {reader.decoded} of {info.frames}{damage}"
-    return pictures
+        return pictures, f"truncated: it holds {info.frames} of the {info.declared} frames that it declares"
+    if reader.decoded <= max(wanted) or reader.damage:
+        return pictures, f"damaged: decoding stopped after frame {reader.decoded} of {info.frames}{damage}"
+    return pictures, ""
 
 
 def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
@@ -200,8 +191,8 @@ def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
     known["bits_per_pixel"] = 8 * known["bytes"] / (pixels * frames)
 
 
-def _seen(pictures: Pictures, job: _Job) -> dict[str, Any]:
-    """Means over the views of what a picture shows, the faces, and the views for the copy search."""
+def _seen(pictures: Pictures, job: _Job, facts: FileFacts, known: dict[str, Any]) -> FileFacts:
+    """Add means over the views of what a picture shows, the faces, and the views for the copy search."""
     rows, views, shares = [], [], []
     detector = None if job.detector == "whole_frame" else worker_detector(job.detector, job.weights, job.boxes)
     for index, picture in pictures:
@@ -215,16 +206,13 @@ def _seen(pictures: Pictures, job: _Job) -> dict[str, Any]:
         if faces:
             height, width = picture.shape[:2]
             shares.append(math.sqrt(faces[0].box.w * faces[0].box.h / (width * height)))
-    brightness, contrast, saturation_mean, sharpness = (float(value) for value in np.mean(rows, axis=0))
+    known.update(
+        zip(("brightness", "contrast", "saturation", "sharpness"), np.mean(rows, axis=0).tolist(), strict=True)
+    )
     same = [view.grey.astype(np.float32) for view in views if view.grey.shape == views[0].grey.shape]
     steps = [float(np.abs(after - before).mean()) for before, after in itertools.pairwise(same)]
-    return {
-        "brightness": brightness,
-        "contrast": contrast,
-        "saturation": saturation_mean,
-        "sharpness": sharpness,
-        "motion": float(np.mean(steps)) if steps else math.nan,
-        "face_share": float(np.mean(shares)) if shares else math.nan,
-        "faces": len(shares) if detector else None,
-        "views": tuple(views),
-    }
+    if steps:
+        known["motion"] = float(np.mean(steps))
+    if shares:
+        known["face_share"] = float(np.mean(shares))
+    return replace(facts, faces=len(shares) if detector else None, views=tuple(views))

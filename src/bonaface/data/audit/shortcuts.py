@@ -108,7 +108,7 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
         filled = (values != "").to_numpy()
         if attack.any() and not attack.all() and filled.any() and not filled[~attack].any():
             skipped[name] = "is empty on every bona fide presentation: it describes the attack"
-        elif kinds.nunique() > 2 and values.nunique() == kinds.nunique() == _combinations(values, kinds):
+        elif kinds.nunique() > 2 and values.nunique() == kinds.nunique() == len(set(zip(values, kinds, strict=True))):
             skipped[name] = "restates the species"
     return {name: reason for name, reason in skipped.items() if name in table.columns}
 
@@ -164,10 +164,6 @@ def auc_of(score: Floats, attack: Bools) -> float:
     if not attack[there].any() or attack[there].all():
         return math.nan
     return float(roc_auc_score(~attack[there], score[there]))
-
-
-def _combinations(one: pd.Series, other: pd.Series) -> int:
-    return len(pd.DataFrame({"one": one, "other": other}).drop_duplicates())
 
 
 def _trait(name: str, source: str, column: pd.Series, attack: Bools, folds: NDArray[np.intp]) -> Trait | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pandas as pd
 
@@ -104,19 +103,19 @@ def _boxes(paths: list[str], request: Request) -> pd.DataFrame:
     boxed = [(path, name) for path, name in zip(paths, names, strict=True) if name in there]
     parts = [boxed[start : start + _PART] for start in range(0, len(boxed), _PART)]
     boxes: list[tuple[str, float, float, float, float]] = []
+
+    def boxes_of(part: list[tuple[str, str]]) -> list[tuple[str, float, float, float, float]]:
+        return [(path, *box) for path, name in part if (box := _box(f"{request.root}/{name}")) is not None]
+
     # Threads overlap the waits for the disk.
     with ThreadPoolExecutor(8) as pool:
-        for done, found in enumerate(pool.map(partial(_boxes_of, str(request.root)), parts), start=1):
+        for done, found in enumerate(pool.map(boxes_of, parts), start=1):
             boxes += found
             if request.progress is not None:
                 request.progress(min(done * _PART, len(boxed)), len(boxed))
     request.left_out["images without a usable box"] += len(paths) - len(boxes)
     table = pd.DataFrame(boxes, columns=["path", "x", "y", "w", "h"])
     return table.assign(frame=0, frame_size=str(_FRAME))
-
-
-def _boxes_of(root: str, part: list[tuple[str, str]]) -> list[tuple[str, float, float, float, float]]:
-    return [(path, *box) for path, name in part if (box := _box(f"{root}/{name}")) is not None]
 
 
 def _box(file: str) -> tuple[float, float, float, float] | None:

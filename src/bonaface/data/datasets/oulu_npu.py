@@ -10,15 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bonaface.data.datasets.adapter import (
-    Layout,
-    Request,
-    labelled,
-    only_named,
-    read_lines,
-    split_by_person,
-    take,
-)
+from bonaface.data.datasets.adapter import Layout, Request, labelled, only_named, read_lines, split_by_person, take
 from bonaface.errors import ManifestError, format_list
 
 _KINDS = {
@@ -46,7 +38,8 @@ def _rows(names: pd.DataFrame, request: Request) -> pd.DataFrame:
     if request.protocol:
         listed = _official_lists(request)
         if listed:
-            rows = only_named(rows, _stems(rows), listed, request)
+            stems = rows["phone"] + "_" + rows["session"] + "_" + rows["user"] + "_" + rows["file"]
+            rows = only_named(rows, stems, listed, request)
         else:
             request.notes.append(
                 f"split: protocol {request.protocol} by its rules, since its lists are not in the copy"
@@ -85,10 +78,6 @@ def _official_lists(request: Request) -> dict[str, str]:
                 )
             split_of[stem.removesuffix(".avi")] = split
     return split_of
-
-
-def _stems(rows: pd.DataFrame) -> pd.Series:
-    return rows["phone"] + "_" + rows["session"] + "_" + rows["user"] + "_" + rows["file"]
 
 
 OULU_NPU = Layout(
