@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +8,15 @@ from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+import typer
 from PIL import Image
 
 import bonaface
 from bonaface.choices import FacePolicy, FusionRule, HigherIs, Policy, Profile
-from bonaface.cli import main
+from bonaface.cli import app, main
 from bonaface.cli.options import as_share
 from bonaface.inference.bundle import write_bundle
+from bonaface.inference.pipeline import ScoringOptions
 from tests.networks import tiny_bundle
 
 
@@ -140,6 +143,30 @@ def test_being_stopped_is_said_in_one_line(monkeypatch, capsys):
         main()
     assert raised.value.code == 130
     assert capsys.readouterr().err.strip() == "bonaface: interrupted; finished work is kept"
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        ("evaluate", "evaluate"),
+        ("embed", "embed"),
+        ("report", "report_scores"),
+        ("export", "export"),
+        *((f"data {name}", name) for name in ("index", "split", "crop", "audit")),
+        ("bundle from-onnx", "bundle_from_onnx"),
+        ("bundle calibrate", "calibrate_bundle"),
+        ("bundle pull", "pull_bundle"),
+    ],
+)
+def test_command_passes_on_what_its_function_takes(command: str, function: str):
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]  # type: ignore[attr-defined]
+    taken = set(inspect.signature(getattr(bonaface, function)).parameters)
+    taken |= set(ScoringOptions.__annotations__) if "options" in taken else set()
+    passed = {parameter.name.removeprefix("no_") for parameter in found.params} - {"quiet", "json_log", "help"}
+    assert passed <= taken
+    assert len(found.params) >= 5
 
 
 def test_every_public_name_can_be_used():

@@ -9,7 +9,7 @@ import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import echo, echo_lines, show_progress
+from bonaface.cli.output import call, echo, echo_lines
 from bonaface.cli.summaries import calibrate_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def from_onnx_command(
         str,
         typer.Option(help="Model output: logit, probability, logits[i] or softmax[i], where i is the bona fide class."),
     ],
-    scale: Annotated[float, typer.Option(help="Side of the crop divided by the longer side of the face box.")],
+    crop_scale: Annotated[
+        float, typer.Option("--scale", help="Side of the crop divided by the longer side of the face box.")
+    ],
     size: Annotated[int | None, typer.Option(help="Side of the input in pixels, if the file leaves it open.")] = None,
     layout: Annotated[str | None, typer.Option(help="NCHW or NHWC, if the file leaves it open.")] = None,
     colour: Annotated[str, typer.Option("--colour", "--color", help="RGB or BGR.")] = "RGB",
@@ -50,30 +52,17 @@ def from_onnx_command(
     output_name: Annotated[str | None, typer.Option(help="The output to use, if there are several.")] = None,
     embedding: Annotated[str | None, typer.Option(help="The output that is an embedding, if there is one.")] = None,
     detector: options.Detector = "yunet",
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the file's).")] = None,
     licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the network.")] = "",
     source: Annotated[str, typer.Option(help="Where the network was published.")] = "",
 ) -> None:
     """Make a bundle from a third party's network, to measure and serve it like ours."""
-    made = bonaface.bundle_from_onnx(
-        network,
-        output=output,
-        output_type=output_type,
-        crop_scale=scale,
-        size=size,
-        layout=layout,
-        colour=colour,
-        pixels=pixels,
+    made = call(
+        bonaface.bundle_from_onnx,
+        locals(),
         mean=options.as_numbers(mean, "--mean"),
         std=options.as_numbers(std, "--std"),
-        output_name=output_name,
-        embedding=embedding,
-        detector=detector,
-        detector_weights=weights,
-        name=name,
-        licence=licence,
-        source=source,
     )
     _print_card(made.card)
     echo(f"bundle {made.id}: {made.path}")
@@ -98,29 +87,14 @@ def calibrate_command(
     allow_low_scores: Annotated[
         bool, typer.Option("--allow-low-scores", help="Accept bona fide footage that scores like attacks.")
     ] = False,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     threads: options.Threads = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
 ) -> None:
     """Choose a bundle's thresholds again, by another criterion or on your own footage; `bpcer<=X` needs bona fide alone."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        done = bonaface.calibrate_bundle(
-            bundle,
-            scores,
-            output=output,
-            criterion=criterion,
-            frames=frames,
-            fusion=fusion,
-            higher_is=higher_is,
-            allow_low_scores=allow_low_scores,
-            detector_weights=weights,
-            threads=threads,
-            root=root,
-            progress=progress,
-        )
-    echo_lines(calibrate_lines(done))
+    echo_lines(calibrate_lines(call(bonaface.calibrate_bundle, locals())))
 
 
 @app.command("limits")
@@ -154,15 +128,14 @@ def pull_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="Bundle to write; by default NAME.bonaface.")
     ] = None,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
 ) -> None:
     """Download an open model, verify its sha256 and make a bundle of it."""
+    pulled = call(bonaface.pull_bundle, locals())
     from bonaface.inference.model_zoo import OPEN_MODELS
 
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        pulled = bonaface.pull_bundle(name, output=output, detector_weights=weights, progress=progress)
     model = OPEN_MODELS[name]
     echo(f"{name}: {model.title}, licence {model.asset.licence}")
     if isinstance(pulled, Path):

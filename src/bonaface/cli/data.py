@@ -9,7 +9,7 @@ import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import echo, echo_lines, show_progress
+from bonaface.cli.output import call, echo, echo_lines
 from bonaface.cli.summaries import audit_lines, crop_lines, index_lines
 
 app = typer.Typer(rich_markup_mode=None, help="Index, split and crop a dataset.")
@@ -46,7 +46,9 @@ def index_command(
             help="What a class folder or label means: name=bona_fide, name=print, name=attack:OWN, name=ignore.",
         ),
     ] = None,
-    column: Annotated[list[str] | None, typer.Option(help="ours=theirs, for a column of layout `csv`.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="ours=theirs, for a column of layout `csv`.")
+    ] = None,
     table: Annotated[
         Path | None, typer.Option(help="The table of layout `csv`, if the folder given is that of the footage.")
     ] = None,
@@ -63,28 +65,12 @@ def index_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Write a dataset's manifest: a row per image or video, read from names alone."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        result = bonaface.index(
-            root,
-            layout=layout,
-            output=output,
-            protocol=protocol,
-            fold=fold,
-            split=split,
-            pattern=pattern,
-            mapping=options.as_pairs(mapping, "--map"),
-            columns=options.as_pairs(column, "--column"),
-            table=table,
-            boxes=boxes,
-            dataset=dataset,
-            frames_as_video=frames_as_video,
-            allow_missing=allow_missing,
-            allow_unmatched=allow_unmatched,
-            same_person=same_person,
-            distinct=distinct,
-            check=check,
-            progress=progress,
-        )
+    result = call(
+        bonaface.index,
+        locals(),
+        mapping=options.as_pairs(mapping, "--map"),
+        columns=options.as_pairs(columns, "--column"),
+    )
     echo_lines(index_lines(result))
 
 
@@ -106,17 +92,13 @@ def split_command(
     root: options.Root = None,
 ) -> None:
     """Assign persons to train, val and test, balanced by class and species; no person is in two of them."""
-    result = bonaface.split(
-        manifest,
-        output=output,
+    result = call(
+        bonaface.split,
+        locals(),
         val=options.as_share(val),
         test=options.as_share(test),
         train=options.as_names(train),
         keep=options.as_names(keep) or (),
-        seed=seed,
-        same_person=same_person,
-        distinct=distinct,
-        root=root,
     )
     echo_lines(index_lines(result))
 
@@ -143,24 +125,7 @@ def crop_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Detect the faces and store a wide square around each, for training at any narrower scale."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        result = bonaface.crop(
-            manifest,
-            output=output,
-            detector=detector,
-            weights=weights,
-            frames="all" if frames == "all" else options.as_whole(frames, "--frames"),
-            scale=scale,
-            side=side,
-            quality=quality,
-            resize=resize,
-            workers=workers,
-            shards=shards,
-            engine=engine,
-            address=address,
-            root=root,
-            progress=progress,
-        )
+    result = call(bonaface.crop, locals(), frames="all" if frames == "all" else options.as_whole(frames, "--frames"))
     echo_lines(crop_lines(result))
 
 
@@ -182,17 +147,7 @@ def audit_command(
 
     Exit code 0 if no leak was found, 1 if a subject, a file or a picture occurs in two splits, 2 on an error.
     """
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        result = bonaface.audit(
-            manifest,
-            output=output,
-            root=root,
-            detector=detector,
-            weights=weights,
-            workers=workers,
-            faces=not no_faces,
-            progress=progress,
-        )
+    result = call(bonaface.audit, locals())
     echo_lines(audit_lines(result))
     if result.leaks:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import bonaface
 from bonaface import choices
 from bonaface.cli import options
 from bonaface.cli.measure_lines import plan_lines, profile_lines
-from bonaface.cli.output import echo, echo_left_out, echo_lines, show_progress
+from bonaface.cli.output import call, echo, echo_left_out, echo_lines, show_progress
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
 from bonaface.io.storage import is_remote
@@ -46,7 +46,7 @@ def evaluate_command(
     variant: options.Variant = None,
     backend: options.Backend = None,
     detector: options.OtherDetector = None,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     min_face: options.MinFace = None,
     no_quality: options.NoQuality = False,
     threads: options.Threads = None,
@@ -58,27 +58,7 @@ def evaluate_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Score a manifest through a bundle and report its error rates at the bundle's thresholds."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        evaluation = bonaface.evaluate(
-            bundle,
-            manifest,
-            output=output,
-            split=split,
-            profile=profile,
-            faces=not no_faces,
-            variant=variant,
-            backend=backend,
-            detector=detector,
-            detector_weights=weights,
-            min_face=min_face,
-            quality=not no_quality,
-            threads=threads,
-            engine=engine,
-            address=address,
-            workers=workers,
-            root=root,
-            progress=progress,
-        )
+    evaluation = call(bonaface.evaluate, locals())
     echo_lines(evaluate_lines(evaluation))
     _echo_profile(evaluation.profile)
 
@@ -93,7 +73,7 @@ def report_command(
         Path | None, typer.Option(metavar="SCORES", help="Scores of validation, which choose the threshold.")
     ] = None,
     manifest: ScoresManifest = None,
-    labels: LabelMap = None,
+    mapping: LabelMap = None,
     higher_is: options.HigherIs = "bona_fide",
     criterion: options.Criterion = "eer",
     threshold: Annotated[float | None, typer.Option(help="The threshold, on the scale of the scores.")] = None,
@@ -104,21 +84,7 @@ def report_command(
     allow_missing: CountMissing = False,
 ) -> None:
     """Report the error rates of any system's score table, with confidence intervals."""
-    result = bonaface.report_scores(
-        scores,
-        output=output,
-        validation=validation,
-        manifest=manifest,
-        mapping=options.as_pairs(labels, "--map"),
-        higher_is=higher_is,
-        criterion=criterion,
-        threshold=threshold,
-        fusion=fusion,
-        policy=policy,
-        by=by or (),
-        profile=profile,
-        allow_missing=allow_missing,
-    )
+    result = call(bonaface.report_scores, locals(), mapping=options.as_pairs(mapping, "--map"), by=by or ())
     echo_lines(report_lines(result))
     _echo_profile(result.profile)
 
@@ -222,7 +188,7 @@ def explain_command(
     frames: Annotated[int, typer.Option(min=1, help="Frames of a video in its strip.")] = 6,
     count: Annotated[int, typer.Option(min=1, help="Pictures per row of a manifest's gallery.")] = 6,
     frames_as_video: options.FramesAsVideo = False,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
@@ -239,7 +205,7 @@ def explain_command(
             frames=frames,
             count=count,
             frames_as_video=frames_as_video,
-            detector_weights=weights,
+            detector_weights=detector_weights,
             root=root,
             progress=progress,
         )
@@ -257,25 +223,13 @@ def embed_command(
     colour: Annotated[str, typer.Option("--colour", "--color", help="Manifest column to colour by.")] = "species",
     split: options.Split = None,
     seed: Annotated[int, typer.Option(help="Seed of the t-SNE.")] = 0,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
 ) -> None:
     """Draw a t-SNE map of the embeddings, coloured by any manifest column, and write its coordinates."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        drawn = bonaface.embed(
-            bundle,
-            manifest,
-            output=output,
-            colour=colour,
-            split=split,
-            seed=seed,
-            detector_weights=weights,
-            root=root,
-            progress=progress,
-        )
-    echo_lines(embed_lines(drawn))
+    echo_lines(embed_lines(call(bonaface.embed, locals())))
 
 
 def _echo_profile(profile: IsoProfile | None) -> None:

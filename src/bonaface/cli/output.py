@@ -11,12 +11,12 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from bonaface.errors import BonafaceWarning, format_list
 from bonaface.io.storage import without_passwords
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from bonaface.data.sources import Sources
     from bonaface.types import Progress
+
+Result = TypeVar("Result")
 
 LINE_EVERY = 0.1
 """Share of a stage after which a line is printed where there is no terminal."""
@@ -142,6 +144,21 @@ def show_progress(*, quiet: bool = False, json_log: bool = False) -> Iterator[Pr
             yield lines
         finally:
             lines.close()
+
+
+def call(function: Callable[..., Result], given: Mapping[str, Any], **changed: Any) -> Result:
+    """Call a function with a command's parameters, `locals()`, which have the function's own names.
+
+    `changed` replaces what the function takes in another form. `no_x` is passed on as `x`, and `quiet` and `json_log` as
+    the progress that they leave.
+    """
+    options = {name: value for name, value in {**given, **changed}.items() if name not in ("quiet", "json_log")}
+    for name in [name for name in options if name.startswith("no_")]:
+        options[name.removeprefix("no_")] = not options.pop(name)
+    if "quiet" not in given:
+        return function(**options)
+    with show_progress(quiet=given["quiet"], json_log=given["json_log"]) as progress:
+        return function(**options, progress=progress)
 
 
 @dataclass

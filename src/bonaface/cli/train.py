@@ -10,7 +10,7 @@ import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import echo_lines, show_progress
+from bonaface.cli.output import call, echo_lines, show_progress
 from bonaface.cli.summaries import demo_lines, export_lines, folds_lines, run_lines
 from bonaface.errors import SettingsError, needs_extra
 from bonaface.io.storage import is_remote
@@ -121,23 +121,10 @@ def export_command(
     int8: Annotated[bool, typer.Option("--int8", help="Add the variant int8; takes minutes.")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the bundle.")] = None,
     crops: Annotated[Path | None, typer.Option(help="The run's crop store, if it moved.")] = None,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     root: options.Root = None,
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
 ) -> None:
     """Export a trained run to a bundle and verify it against PyTorch; variants are verified against the bundle."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        exported = bonaface.export(
-            run,
-            output=output,
-            openvino=openvino,
-            bf16=bf16,
-            int8=int8,
-            licence=licence,
-            crops=crops,
-            detector_weights=weights,
-            root=root,
-            progress=progress,
-        )
-    echo_lines(export_lines(exported))
+    echo_lines(export_lines(call(bonaface.export, locals())))
