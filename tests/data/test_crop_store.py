@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bonaface.config import CropSettings
 from bonaface.data import crop_store as module
 from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.cropping import resize_frame
 from bonaface.data.frames import open_frames, spread
-from bonaface.data.manifest import make_manifest
+from bonaface.data.manifest import Manifest, make_manifest
+from bonaface.data.shards import write_shards
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.data.video_writer import write_video
@@ -159,3 +162,41 @@ def test_reasons_name_no_place_where_the_same_content_lay(manifest, tmp_path: Pa
     reasons = fill_store(manifest, tmp_path / "store", WHOLE, workers=1).unusable["reason"].tolist()
     assert reasons[0].startswith("not a video that can be read")
     assert reasons[1] == "no such file"
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Manifest:
+    """Pictures of 1, 9, 10, 19, 20 and 200 pixels; with the detector `whole_frame` each is a face."""
+    footage = tmp_path / "faces"
+    footage.mkdir()
+    for side in (1, 9, 10, 19, 20, 200):
+        Image.fromarray(np.full((side, side, 3), side, np.uint8)).save(footage / f"{side:03d}.png")
+    names = sorted(file.name for file in footage.iterdir())
+    return make_manifest(pd.DataFrame({"path": names, "label": "bona_fide"}), footage)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize(("min_face", "small"), [(None, 4), (30, 4), (20, 4), (19, 3), (10, 2), (9.5, 2), (0, 0)])
+def test_small_faces_are_stored_for_min_face(
+    faces: Manifest, tmp_path: Path, min_face: float | None, small: int, shards: bool
+):
+    store = tmp_path / "store"
+    if shards:
+        write_shards(fill_store(faces, store, WHOLE, workers=1), faces, WHOLE, tmp_path / "shards")
+        store = tmp_path / "shards"
+    table = fill_store(faces, store, WHOLE, min_face=min_face, workers=1).table
+    assert table["status"].tolist() == ["too_small"] * small + ["ok"] * (6 - small)
+    assert [load_crop(file).shape[0] for file in table["file"]] == [1, 9, 10, 19, 20, 200]
+
+
+def test_entry_without_its_small_faces_is_completed(faces: Manifest, tmp_path: Path):
+    now = fill_store(faces, tmp_path / "store", WHOLE, workers=1).table
+    for file in (tmp_path / "store").glob("entries/*/*/entry.json"):
+        entry = json.loads(file.read_bytes())
+        for frame in entry["frames"]:
+            if frame["status"] == "too_small":
+                (file.parent / frame["file"]).unlink()
+                frame |= {"file": "", "box": None}
+        file.write_text(json.dumps(entry))
+    pd.testing.assert_frame_equal(fill_store(faces, tmp_path / "store", WHOLE, workers=1).table, now)
+    assert [load_crop(file).shape[0] for file in now["file"]] == [1, 9, 10, 19, 20, 200]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import bonaface
 from bonaface.cli.app import app
 from bonaface.config import CropSettings, ModelSettings
+from bonaface.data.manifest import make_manifest
 from bonaface.errors import ScoreTableError, SettingsError
 from bonaface.evaluation.checking import check_scores
 from bonaface.evaluation.discard import _LOW_IS_WORSE
@@ -125,6 +126,7 @@ def test_training_notes_faces_that_are_too_small_in_use(tmp_path: Path, model: d
     table = pd.DataFrame(
         {
             "path": ["a", "a", "b", "c", "d", "e"],
+            "status": ["ok", "ok", "ok", "ok", "ok", "no_face"],
             "w": [20.0, 25.0, 60.0, 75.0, 143.0, np.nan],
             "h": [25.0, 30.0, 74.0, 60.0, 100.0, np.nan],
         }
@@ -138,3 +140,20 @@ def test_smallest_face_of_a_recipe_applies_to_its_validation(run, tmp_path: Path
     overrides = (*SMALL, "crop.detector=haar", f"data.crops={tmp_path / 'crops'}", "model.min_face=5000")
     with pytest.raises(ScoreTableError, match=r"not one of the \d+ validation presentations has a score: .*too_small"):
         bonaface.train("demo", *overrides, manifest=run.path.parent / "manifest.csv", output=tmp_path / "run")
+
+
+def test_recipe_with_min_face_trains_on_small_faces(tmp_path: Path):
+    rows: list[dict[str, str]] = []
+    for split in ("train", "val", "test"):
+        for label, level in (("bona_fide", 60), ("attack", 180)):
+            for number in range(2):
+                name = f"{split}-{label}-{number}.png"
+                noise = np.random.default_rng(len(rows)).integers(0, 40, (12, 12, 3))
+                Image.fromarray((noise + level).astype(np.uint8)).save(tmp_path / name)
+                rows.append({"path": name, "label": label, "subject": f"{split}{number}", "split": split})
+    manifest = make_manifest(pd.DataFrame(rows), tmp_path)
+    overrides = (*SMALL, "crop.detector=whole_frame", "model.min_face=10", "training.epochs=1")
+    run = bonaface.train("demo", *overrides, manifest=manifest, output=tmp_path / "run", faces=False)
+    assert run.best_epoch == 1
+    scores = pd.read_csv(tmp_path / "run" / "scores" / "test.csv")
+    assert scores["score"].notna().all()

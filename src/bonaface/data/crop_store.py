@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.config import CropSettings
-from bonaface.data.cropping import MINIMUM_FACE, cut, face_square, resize, resize_frame
+from bonaface.data.cropping import MIN_FACE, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
@@ -73,8 +73,9 @@ class CropStore:
 
     `table` has a row per chosen frame, in manifest order: `path`, `frame`, `time` (seconds), `status`, `reason`, `file` (the
     JPEG, or its place in a shard; "" where there is none), the box in the stored square (`x`, `y`, `w`, `h`) and
-    `confidence`. A presentation that cannot be read has one row, frame 0. `notes` are the decoder's by presentation:
-    truncated, variable rate. `hashes` are the files' SHA-256 in manifest order, "" if missing.
+    `confidence`. A face that is `too_small` is stored, too. A presentation that cannot be read has one row, frame 0. `notes`
+    are the decoder's by presentation: truncated, variable rate. `hashes` are the files' SHA-256 in manifest order, "" if
+    missing.
     """
 
     path: Path
@@ -96,13 +97,16 @@ def fill_store(
     store: Path,
     settings: CropSettings,
     *,
+    min_face: float | None = None,
     workers: int | None = None,
     over: Callable[[Callable[[Job], str], Sequence[Job], Callable[[int], None]], None] | None = None,
     progress: Progress | None = None,
 ) -> CropStore:
     """Find and store the faces of every presentation that the store does not have yet.
 
-    Each entry is complete or absent, so an interrupted call resumes; several calls may fill one store at once.
+    Each entry is complete or absent, so an interrupted call resumes; several calls may fill one store at once. Every face
+    is stored, whatever its size; in the returned table one whose longer side has fewer than MIN_FACE pixels, or than a
+    lower `min_face`, is `too_small`.
     `over` crops what is missing elsewhere than in `workers` processes, given how, what, and whom to give the number done.
     `progress` gets the stage (`hashes` for files that are new or changed, then `crops`), the number done and the total.
     Raises OutputError where the store cannot be written or the folder holds something else, and what `load_detector`
@@ -110,7 +114,8 @@ def fill_store(
     """
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes_of(manifest))
     if is_shards(store):
-        return read_shards(store, manifest, settings, detector.identity)
+        shards = read_shards(store, manifest, settings, detector.identity)
+        return replace(shards, table=_with_min_face(shards.table, min_face))
     if is_remote(store):
         raise OutputError(
             f"{shown(store)} is in storage, where crops lie in shards; make them with `data crop --shards`"
@@ -118,7 +123,7 @@ def fill_store(
     _open_store(store)
     hashes = _hashes(manifest.files(), store, workers, progress)
     jobs = _jobs(manifest, store, settings, detector.identity, hashes)
-    held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None}
+    held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None and _has_every_face(entry)}
     todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
     done = len(jobs) - len(todo)
     if progress:
@@ -137,7 +142,7 @@ def fill_store(
             advance(1)
     entries = [(job, held.get(job.folder) or _read_entry(job) or _absent(job)) for job in jobs]
     notes = {job.path: entry["note"] for job, entry in entries if entry["note"]}
-    return CropStore(store, _table(entries), notes, hashes, detector.identity)
+    return CropStore(store, _with_min_face(_table(entries), min_face), notes, hashes, detector.identity)
 
 
 def _table(entries: list[tuple[Job, dict[str, Any]]]) -> pd.DataFrame:
@@ -150,6 +155,15 @@ def _table(entries: list[tuple[Job, dict[str, Any]]]) -> pd.DataFrame:
             rows.append((*found, *box, frame["confidence"]))
     names = ["path", "frame", "time", "status", "reason", "file", "x", "y", "w", "h", "confidence"]
     return pd.DataFrame(rows, columns=names).astype({"time": float, "confidence": float})
+
+
+def _with_min_face(table: pd.DataFrame, min_face: float | None) -> pd.DataFrame:
+    """Return the table in which stored faces from `min_face` pixels on are usable, where that is below MIN_FACE."""
+    if min_face is None or min_face >= MIN_FACE:
+        return table
+    small = (table["status"] == Status.TOO_SMALL.value) & (table["file"] != "")
+    usable = small & (table[["w", "h"]].max(axis=1) >= min_face)
+    return table.assign(status=table["status"].mask(usable, Status.OK.value))
 
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
@@ -309,7 +323,11 @@ def _write_entry(job: Job, settings: CropSettings, detector: Detector) -> None:
         entry = _fill(job, fresh, settings, detector)
         (fresh / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
         fresh.chmod(0o755)
-        fresh.replace(job.folder)
+        if job.folder.is_dir():  # by another process meanwhile, or before every face was stored
+            for file in sorted(fresh.iterdir(), key=lambda file: file.suffix == ".json"):
+                file.replace(job.folder / file.name)
+        else:
+            fresh.replace(job.folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -338,15 +356,14 @@ def _frame_entry(frame: int, status: Status, time: float | None = None) -> dict[
 
 
 def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings: CropSettings) -> dict[str, Any]:
-    if max(box.w, box.h) < MINIMUM_FACE:
-        return {"status": Status.TOO_SMALL.value}
     height, width = image.shape[:2]
     square = face_square(box, scale=settings.scale, width=width, height=height)
     side = min(square.side, settings.side)
     (folder / name).write_bytes(encode_jpeg(resize(cut(image, square), side), quality=settings.quality))
     factor = side / square.side
     inside = ((box.x - square.x) * factor, (box.y - square.y) * factor, box.w * factor, box.h * factor)
-    return {"status": Status.OK.value, "file": name, "box": [round(value, 3) for value in inside]}
+    status = Status.TOO_SMALL if max(box.w, box.h) < MIN_FACE else Status.OK
+    return {"status": status.value, "file": name, "box": [round(value, 3) for value in inside]}
 
 
 def _read_entry(job: Job) -> dict[str, Any] | None:
@@ -361,6 +378,11 @@ def _read_entry(job: Job) -> dict[str, Any] | None:
         shutil.rmtree(job.folder, ignore_errors=True)
         return None
     return entry
+
+
+def _has_every_face(entry: dict[str, Any]) -> bool:
+    """Return whether an entry has a square of every face; stores made before 0.1.0 lack those below MIN_FACE."""
+    return not any(frame["status"] == Status.TOO_SMALL.value and not frame["file"] for frame in entry["frames"])
 
 
 def _absent(job: Job) -> dict[str, Any]:

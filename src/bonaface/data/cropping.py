@@ -11,8 +11,8 @@ from PIL import Image
 
 from bonaface.types import Box
 
-MINIMUM_FACE = 20
-"""A face whose longer side has fewer pixels than this has the status `too_small`."""
+MIN_FACE = 20
+"""A face whose longer side has fewer pixels than this is `too_small`, unless `min_face` says otherwise."""
 
 
 class Square(NamedTuple):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.cropping import MINIMUM_FACE, Square, cut, face_square, resize
+from bonaface.data.cropping import MIN_FACE, Square, cut, face_square, resize
 from bonaface.data.faces.detector import Face
 from bonaface.errors import SettingsError
 from bonaface.inference.bundle_schema import BundleCard
@@ -37,7 +37,8 @@ _FIT = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
 class FaceRules:
     """Which faces a bundle scores: those large enough, and within its limits on quality.
 
-    `min_face` replaces the bundle's smallest face in pixels, and without `quality` its limits do not apply. Raises
+    `min_face` is the longer side in pixels that a face needs, by default the bundle's; where that is None too, the
+    enlargement of the crop decides. Without `quality` the bundle's limits do not apply. Raises
     SettingsError for a size that is negative or not finite, and for a detector in place of the bundle's own that
     does not find what a limit is on.
     """
@@ -52,11 +53,8 @@ class FaceRules:
             raise SettingsError(f"the smallest face is {self.min_face}; expected its longer side in pixels, 0 or more")
         if self.detector not in (None, "yunet"):
             self.need_landmarks(f"the detector {self.detector} does not find")
-
-    @property
-    def smallest(self) -> float | None:
-        """The longer side of the smallest face in pixels; None where the enlargement of its crop decides."""
-        return self.card.min_face if self.min_face is None else self.min_face
+        if self.min_face is None:
+            object.__setattr__(self, "min_face", self.card.min_face)
 
     @property
     def limits(self) -> Mapping[str, Limit]:
@@ -75,17 +73,17 @@ class FaceRules:
         """Return the finding on a face that is too small; None if it is not.
 
         Without a bound of the bundle or the caller, that is a face whose crop would be enlarged more than ENLARGED times, or
-        one of fewer than MINIMUM_FACE pixels.
+        one of fewer than MIN_FACE pixels.
         """
         longer = max(box.w, box.h)
-        least = self.smallest
-        if least is None:
+        min_face = self.min_face
+        if min_face is None:
             height, width = image.shape[:2]
             side = face_square(box, scale=self.card.crop_scale, width=width, height=height).side
-            least = max(MINIMUM_FACE, longer * self.card.input.size / (ENLARGED * side))
-        if longer >= least:
+            min_face = max(MIN_FACE, longer * self.card.input.size / (ENLARGED * side))
+        if longer >= min_face:
             return None
-        return Finding("face_size", longer, math.ceil(least), None, MEASURES["face_size"].low)
+        return Finding("face_size", longer, math.ceil(min_face), None, MEASURES["face_size"].low)
 
     def crop(self, image: NDArray[np.uint8], box: Box, face: Face) -> tuple[Face, NDArray[np.uint8]]:
         """Return a face with its quality, and the crop around `box`, which is the face in this image."""
@@ -95,13 +93,13 @@ class FaceRules:
         return replace(face, quality=measure(crop, square, box, face)), crop
 
 
-def least_face(*, scale: float, size: int) -> int:
+def default_min_face(*, scale: float, size: int) -> int:
     """Return the longer side in pixels of the smallest face whose crop is enlarged at most ENLARGED times.
 
-    >>> least_face(scale=1.5, size=224)
+    >>> default_min_face(scale=1.5, size=224)
     75
     """
-    return max(MINIMUM_FACE, math.ceil(size / (ENLARGED * scale)))
+    return max(MIN_FACE, math.ceil(size / (ENLARGED * scale)))
 
 
 def check(quality: Quality, limits: Mapping[str, Limit]) -> tuple[Finding, ...]:

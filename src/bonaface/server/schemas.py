@@ -217,7 +217,7 @@ def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> Mode
         input_size=card.input.size,
         crop_scale=card.crop_scale,
         detector=card.detector.name,
-        min_face=rules.smallest,
+        min_face=rules.min_face,
         quality={name: LimitAnswer(min=limit.min, max=limit.max) for name, limit in rules.limits.items()},
         licence=card.licence,
         operating_points={

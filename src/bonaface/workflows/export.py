@@ -22,7 +22,7 @@ from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import json_safe, now, versions
-from bonaface.types import Box, Progress
+from bonaface.types import Box, Progress, Status
 from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.variants import (
     FEWEST_FRAMES,
@@ -108,7 +108,9 @@ def export(
         settings = settings.model_copy(
             update={"crop": settings.crop.model_copy(update={"weights": Path(detector_weights)})}
         )
-    store = fill_store(manifest, _store_of(folder, settings, crops), settings.crop, progress=progress)
+    store = fill_store(
+        manifest, _store_of(folder, settings, crops), settings.crop, min_face=settings.model.min_face, progress=progress
+    )
     usable = _usable(store.table, folder)
     parity = _compare_with_torch(bundle, settings, usable)
     bundle = change_bundle(
@@ -150,7 +152,9 @@ def export_network(
     from bonaface.models.onnx_export import check_parity, export_onnx
 
     onnx = export_onnx(network)
-    parity = check_parity(network, onnx, _crops(store.table[store.table["file"] != ""], settings, PARITY_CROPS))
+    parity = check_parity(
+        network, onnx, _crops(store.table[store.table["status"] == Status.OK.value], settings, PARITY_CROPS)
+    )
     card = BundleCard(
         name=f"{settings.model.name}-{path.resolve().parent.name}",
         created=now(),
@@ -211,7 +215,7 @@ def _store_of(folder: Path, settings: Recipe, crops: str | Path | None) -> Path:
 
 
 def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    usable = table[table["file"] != ""]
+    usable = table[table["status"] == Status.OK.value]
     if not len(usable):
         reason = "; ".join(sorted({str(reason) for reason in table["reason"] if reason})[:1])
         raise InputError(

@@ -31,9 +31,9 @@ from bonaface.errors import (
     did_you_mean,
     format_list,
 )
-from bonaface.inference.quality import least_face
+from bonaface.inference.quality import default_min_face
 from bonaface.io.storage import is_remote, shown
-from bonaface.types import Progress
+from bonaface.types import Progress, Status
 from bonaface.workflows.distribute import check_engine, crop_on_ray
 
 
@@ -275,24 +275,24 @@ def small_faces_note(store: CropStore, crop: CropSettings, model: ModelSettings)
 
     They are trained on all the same.
     """
-    count = store.table.loc[too_small(store.table, crop, model), "path"].nunique()
+    usable = store.table[store.table["status"] == Status.OK.value]
+    count = usable.loc[too_small(usable, crop, model), "path"].nunique()
     if not count:
         return ""
-    least = _least_face(model)
     return (
-        f"{count} presentations have faces of less than {least:g} pixels: they are trained on, but such a face is `too_small` "
-        "in use, evaluation and thresholds (model.input_size, model.min_face)"
+        f"{count} presentations have faces of less than {_min_face(model):g} pixels: they are trained on, but such a face is "
+        "`too_small` in use, evaluation and thresholds (model.input_size, model.min_face)"
     )
 
 
 def too_small(crops: pd.DataFrame, crop: CropSettings, model: ModelSettings) -> pd.Series:
     """Return which stored faces a bundle of this network calls `too_small`; squares that were shrunk are of large faces."""
     longer = crops[["w", "h"]].max(axis=1)
-    return (longer < _least_face(model)) & (longer * crop.scale < crop.side)
+    return (longer < _min_face(model)) & (longer * crop.scale < crop.side)
 
 
-def _least_face(model: ModelSettings) -> float:
-    return least_face(scale=model.crop_scale, size=model.input_size) if model.min_face is None else model.min_face
+def _min_face(model: ModelSettings) -> float:
+    return default_min_face(scale=model.crop_scale, size=model.input_size) if model.min_face is None else model.min_face
 
 
 def counts_line(manifest: Manifest) -> str:

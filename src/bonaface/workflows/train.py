@@ -138,7 +138,8 @@ def _one_class_notes(footage: Manifest, settings: Recipe) -> Iterator[str]:
 
 
 def _crop(settings: Recipe, footage: Manifest, run: Path, notes: list[str], progress: Progress | None) -> CropStore:
-    store = fill_store(footage, settings.data.crops or run / "crops", settings.crop, progress=progress)
+    folder, min_face = settings.data.crops or run / "crops", settings.model.min_face
+    store = fill_store(footage, folder, settings.crop, min_face=min_face, progress=progress)
     notes += check_no_copies(footage, store.hashes, allow=settings.data.allow_leak)
     return store
 
