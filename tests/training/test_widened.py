@@ -11,7 +11,7 @@ from bonaface.evaluation.scores import presentations
 from bonaface.models.network import LivenessNet, build_network
 from bonaface.training.loader import frames_for_training
 from bonaface.training.widened import ATTACK, CAMERA, PLAIN, widened_scores
-from bonaface.workflows.assess import choose_points
+from bonaface.workflows.operating_points import choose_operating_points
 from tests.training.conftest import Stored
 
 
@@ -64,7 +64,7 @@ def test_widened_validation_chooses_thresholds(stored: Stored, recipe: Recipe):
     plain, widened = (
         table[which].reset_index(drop=True) for which in (table["widened"] == PLAIN, table["widened"] != PLAIN)
     )
-    points = choose_points(plain, criterion="eer", frames=3, fusion="mean", widened=widened)
+    points = choose_operating_points(plain, criterion="eer", frames=3, fusion="mean", widened=widened)
     found = points["video"].chosen_on
     assert found["presentations"] == 8
     assert found["widened"]["presentations"] == 12

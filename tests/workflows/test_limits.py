@@ -22,7 +22,7 @@ from bonaface.evaluation.discard import _LOW_IS_WORSE
 from bonaface.inference.quality_limits import MEASURES
 from bonaface.inference.scoring import score_manifest
 from bonaface.types import QUALITY_COLUMNS
-from bonaface.workflows.assess import choose_points
+from bonaface.workflows.operating_points import choose_operating_points
 from bonaface.workflows.prepare import small_faces_note
 from tests.conftest import SMALL
 from tests.networks import tiny_bundle
@@ -103,7 +103,7 @@ def test_validation_of_small_faces_alone_says_what_to_do():
         )
     )
     with pytest.raises(ScoreTableError, match=r"not one of the 2 .* has a score: 2 too_small; .*model.min_face"):
-        choose_points(rows, criterion="eer", frames=1, fusion="mean")
+        choose_operating_points(rows, criterion="eer", frames=1, fusion="mean")
 
 
 def test_worse_side_of_each_measure_is_the_one_with_advice():

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from bonaface.evaluation.results import Evaluation, Measures
     from bonaface.inference.bundle import Bundle
     from bonaface.types import Threshold
-    from bonaface.workflows.assess import Assessment
     from bonaface.workflows.compare import Compared
     from bonaface.workflows.cross_validate import Folded
     from bonaface.workflows.demo import Demonstrated
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from bonaface.workflows.evaluate import Evaluated
     from bonaface.workflows.explain import Explained
     from bonaface.workflows.export import Exported
+    from bonaface.workflows.operating_points import Assessment
     from bonaface.workflows.prepare import Cropped, Indexed
     from bonaface.workflows.report import Reported
     from bonaface.workflows.train import Run

@@ -20,8 +20,8 @@ from bonaface.inference.scoring import score_manifest
 from bonaface.io import read_table
 from bonaface.io.storage import is_remote
 from bonaface.types import Label, Progress
-from bonaface.workflows.assess import choose_points, refuse_inverted, rows_of
 from bonaface.workflows.bundle import find_bundle
+from bonaface.workflows.operating_points import choose_operating_points, refuse_inverted, rows_of
 from bonaface.workflows.prepare import part_of
 
 
@@ -95,7 +95,9 @@ def calibrate_bundle(
             "`bonaface evaluate` wrote with this bundle, complete"
         )
     point = model.operating_point("video")
-    points = choose_points(table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion)
+    points = choose_operating_points(
+        table, criterion=criterion, frames=frames or point.frames, fusion=fusion or point.fusion
+    )
     if (table["label"] == Label.ATTACK).any():
         refuse_inverted(table)  # after a test split was refused, whose ranking says nothing about the bundle
     for kind, each in points.items():

@@ -31,11 +31,11 @@ from bonaface.io.storage import is_remote
 from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
-from bonaface.workflows.assess import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.distribute import check_engine, parts_folder, score_on_ray
 from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import Explainer, gallery
+from bonaface.workflows.operating_points import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.prepare import counts_line, part_of
 

@@ -26,8 +26,8 @@ from bonaface.inference.verdict import Verdict
 from bonaface.io import TABLE_SUFFIXES, new_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet, strip
 from bonaface.types import Progress, Status
-from bonaface.workflows.assess import rows_of
 from bonaface.workflows.bundle import find_bundle
+from bonaface.workflows.operating_points import rows_of
 from bonaface.workflows.prepare import part_of
 
 if TYPE_CHECKING:

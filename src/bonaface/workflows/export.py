@@ -23,7 +23,7 @@ from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import json_safe, now, versions
 from bonaface.types import Box, Progress, Status
-from bonaface.workflows.assess import Assessment, assess, choose_points
+from bonaface.workflows.operating_points import Assessment, assess, choose_operating_points
 from bonaface.workflows.variants import (
     FEWEST_FRAMES,
     VARIANTS,
@@ -259,7 +259,7 @@ def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd
         fusion=point.fusion,
         detector_weights=settings.crop.weights,
     )
-    return choose_points(
+    return choose_operating_points(
         scored.table, criterion=point.criterion, frames=point.frames, fusion=point.fusion, widened=widened
     )
 

@@ -27,10 +27,10 @@ from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
 from bonaface.types import Label, Progress, Status, probability
-from bonaface.workflows.assess import Assessment, assess, choose_points
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of, with_card
 from bonaface.workflows.fine_tune import differences_from, started_from
+from bonaface.workflows.operating_points import Assessment, assess, choose_operating_points
 from bonaface.workflows.prepare import small_faces_note, too_small
 from bonaface.workflows.runs import open_run, update_run
 
@@ -198,7 +198,7 @@ def _evaluate(
             progress=partial(progress, f"score {split}") if progress else None,
         )
         write_scores(scored[split].table, _scores(run) / f"{split}.csv")
-    points = choose_points(
+    points = choose_operating_points(
         scored["val"].table,
         criterion=settings.scoring.criterion,
         frames=settings.scoring.frames,

@@ -1,4 +1,4 @@
-"""Thresholds and error rates of a score table, for single images and for videos."""
+"""Choose the thresholds of a bundle, for single images and for videos, and measure a score table at them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rows_of(table: pd.DataFrame, point: OperatingPoint, kind: Kind) -> pd.DataFr
     return presentations(table, mode=kind, rule=None if kind == "image" else point.fusion)
 
 
-def choose_points(
+def choose_operating_points(
     validation: pd.DataFrame,
     *,
     criterion: str,
