@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Camera, capture
+from bonaface.data.attack_simulation.simulated_camera import Camera, capture
 from bonaface.data.images import read_image
 from bonaface.data.manifest import make_manifest
 from bonaface.data.synthetic.head import Person

@@ -102,6 +102,12 @@ def test_whole_frames_have_no_stored_scale():
     assert load_recipe("baseline", ("augment.scale_jitter=0.5",)).augment.scale_jitter == 0.5
 
 
+def test_recipes_of_earlier_runs_have_earlier_names(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text("training: {average: 2, accumulate: 4}")
+    training = load_recipe(tmp_path / "recipe.yaml").training
+    assert (training.ema_epochs, training.gradient_accumulation) == (2, 4)
+
+
 def test_recipes_of_earlier_runs_may_name_one_device():
     assert load_recipe("demo", ("training.devices=1",)) == load_recipe("demo")
     with pytest.raises(SettingsError, match="torchrun --nproc-per-node"):

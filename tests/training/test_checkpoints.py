@@ -129,7 +129,7 @@ CHANGES = [
     ("model.drop_rate=0.5", "model.drop_rate"),
     ("augment.flip=0.25", "augment.flip"),
     ("crop.frames=3", "crop.frames"),
-    ("training.accumulate=2", "training.accumulate"),
+    ("training.gradient_accumulation=2", "training.gradient_accumulation"),
     ("seed=7", "seed"),
 ]
 ALLOWED = ["training.epochs=9", "training.early_stopping=3", "training.workers=1", "crop.weights=x.onnx"]

@@ -43,17 +43,17 @@ def test_a_balanced_epoch_has_both_classes_as_often():
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("least", [1, 2])
+@pytest.mark.parametrize("min_batch", [1, 2])
 @pytest.mark.parametrize(("count", "size"), [(12, 4), (12, 5), (11, 4), (10, 8), (9, 4), (9, 8), (7, 6), (4, 6)])
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_share_the_batches_of_one(count: int, size: int, world: int, least: int, balanced: bool):
+def test_processes_share_the_batches_of_one(count: int, size: int, world: int, min_batch: int, balanced: bool):
     def batches(rank: int = 0, world: int = 1) -> list[list[Key]]:
         sampler = EpochSampler(
-            LABELS[:count], seed=0, batch_size=size, balanced=balanced, least=least, rank=rank, world=world
+            LABELS[:count], seed=0, batch_size=size, balanced=balanced, min_batch=min_batch, rank=rank, world=world
         )
         shares = list(sampler)
         assert len(shares) == len(sampler)
-        assert all(len(share) >= least for share in shares)
+        assert all(len(share) >= min_batch for share in shares)
         return [share[: sampler.real(number)] for number, share in enumerate(shares)]
 
     whole = batches()

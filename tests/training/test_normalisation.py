@@ -9,7 +9,7 @@ from torch.nn import SyncBatchNorm
 
 from bonaface.config import TrainingSettings, load_recipe
 from bonaface.errors import SettingsError
-from bonaface.training.normalisation import least_crops
+from bonaface.training.normalisation import min_batch_per_process
 from bonaface.training.trainer import Trainer
 from tests.training.conftest import SMALL, Stored
 
@@ -19,7 +19,7 @@ from tests.training.conftest import SMALL, Stored
     [(2, 1, True, 2), (1, 1, False, 1), (4, 2, True, 2), (3, 3, False, 1)],
 )
 def test_crops_of_each_process_suffice_for_its_norm(batch_size: int, processes: int, own_norm: bool, expected: int):
-    assert least_crops(TrainingSettings(batch_size=batch_size), processes, own_norm=own_norm) == expected
+    assert min_batch_per_process(TrainingSettings(batch_size=batch_size), processes, own_norm=own_norm) == expected
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_too_few_crops_for_the_processes_are_refused(batch_size: int, processes:
     with pytest.raises(
         SettingsError, match=f"batch_size={batch_size} leaves less than .* {processes} processes.*{way_out}"
     ):
-        least_crops(TrainingSettings(batch_size=batch_size), processes, own_norm=own_norm)
+        min_batch_per_process(TrainingSettings(batch_size=batch_size), processes, own_norm=own_norm)
 
 
 def test_norm_over_all_processes_is_plain_norm_in_one(stored: Stored, tmp_path: Path):
-    recipe = load_recipe("demo", (*SMALL, "training.epochs=2", "training.average=0.5"))
+    recipe = load_recipe("demo", (*SMALL, "training.epochs=2", "training.ema_epochs=0.5"))
     kept = []
     for synchronised in (False, True):
         trainer = Trainer(recipe)

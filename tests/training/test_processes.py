@@ -19,7 +19,7 @@ from bonaface.training.distributed import lost_processes_reported
 from bonaface.training.trainer import Trainer
 from tests.training.conftest import SMALL, Stored
 
-EXACT = ("training.freeze_norm=true", "training.batch_size=5", "training.average=1")
+EXACT = ("training.freeze_norm=true", "training.batch_size=5", "training.ema_epochs=1")
 """On the CPU BatchNorm has statistics of each process alone. Batches of 5 are not the same share for both of two."""
 
 

@@ -208,7 +208,9 @@ def test_accumulated_batches_equal_one_large_batch(stored: Stored, tmp_path: Pat
     same = ("training.epochs=2", "training.freeze_norm=true")
     whole = fit(small(*same, "training.batch_size=8"), *stored, tmp_path / "whole").history
     # 12 presentations: windows of 8 and 4, so the last one is not full.
-    parts = fit(small(*same, "training.batch_size=2", "training.accumulate=4"), *stored, tmp_path / "parts").history
+    parts = fit(
+        small(*same, "training.batch_size=2", "training.gradient_accumulation=4"), *stored, tmp_path / "parts"
+    ).history
     np.testing.assert_allclose(parts["val_loss"], whole["val_loss"], rtol=1e-4)
     np.testing.assert_allclose(parts["train_loss"], whole["train_loss"], rtol=1e-4)
 
@@ -287,7 +289,7 @@ def test_a_source_with_one_class_has_no_hter_of_its_own():
 
 
 def test_averaged_weights_are_kept_and_resumed_exactly(stored: Stored, tmp_path: Path):
-    recipe = small("training.epochs=4", "training.average=1")
+    recipe = small("training.epochs=4", "training.ema_epochs=1")
     whole = fit(recipe, *stored, tmp_path / "whole")
     broken = fit(recipe, *stored, tmp_path / "broken", progress=AtEpoch(2))
     assert broken.stopped == "interrupted"
@@ -300,7 +302,7 @@ def test_averaged_weights_are_kept_and_resumed_exactly(stored: Stored, tmp_path:
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 def test_the_weights_that_are_kept_are_those_that_were_validated(stored: Stored, tmp_path: Path, precision: str):
-    recipe = small("training.epochs=3", "training.average=1", f"training.precision={precision}")
+    recipe = small("training.epochs=3", "training.ema_epochs=1", f"training.precision={precision}")
     result = fit(recipe, *stored, tmp_path)
     data = ValidationSet(frames_for_validation(stored.manifest.where("val"), stored.crops), recipe)
     crops = torch.stack([data[index].crops for index in range(len(data))])
@@ -311,5 +313,5 @@ def test_the_weights_that_are_kept_are_those_that_were_validated(stored: Stored,
 
 
 def test_averaging_over_less_than_a_step_changes_nothing(stored: Stored, recipe: Recipe, tmp_path: Path):
-    averaged = fit(small("training.epochs=2", "training.average=0.0001"), *stored, tmp_path / "averaged")
+    averaged = fit(small("training.epochs=2", "training.ema_epochs=0.0001"), *stored, tmp_path / "averaged")
     assert same_weights(averaged.best_weights, fit(recipe, *stored, tmp_path / "plain").best_weights)

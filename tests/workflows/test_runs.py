@@ -227,7 +227,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(run: Run, tmp_path: Path
 def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: Run, tmp_path: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     two = tmp_path / "two"
-    overrides = ("training.epochs=1", "training.average=1", "training.freeze_norm=false")
+    overrides = ("training.epochs=1", "training.ema_epochs=1", "training.freeze_norm=false")
     output, _ = finish(start([*torchrun, *command(run, two, *overrides)]))
     assert output.count("bundle: ") == 1
     assert status(two) == "complete"

@@ -129,10 +129,10 @@ class TrainingSettings(Settings):
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="labels 0 and 1 become s / 2 and 1 - s / 2 for this s"
     )
-    average: float = Field(
+    ema_epochs: float = Field(
         0.0,
         ge=0,
-        description="the weights are averaged, exponentially, over about this many epochs; 0 takes the last ones",
+        description="the weights are an exponential moving average over about this many epochs; 0 takes the last ones",
     )
     freeze_norm: bool = Field(False, description="keep the BatchNorm statistics of the initial weights")
     precision: Annotated[Literal["32", "16-mixed", "bf16-mixed"], BeforeValidator(str)] = Field(
@@ -141,7 +141,7 @@ class TrainingSettings(Settings):
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="what trains; auto takes a GPU where there is one"
     )
-    accumulate: int = Field(
+    gradient_accumulation: int = Field(
         1,
         ge=1,
         description="batches whose gradients are summed before the optimiser steps, for GPUs with little memory",
@@ -204,6 +204,10 @@ class Recipe(Settings):
                 f"set crop.scale to {math.ceil(100 * widest) / 100:g} or more, or lower the others"
             )
         return self
+
+
+_RENAMED = {"accumulate": "gradient_accumulation", "average": "ema_epochs"}
+"""Keys of `training` in the run folders of drafts, by which they stay readable."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -277,6 +281,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path} holds a {type(values).__name__}; expected sections such as `training:`")
+    if isinstance(training := values.get("training"), dict):
+        values["training"] = {_RENAMED.get(key, key): value for key, value in training.items()}
     return values
 
 

@@ -120,8 +120,8 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
     def rate(hit: Bools, of: Bools, nothing: str) -> Rate:
         return _rate(arrays, hit, of, nothing, intervals=intervals)
 
-    def half_total(attacks: Bools, real: Bools, rates: tuple[Rate, Rate]) -> Figure:
-        return _half_total(arrays, wrong, attacks, real, rates, intervals=intervals)
+    def mean_error_rate(attacks: Bools, real: Bools, rates: tuple[Rate, Rate]) -> Figure:
+        return _mean_error_rate(arrays, wrong, attacks, real, rates, intervals=intervals)
 
     apcer, apnrr = {}, {}
     for k, name in enumerate(arrays.species_names):
@@ -148,11 +148,11 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
         apcer_max=apcer_max,
         worst_species=worst,
         bpcer=bpcer,
-        acer_max=half_total(worst_attacks, scored & bona_fide, (apcer_max, bpcer)),
-        acer_pooled=half_total(scored & attack, scored & bona_fide, (pooled, bpcer)),
+        acer_max=mean_error_rate(worst_attacks, scored & bona_fide, (apcer_max, bpcer)),
+        acer_pooled=mean_error_rate(scored & attack, scored & bona_fide, (pooled, bpcer)),
         far=far,
         frr=frr,
-        hter=half_total(base & attack, base & bona_fide, (far, frr)),
+        hter=mean_error_rate(base & attack, base & bona_fide, (far, frr)),
         accuracy=rate(~wrong, base, undefined or "no presentation has a score"),
         apnrr=apnrr,
         bpnrr=rate(~ok, bona_fide, "no bona fide presentations"),
@@ -189,7 +189,7 @@ def _rate(arrays: ScoreArrays, hit: Bools, of: Bools, nothing: str, *, intervals
     return Rate(errors, total, persons, *rate_interval(arrays.per_subject(hit & of), arrays.per_subject(of)))
 
 
-def _half_total(
+def _mean_error_rate(
     arrays: ScoreArrays, wrong: Bools, attacks: Bools, bona_fide: Bools, rates: tuple[Rate, Rate], *, intervals: bool
 ) -> Figure:
     """Return the mean of the two classes' rates: the error rate of presentations of which each class weighs half."""

@@ -154,7 +154,7 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
     return result
 
 
-def turned_round(table: pd.DataFrame, higher_is: HigherIs, *more: pd.Series) -> tuple[pd.DataFrame, Turned]:
+def oriented(table: pd.DataFrame, higher_is: HigherIs, *more: pd.Series) -> tuple[pd.DataFrame, Turned]:
     """Return a checked table in which a higher score is more bona fide, and what stands for a score that was not so.
 
     Logits change their sign; scores between 0 and 1, in this table and in `more`, are taken off 1, others change their

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bonaface.data.audit.duplicates import SAME
 from bonaface.data.audit.file_stats import PROPERTIES
 from bonaface.data.audit.findings import Area, Audit
-from bonaface.data.audit.leaks import Level, Shared
+from bonaface.data.audit.leaks import Level, SharedContent
 from bonaface.data.frames import kind_of, open_frames, open_video
 from bonaface.errors import MediaError
 from bonaface.io.storage import temporary_copy
@@ -87,7 +87,7 @@ def render_page(audit: Audit, *, faces: bool) -> str:
     )
 
 
-def _pictures(audit: Audit, pair: Shared, flips: dict[str, str]) -> list[tuple[str, str]]:
+def _pictures(audit: Audit, pair: SharedContent, flips: dict[str, str]) -> list[tuple[str, str]]:
     """Both frames as JPEGs in the page, each with its caption; a frame that can no longer be read is left out."""
     shown = []
     for path, frame in zip(pair.paths, pair.frames, strict=True):

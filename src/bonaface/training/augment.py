@@ -42,7 +42,7 @@ class TrainingCrop:
         """
         crop = self._place(square, box, rng)
         crop, label = self._attack(crop, label, rng)
-        return self._spoil(self._recolour(crop, rng), rng), label
+        return self._degrade(self._recolour(crop, rng), rng), label
 
     def _place(self, square: Picture, box: Box, rng: np.random.Generator) -> Picture:
         how = self.settings
@@ -71,7 +71,7 @@ class TrainingCrop:
         crop = _from_torch(image)
         return _turn_hue(crop, _within(rng, how.hue)) if how.hue else crop
 
-    def _spoil(self, crop: Picture, rng: np.random.Generator) -> Picture:
+    def _degrade(self, crop: Picture, rng: np.random.Generator) -> Picture:
         """Degrade as lenses, resizing, sensors, compression and occlusion do, in that order."""
         how = self.settings
         if _happens(rng, how.blur):

@@ -82,7 +82,7 @@ def out_of_patience(history: Sequence[Record], monitor: str, *, patience: int | 
     return patience is not None and len(history) - best_epoch(history, monitor).epoch >= patience
 
 
-def tensors_of(network: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
+def state_dict_of(network: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
     """Return the tensors of network and optimiser by name: copying into them restores a training."""
     found = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights (`training.average`)."""
+"""The exponential moving average of a network's weights (`training.ema_epochs`)."""
 
 from __future__ import annotations
 

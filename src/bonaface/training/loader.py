@@ -149,7 +149,7 @@ class EpochSampler(Sampler[list[Key]]):
     """The batches of an epoch: each presentation once, or drawn so that both classes, and all sources in each, weigh alike.
 
     Set `epoch` before each. Process `rank` of `world` takes every `world`-th place of each batch of `batch_size`, so that
-    the batches are the same on any number of processes. Each process gets at least `least` samples of every batch: where
+    the batches are the same on any number of processes. Each process gets at least `min_batch` samples of every batch: where
     the last batch has fewer for it, samples from the start of the epoch follow, which must not count (see `real`).
     """
 
@@ -161,7 +161,7 @@ class EpochSampler(Sampler[list[Key]]):
         batch_size: int,
         sources: NDArray[np.int64] | None = None,
         balanced: bool = False,
-        least: int = 1,
+        min_batch: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -171,7 +171,7 @@ class EpochSampler(Sampler[list[Key]]):
         self._seed = seed
         self._batch_size = batch_size
         self._balanced = balanced
-        self._least = least
+        self._min_batch = min_batch
         self._rank, self._world = rank, world
 
     def __len__(self) -> int:
@@ -190,7 +190,7 @@ class EpochSampler(Sampler[list[Key]]):
         order = self._order(np.random.default_rng((_SHUFFLE, self._seed, epoch)))
         for batch in range(len(self)):
             first = batch * self._batch_size + self._rank
-            count = max(self.real(batch), self._least)
+            count = max(self.real(batch), self._min_batch)
             places = range(first, first + count * self._world, self._world)
             yield [Key(epoch, place, int(order[place % len(order)])) for place in places]
 

@@ -21,15 +21,15 @@ def freeze_norm(network: nn.Module) -> None:
             module.eval()
 
 
-def least_crops(settings: TrainingSettings, processes: int, *, own_norm: bool) -> int:
+def min_batch_per_process(settings: TrainingSettings, processes: int, *, own_norm: bool) -> int:
     """Return how many crops of a batch each process needs: two where its BatchNorm learns from its own crops alone.
 
     Raises SettingsError where `training.batch_size` has too few.
     """
-    least = 2 if own_norm else 1
-    if settings.batch_size >= least * processes:
-        return least
-    found = f"training.batch_size={settings.batch_size} leaves less than {least} for each of {processes} processes"
+    crops = 2 if own_norm else 1
+    if settings.batch_size >= crops * processes:
+        return crops
+    found = f"training.batch_size={settings.batch_size} leaves less than {crops} for each of {processes} processes"
     if own_norm:
         raise SettingsError(
             f"{found}, and BatchNorm learns no statistics from one crop; raise it, or set training.freeze_norm=true"

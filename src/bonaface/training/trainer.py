@@ -35,8 +35,8 @@ from bonaface.training.checkpoints import (
     epoch_line,
     fingerprint,
     out_of_patience,
+    state_dict_of,
     tensorboard_writer,
-    tensors_of,
 )
 from bonaface.training.distributed import lost_processes_reported, make_accelerator, ready_to_fork
 from bonaface.training.ema import averaged_copy
@@ -54,7 +54,7 @@ from bonaface.training.loader import (
     positive_weight,
 )
 from bonaface.training.measures import validation_measures
-from bonaface.training.normalisation import freeze_norm, has_norm, least_crops
+from bonaface.training.normalisation import freeze_norm, has_norm, min_batch_per_process
 from bonaface.training.signals import Stopped, stop_on_signals
 from bonaface.types import Progress
 
@@ -101,14 +101,16 @@ class Trainer:
                 self.network: LivenessNet = build_network(recipe.model)
         learns_norm = has_norm(self.network) and not self._settings.freeze_norm
         self._synchronised = learns_norm and self._world > 1 and self._accelerator.device.type == "cuda"
-        self._least = least_crops(self._settings, self._world, own_norm=learns_norm and not self._synchronised)
+        self._min_batch = min_batch_per_process(
+            self._settings, self._world, own_norm=learns_norm and not self._synchronised
+        )
 
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that writes."""
         return bool(self._accelerator.is_main_process)
 
-    def share(self, make: Callable[[], T]) -> T:
+    def from_main_process(self, make: Callable[[], T]) -> T:
         """Return what `make` gives in the main process, or raise its BonafaceError, in every process."""
         made: list[Any] = [None]
         if self.is_main:
@@ -149,7 +151,7 @@ class Trainer:
         self._checkpoints = Checkpoints(run)
         self._fingerprint = fingerprint(self.recipe, manifest.digest, (train, val))
         if not resume:
-            self.share(self._checkpoints.refuse_if_used)
+            self.from_main_process(self._checkpoints.refuse_if_used)
         stopped = False
         on_gpu = self._accelerator.device.type == "cuda"
         with (
@@ -160,7 +162,7 @@ class Trainer:
         ):
             self._prepare(train, val)
             try:
-                if resume and self.share(self._checkpoints.last.exists):
+                if resume and self.from_main_process(self._checkpoints.last.exists):
                     self._restore()
                 while _outcome(self.history, settings) == "interrupted":
                     self._run_epoch(progress)
@@ -204,7 +206,7 @@ class Trainer:
             seed=recipe.seed,
             batch_size=settings.batch_size,
             balanced=balanced,
-            least=self._least,
+            min_batch=self._min_batch,
             **place,
         )
         self._train_loader = make_loader(TrainingSet(train, recipe), self._sampler, **loading)
@@ -216,7 +218,7 @@ class Trainer:
             weight = positive_weight(train.labels, balanced=balanced, simulate=recipe.augment.simulate)
         self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
         # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
-        steps = settings.average * len(self._train_loader) / settings.accumulate
+        steps = settings.ema_epochs * len(self._train_loader) / settings.gradient_accumulation
         self._average = averaged_copy(self.network, steps, self._accelerator.device) if steps else None
         if self._synchronised:
             convert_sync_batchnorm(self.network)
@@ -252,8 +254,8 @@ class Trainer:
             return
         best = best_epoch(self.history, self._settings.monitor).epoch == record["epoch"]
         if best:
-            self._checkpoints.keep_best(self._scored, record, recipe=self.recipe)
-        self._checkpoints.keep_last(self._state(), self._tensors())
+            self._checkpoints.keep_best(self._validated_network, record, recipe=self.recipe)
+        self._checkpoints.keep_last(self._state(), self._state_dict())
         self._plot({name: value for name, value in record.items() if name != "epoch"}, len(self.history))
         if progress:
             line = epoch_line(self.history, epochs=self._settings.epochs, monitor=self._settings.monitor)
@@ -262,7 +264,7 @@ class Trainer:
     def _train_epoch(self, progress: Progress | None) -> float:
         """Train on each presentation once, and return the mean loss."""
         epoch, steps = len(self.history), len(self._train_loader)
-        smoothing, window = self._settings.label_smoothing, self._settings.accumulate
+        smoothing, window = self._settings.label_smoothing, self._settings.gradient_accumulation
         self._sampler.epoch = epoch
         self._model.train()
         if self._settings.freeze_norm:
@@ -301,7 +303,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Measure validation, each presentation once whichever processes scored it."""
-        network = self._scored.eval()
+        network = self._validated_network.eval()
         if self._world > 1:  # on CPUs each process has BatchNorm statistics of its own; those of the first one are kept
             for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, 0)
@@ -325,15 +327,15 @@ class Trainer:
         )
 
     @property
-    def _scored(self) -> LivenessNet:
+    def _validated_network(self) -> LivenessNet:
         """The network that is validated and kept: the average where there is one."""
         module = self._average.module if self._average else self.network
         assert isinstance(module, LivenessNet)
         return module
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def _state_dict(self) -> dict[str, Tensor]:
         """Return all tensors that a training is resumed from."""
-        found = tensors_of(self.network, self._adam)
+        found = state_dict_of(self.network, self._adam)
         if self._average:
             found |= {f"average.{name}": tensor for name, tensor in self._average.state_dict().items()}
         return found
@@ -351,7 +353,7 @@ class Trainer:
 
     def _restore(self) -> None:
         """Continue where the last checkpoint was made."""
-        own = self._tensors()
+        own = self._state_dict()
         state, tensors = self._checkpoints.read_last(self._fingerprint, own)
         with torch.no_grad():
             for name, tensor in own.items():

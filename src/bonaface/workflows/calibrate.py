@@ -13,7 +13,7 @@ from bonaface.data.manifest import read_manifest
 from bonaface.errors import ScoreTableError, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.own_camera import STATISTICS, camera_shift, like_attacks
-from bonaface.evaluation.scores import read_scores, turned_round
+from bonaface.evaluation.scores import oriented, read_scores
 from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import OperatingPoint
 from bonaface.inference.scoring import score_manifest
@@ -83,7 +83,7 @@ def calibrate_bundle(
         given = _scored(model, Path(scores), detector_weights, threads, root, progress)
     else:
         given = read_scores(scores)
-    table, _ = turned_round(given, higher_is)
+    table, _ = oriented(given, higher_is)
     systems = sorted({str(name) for name in table["system"].unique()}) if "system" in table else []
     if systems and systems != [model.card.name]:
         raise ScoreTableError(

@@ -17,7 +17,7 @@ from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import check_scores
 from bonaface.evaluation.iso30107 import evaluate
 from bonaface.evaluation.results import Evaluation
-from bonaface.evaluation.scores import turned_round
+from bonaface.evaluation.scores import oriented
 from bonaface.evaluation.threshold_free import CHOSEN_HERE
 from bonaface.evaluation.thresholds import choose_threshold, parse_criterion
 from bonaface.workflows.score_tables import Measurable, inverted, shared_subjects
@@ -80,10 +80,10 @@ def evaluate_scores(
         raise ScoreTableError(f"validation {what}; expected (scores, labels), then species and subjects if known")
     table = _table("", scores, labels, species, subjects)
     other = None if validation is None else _table("validation ", *validation)
-    table, turned = turned_round(table, higher_is, *([] if other is None else [other["score"]]))
+    table, turned = oriented(table, higher_is, *([] if other is None else [other["score"]]))
     notes = [f"a higher score means attack here: {turned} was measured in place of the score"] if turned else []
     if other is not None:
-        other = turned_round(other, higher_is, table["score"])[0]
+        other = oriented(other, higher_is, table["score"])[0]
         notes += shared_subjects(table, other)
     if other is None and threshold is None and name != "fixed":
         points = [choose_threshold(table, criterion)]

@@ -18,7 +18,7 @@ from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.checking import check_scores, text_column
 from bonaface.evaluation.results import Figure
-from bonaface.evaluation.scores import Turned, join_manifest, presentations, turned_round
+from bonaface.evaluation.scores import Turned, join_manifest, oriented, presentations
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point, given_point
 from bonaface.io import TextTable, read_json, read_table, relative_paths
 from bonaface.types import Label, Status, Threshold
@@ -107,8 +107,8 @@ class ScoreReader:
         """
         table = self._table(scores, allow_missing=self._allow_missing)
         other = None if validation is None else self._table(validation, allow_missing=True)
-        table, how = turned_round(table, higher_is, *([other["score"]] if other is not None else []))
-        other = None if other is None else turned_round(other, higher_is, table["score"])[0]
+        table, how = oriented(table, higher_is, *([other["score"]] if other is not None else []))
+        other = None if other is None else oriented(other, higher_is, table["score"])[0]
         notes = [f"a higher score means attack here: {how} was measured in place of the score"] if how else []
         split = table["split"].astype(str)
         if other is None and (split == "val").any() and (split != "val").any():

@@ -105,7 +105,7 @@ def train(
     is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
     with open_run(run, settings, footage, resume=resume) if is_main else nullcontext():
         trainer = trainer_class(settings)
-        store = trainer.share(lambda: _crop(settings, footage, run, notes, progress))
+        store = trainer.from_main_process(lambda: _crop(settings, footage, run, notes, progress))
         result = trainer.fit(footage, store.table, run, resume=resume, progress=progress)
         if result.stopped == "interrupted" and is_main:
             update_run(run, status="interrupted")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from bonaface.data.attack_simulation.attacks import SPECIES, simulate, simulate_camera, simulate_print, simulate_replay
-from bonaface.data.attack_simulation.camera import Camera, capture, to_picture
 from bonaface.data.attack_simulation.carriers import bent, surrounded
 from bonaface.data.attack_simulation.printing import Printer, ink_on_paper
 from bonaface.data.attack_simulation.screens import Screen, grid, shown
+from bonaface.data.attack_simulation.simulated_camera import Camera, capture, to_picture
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 

@@ -12,11 +12,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from bonaface.data.attack_simulation.camera import Camera, Picture, capture, recompress, to_light
 from bonaface.data.attack_simulation.carriers import bent, surrounded
 from bonaface.data.attack_simulation.lighting import falloff, glare, lit, veiled
 from bonaface.data.attack_simulation.printing import Printer, ink_on_paper
 from bonaface.data.attack_simulation.screens import Screen, grid, rolling_bands, shown
+from bonaface.data.attack_simulation.simulated_camera import Camera, Picture, capture, recompress, to_light
 
 Species = Literal["simulated_print", "simulated_replay"]
 SPECIES: tuple[Species, Species] = ("simulated_print", "simulated_replay")

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Light, softened
 from bonaface.data.attack_simulation.lighting import blotches, lit
+from bonaface.data.attack_simulation.simulated_camera import Light, softened
 
 
 def bent(light: Light, rng: np.random.Generator, *, amount: float) -> Light:

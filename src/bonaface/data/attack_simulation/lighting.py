@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Light
+from bonaface.data.attack_simulation.simulated_camera import Light
 
 _SMALL = 48  # light changes slowly, so its fields are drawn at this side and enlarged
 

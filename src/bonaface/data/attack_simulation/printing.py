@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Light, Picture, softened
 from bonaface.data.attack_simulation.lighting import blotches, lit, plane_wave
+from bonaface.data.attack_simulation.simulated_camera import Light, Picture, softened
 
 # Screen angles in degrees of cyan, magenta and yellow: the usual set of offset printing, kept apart so that the screens
 # do not beat with each other.

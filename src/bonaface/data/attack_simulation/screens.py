@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Light, Picture, recompress
 from bonaface.data.attack_simulation.lighting import plane_wave
+from bonaface.data.attack_simulation.simulated_camera import Light, Picture, recompress
 
 # The lit part of a subpixel, as shares of the pixel: a third of it wide and all of it high, less the black matrix between.
 _SUBPIXEL_WIDTH, _SUBPIXEL_HEIGHT = 0.28, 0.82

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bonaface.data.audit.file_stats import FileFacts
-from bonaface.data.audit.leaks import Level, Shared
+from bonaface.data.audit.leaks import Level, SharedContent
 from bonaface.data.audit.shortcuts import DatasetBias, OneClassValue
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import Leak
@@ -70,7 +70,7 @@ class Audit:
     manifest: Manifest
     files: Sequence[FileFacts] = field(repr=False)
     persons: Sequence[Leak]
-    shared: Sequence[Shared] = field(repr=False)
+    shared: Sequence[SharedContent] = field(repr=False)
     balance: pd.DataFrame
     shortcuts: Sequence[Shortcut] = field(repr=False)
     one_class: Sequence[OneClassValue]
@@ -86,7 +86,7 @@ class Audit:
         """The number of subjects and of pairs of presentations in two splits, to be corrected before training."""
         return len(self.persons) + len(self.of_level("leak"))
 
-    def of_level(self, level: Level) -> list[Shared]:
+    def of_level(self, level: Level) -> list[SharedContent]:
         """Return the pairs that are a `leak`, a `warning` or a `remark`."""
         return [shared for shared in self.shared if shared.level == level]
 

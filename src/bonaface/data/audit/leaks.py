@@ -19,7 +19,7 @@ LEVELS: tuple[Level, ...] = ("leak", "warning", "remark")
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedContent:
     """Two presentations with one content: the same bytes (`same_file`), or the same picture (`copy`).
 
     A `leak` crosses a split, a `warning` has two subjects or two labels, a `remark` is only there twice. Pairs are in manifest
@@ -77,7 +77,7 @@ def find_shared(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Shared], int]:
+) -> tuple[list[SharedContent], int]:
     """Return the pairs of presentations with one content, leaks first, and how many presentations were crowded.
 
     Pictures are compared where a pair would matter: across splits, labels or known subjects, and without splits also where
@@ -134,7 +134,7 @@ def _matters(table: pd.DataFrame) -> Callable[[int], NDArray[np.bool_]]:
 
 def _shared(
     kind: Literal["same_file", "copy"], rows: list[dict[str, Any]], pair: tuple[int, int], copy: Copy | None = None
-) -> Shared:
+) -> SharedContent:
     one, other = (rows[position] for position in pair)
     subjects, splits, labels = ((one[name], other[name]) for name in ("subject", "split", "label"))
     level: Level = "remark"
@@ -142,7 +142,7 @@ def _shared(
         level = "leak"
     elif labels[0] != labels[1] or (subjects[0] != subjects[1] and all(subjects)):
         level = "warning"
-    found = Shared(kind, level, (one["path"], other["path"]), splits, subjects, labels)
+    found = SharedContent(kind, level, (one["path"], other["path"]), splits, subjects, labels)
     if copy is None:
         return found
     return replace(

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.attack_simulation.camera import Camera, capture
 from bonaface.data.attack_simulation.carriers import bent
 from bonaface.data.attack_simulation.lighting import falloff, glare, lit, veiled
 from bonaface.data.attack_simulation.printing import Printer, ink_on_paper
 from bonaface.data.attack_simulation.screens import Screen, grid, rolling_bands, shown
+from bonaface.data.attack_simulation.simulated_camera import Camera, capture
 from bonaface.data.synthetic.head import SIDE, Head, Person
 
 WIDTH, HEIGHT = 640, 480
