@@ -18,6 +18,11 @@ Bools = NDArray[np.bool_]
 _TRUE = ("true", "1", "yes")
 
 
+def binary_cross_entropy(logits: Floats, bona_fide: Bools) -> Floats:
+    """Return the loss of each logit, in nats."""
+    return np.logaddexp(0, np.where(bona_fide, -logits, logits))
+
+
 @dataclass(frozen=True)
 class ScoreArrays:
     """Presentations, one array element each.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bonaface.choices import Policy
 from bonaface.errors import ScoreTableError, SettingsError
-from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays
+from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays, binary_cross_entropy
 from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
 from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Rate
 from bonaface.evaluation.scores import digest
@@ -234,8 +234,7 @@ def _loss(arrays: ScoreArrays, *, intervals: bool) -> Figure:
         return Figure(math.nan, reason="no presentation has a score")
     if not arrays.on_logits:
         return Figure(math.nan, reason=NEEDS_LOGITS.replace("this threshold", "the loss"))
-    signed = np.where(arrays.bona_fide, -arrays.value, arrays.value)
-    losses = np.where(arrays.ok, np.logaddexp(0.0, np.where(arrays.ok, signed, 0.0)), 0.0)
+    losses = np.where(arrays.ok, binary_cross_entropy(np.where(arrays.ok, arrays.value, 0.0), arrays.bona_fide), 0.0)
     # Sorted, so that the last bit does not depend on the order of the rows.
     value = float(np.sort(losses[arrays.ok]).mean())
     persons = arrays.subjects_in(arrays.ok)

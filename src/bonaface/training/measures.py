@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.evaluation.arrays import Bools, Floats
+from bonaface.evaluation.arrays import Bools, Floats, binary_cross_entropy
 from bonaface.evaluation.calibration import class_weights
 
 
@@ -29,7 +29,7 @@ def validation_measures(
     simulated = np.zeros(len(labels), dtype=bool) if simulated is None else simulated
     real, real_labels = logits[~simulated], labels[~simulated]
     with np.errstate(invalid="ignore"):  # a logit that is not a number is reported by the loss that it gives
-        losses = np.logaddexp(0, np.where(labels, -logits, logits))
+        losses = binary_cross_entropy(logits, labels)
         found = {
             # Half for each class where attacks were simulated: more of these would favour whatever rejects more.
             "val_loss": float((class_weights(labels) * losses).sum() if simulated.any() else losses.mean()),
