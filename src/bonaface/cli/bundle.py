@@ -15,7 +15,7 @@ from bonaface.cli.summaries import calibrate_lines
 if TYPE_CHECKING:
     from bonaface.inference.bundle_schema import BundleCard
 
-app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from networks of others, download open ones.")
+app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from third-party networks, download open ones.")
 
 
 @app.command("show")
@@ -47,8 +47,10 @@ def from_onnx_command(
     layout: Annotated[str | None, typer.Option(help="NCHW or NHWC, if the file leaves it open.")] = None,
     colour: Annotated[str, typer.Option("--colour", "--color", help="RGB or BGR.")] = "RGB",
     pixels: Annotated[str | None, typer.Option("--range", help="Range of the pixels: 0..1, 0..255 or -1..1.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Then subtracted, one number or three: 0.485,0.456,0.406.")] = None,
-    std: Annotated[str | None, typer.Option(help="Then divided by, one number or three.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean to subtract then: one number or three, such as 0.485,0.456,0.406.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation to divide by then: one number or three.")] = None,
     output_name: Annotated[str | None, typer.Option(help="The output to use, if there are several.")] = None,
     embedding: Annotated[str | None, typer.Option(help="The output that is an embedding, if there is one.")] = None,
     detector: options.Detector = "yunet",
@@ -57,7 +59,7 @@ def from_onnx_command(
     licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the network.")] = "",
     source: Annotated[str, typer.Option(help="Where the network was published.")] = "",
 ) -> None:
-    """Make a bundle from a third party's network, to measure and serve it like ours."""
+    """Make a bundle from a third party's network, so that it can be measured and served like a trained one."""
     made = call(
         bonaface.bundle_from_onnx,
         locals(),
@@ -93,7 +95,7 @@ def calibrate_command(
     quiet: options.Quiet = False,
     json_log: options.JsonLog = False,
 ) -> None:
-    """Choose a bundle's thresholds again, by another criterion or on your own footage; `bpcer<=X` needs bona fide alone."""
+    """Choose a bundle's thresholds again, by another criterion or on own footage; `bpcer<=X` needs bona fide footage only."""
     echo_lines(calibrate_lines(call(bonaface.calibrate_bundle, locals())))
 
 
@@ -107,7 +109,7 @@ def limits_command(
     ] = None,
     min_face: options.MinFace = None,
 ) -> None:
-    """Set the limits of quality outside which a frame is not scored, in place of the bundle's; without --set none.
+    """Replace the bundle's limits on quality: a frame outside them is not scored. Without --set there are none.
 
     The report of validation shows what each limit would discard, and what that does to the errors. Measures: sharpness,
     luminance_mean, under_exposure, over_exposure, face_size, face_cut, head_pose_yaw, head_pose_pitch, head_pose_roll,

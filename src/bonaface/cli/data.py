@@ -113,10 +113,12 @@ def crop_command(
     scale: Annotated[float, typer.Option(help="Side of the stored square over the face box's longer side.")] = 2.7,
     side: Annotated[int, typer.Option(help="Maximum side of a stored crop, in pixels.")] = 384,
     quality: Annotated[int, typer.Option(help="JPEG quality of the stored square.")] = 95,
-    resize: Annotated[int | None, typer.Option(help="Shorter side of whole frames, in pixels, scaled first.")] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Shorter side in pixels that whole frames are first scaled to.")
+    ] = None,
     workers: options.Workers = None,
     shards: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the crops as few large files too, for training.")
+        Path | None, typer.Option(metavar="DIR", help="Also write the crops into a few large files, for training.")
     ] = None,
     engine: options.Engine = None,
     address: options.Address = None,
@@ -135,7 +137,7 @@ def audit_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for audit.html and audit.json.")
     ] = None,
-    detector: Annotated[str, typer.Option(help="yunet, haar, boxes, or whole_frame to look for no faces.")] = "haar",
+    detector: Annotated[str, typer.Option(help="yunet, haar or boxes; whole_frame does not look for faces.")] = "haar",
     weights: options.Weights = None,
     workers: options.Workers = None,
     no_faces: options.NoFaces = False,

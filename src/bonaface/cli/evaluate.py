@@ -29,7 +29,7 @@ LabelMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="LABEL=MEANING", help="bona_fide, attack, attack:SPECIES or ignore, as in 0=attack."),
 ]
-Policy = Annotated[choices.Policy, typer.Option(help="What counts for presentations without a score.")]
+Policy = Annotated[choices.Policy, typer.Option(help="How presentations without a score count.")]
 CountMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Count presentations of the manifest without a score as unreadable.")
 ]

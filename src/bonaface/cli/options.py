@@ -26,16 +26,16 @@ MinFace = Annotated[
     typer.Option(
         metavar="PIXELS",
         min=0,
-        help="Smallest face, as the longer side of its box; by default the bundle's, or else one whose crop would be "
-        "enlarged twice.",
+        help="Smallest face that is scored: the longer side of its box. Default: the bundle's own; without one, the size "
+        "at which the crop is enlarged twice.",
     ),
 ]
 NoQuality = Annotated[
-    bool, typer.Option("--no-quality", help="Score also where the bundle's limits on quality are broken.")
+    bool, typer.Option("--no-quality", help="Score faces that break the bundle's limits on quality, too.")
 ]
 NoFaces = Annotated[bool, typer.Option("--no-faces", help="Leave pictures of persons out of the report.")]
 Profile = Annotated[
-    choices.Profile | None, typer.Option(help="Add the table that a standard asks for, and what it lacks.")
+    choices.Profile | None, typer.Option(help="Add the table of a standard, and list what the scores lack for it.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress on stderr.")]
 JsonLog = Annotated[
@@ -48,16 +48,18 @@ FramesAsVideo = Annotated[
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Skip listed files that do not exist.")]
 Backend = Annotated[str | None, typer.Option(help="onnxruntime or openvino; by default what the bundle says.")]
 Boxes = Annotated[
-    bool | None, typer.Option(help="Read the dataset's own face boxes; by default where it is a set of images.")
+    bool | None, typer.Option(help="Read the dataset's own face boxes. Default: only in datasets of images.")
 ]
 Criterion = Annotated[str, typer.Option(help="eer, hter, bpcer20, apcer<=0.01, bpcer<=0.05 or fixed=0.5.")]
 Detector = Annotated[str, typer.Option(help="yunet, haar, boxes or whole_frame.")]
 Engine = Annotated[
-    choices.Engine | None, typer.Option(help="Work on a Ray cluster, by default on this machine (extra `ray`).")
+    choices.Engine | None, typer.Option(help="Divide the work over a Ray cluster (extra `ray`). Default: this machine.")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="The Ray cluster, such as auto; by default RAY_ADDRESS, else one is started on this machine."),
+    typer.Option(
+        help="Address of the Ray cluster, such as auto. Default: RAY_ADDRESS; without it a cluster is started on this machine."
+    ),
 ]
 Faces = Annotated[
     choices.FacePolicy,
@@ -67,7 +69,8 @@ Faces = Annotated[
     ),
 ]
 Fusion = Annotated[
-    choices.FusionRule | None, typer.Option(help="How the frames of a presentation are fused; by default as before.")
+    choices.FusionRule | None,
+    typer.Option(help="How the frames of a presentation are fused. Default: as in the table or the bundle."),
 ]
 HigherIs = Annotated[choices.HigherIs, typer.Option(help="What a higher score in the table means.")]
 OtherDetector = Annotated[

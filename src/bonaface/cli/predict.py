@@ -65,7 +65,9 @@ def predict_command(
     that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
     if (engine is None) != (output is None):
-        raise SettingsError("the verdicts of a cluster are written, not printed: give both --engine ray and --output")
+        raise SettingsError(
+            "--engine ray writes the verdicts to a folder: give both --engine ray and --output, or neither"
+        )
     of_a_cluster = {"--address": address, "--workers": workers}
     of_one_machine = {"--json": as_json or None, "--save": save, "--seconds": seconds, "--threads": threads}
     other = [name for name, value in (of_a_cluster if engine is None else of_one_machine).items() if value is not None]
