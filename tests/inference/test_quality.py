@@ -213,7 +213,7 @@ def test_identical_frames_are_counted_and_limited(tiny: Bundle, shown: np.ndarra
 
 
 @pytest.mark.parametrize(
-    ("size", "scale", "frame", "side", "least"),
+    ("size", "scale", "frame", "side", "min_face"),
     [
         (224, 1.5, 480, 74, 75),
         (224, 1.5, 480, 75, None),
@@ -226,30 +226,30 @@ def test_identical_frames_are_counted_and_limited(tiny: Bundle, shown: np.ndarra
     ],
 )
 def test_crop_enlarged_more_than_twice_is_too_small(
-    tiny: Bundle, size: int, scale: float, frame: int, side: int, least: int | None
+    tiny: Bundle, size: int, scale: float, frame: int, side: int, min_face: int | None
 ):
     card = tiny.card.model_copy(
         update={"crop_scale": scale, "input": tiny.card.input.model_copy(update={"size": size})}
     )
     found = FaceRules(card).too_small(Box(5, 5, side, side - 3), np.zeros((frame, 640, 3), np.uint8))
-    assert (found and (found.value, found.min)) == (least and (side, least))
+    assert (found and (found.value, found.min)) == (min_face and (side, min_face))
 
 
-@pytest.mark.parametrize(("own", "given", "least"), [(None, 60, 60), (60, None, 60), (60, 30, 30), (60, 0, 0)])
-def test_smallest_face_is_an_option_and_a_setting(tiny: Bundle, own: float | None, given: float | None, least: float):
+@pytest.mark.parametrize(("own", "given", "min_face"), [(None, 60, 60), (60, None, 60), (60, 30, 30), (60, 0, 0)])
+def test_smallest_face_is_an_option_and_a_setting(tiny: Bundle, own: float | None, given: float | None, min_face: float):
     bundle = change_bundle(tiny, min_face=own)
     for side in (59, 60, 29, 30, 8):
         found = verdict(bundle, np.zeros((side, side, 3), np.uint8), min_face=given)
-        assert (found.outcome == "too_small") == (side < least)
-        assert (found.score is None) == (side < least)
-        if side < least:
-            assert found.reason == f"face_size {side}, at least {least} is needed: Come closer to the camera"
+        assert (found.outcome == "too_small") == (side < min_face)
+        assert (found.score is None) == (side < min_face)
+        if side < min_face:
+            assert found.reason == f"face_size {side}, at least {min_face} is needed: Come closer to the camera"
 
 
-@pytest.mark.parametrize("least", [-1, float("nan"), float("inf")])
-def test_smallest_face_that_is_no_size_is_refused(tiny: Bundle, least: float):
+@pytest.mark.parametrize("min_face", [-1, float("nan"), float("inf")])
+def test_smallest_face_that_is_no_size_is_refused(tiny: Bundle, min_face: float):
     with pytest.raises(SettingsError, match="expected its longer side in pixels"):
-        Pipeline(tiny, threads=1, min_face=least)
+        Pipeline(tiny, threads=1, min_face=min_face)
 
 
 def test_limit_on_the_pose_without_landmarks_is_one_line(tiny: Bundle, monkeypatch: pytest.MonkeyPatch):
