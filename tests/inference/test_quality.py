@@ -236,7 +236,9 @@ def test_crop_enlarged_more_than_twice_is_too_small(
 
 
 @pytest.mark.parametrize(("own", "given", "min_face"), [(None, 60, 60), (60, None, 60), (60, 30, 30), (60, 0, 0)])
-def test_smallest_face_is_an_option_and_a_setting(tiny: Bundle, own: float | None, given: float | None, min_face: float):
+def test_smallest_face_is_an_option_and_a_setting(
+    tiny: Bundle, own: float | None, given: float | None, min_face: float
+):
     bundle = change_bundle(tiny, min_face=own)
     for side in (59, 60, 29, 30, 8):
         found = verdict(bundle, np.zeros((side, side, 3), np.uint8), min_face=given)

@@ -257,14 +257,14 @@ def _calibrated(
     progress: Progress | None,
 ) -> pd.DataFrame | None:
     """Make the network's logits those of probabilities on widened validation, and return the simulated part of it."""
-    from bonaface.training.widened import PLAIN, widened_scores
+    from bonaface.training.widened_validation import PLAIN, score_widened_validation
 
     report = partial(progress, "widen val") if progress else None
     scored = store.table[~too_small(store.table, settings.crop, settings.model)]  # as evaluation and use do
     usable = validation.table["path"].isin(scored.loc[scored["status"] == Status.OK.value, "path"])
     if validation.table.loc[usable, "label"].nunique() < 2:
         return None  # choosing the thresholds says what is missing
-    table = widened_scores(network, validation, scored, settings, progress=report)
+    table = score_widened_validation(network, validation, scored, settings, progress=report)
     fused = table[table["frame"].isna()]
     scale, offset = fit_scale_and_offset(
         fused["logit"].to_numpy(dtype=np.float64),

@@ -22,7 +22,7 @@ _WIDENED = 4
 PLAIN, CAMERA, ATTACK = "", "another camera", "simulated attack"
 
 
-def widened_scores(
+def score_widened_validation(
     network: LivenessNet,
     manifest: Manifest,
     crops: pd.DataFrame,

@@ -10,7 +10,7 @@ from bonaface.data.cropping import crop_face
 from bonaface.evaluation.scores import presentations
 from bonaface.models.network import LivenessNet, build_network
 from bonaface.training.loader import frames_for_training
-from bonaface.training.widened import ATTACK, CAMERA, PLAIN, widened_scores
+from bonaface.training.widened_validation import ATTACK, CAMERA, PLAIN, score_widened_validation
 from bonaface.workflows.operating_points import choose_operating_points
 from tests.training.conftest import Stored
 
@@ -22,7 +22,7 @@ def network_of(recipe: Recipe) -> LivenessNet:
 
 def test_each_presentation_occurs_as_it_is_by_another_camera_and_as_an_attack(stored: Stored, recipe: Recipe):
     val = stored.manifest.where("val")
-    table = widened_scores(network_of(recipe), val, stored.crops, recipe)
+    table = score_widened_validation(network_of(recipe), val, stored.crops, recipe)
     fused = table[table["frame"].isna()]
     counts = fused.groupby(["widened", "label"]).size().to_dict()
     assert counts == {
@@ -39,7 +39,7 @@ def test_each_presentation_occurs_as_it_is_by_another_camera_and_as_an_attack(st
 
 def test_plain_rows_are_what_scoring_gives(stored: Stored, recipe: Recipe):
     val, network = stored.manifest.where("val"), network_of(recipe)
-    table = widened_scores(network, val, stored.crops, recipe)
+    table = score_widened_validation(network, val, stored.crops, recipe)
     frames = frames_for_training(val, stored.crops)
     square, box = frames.load(0)
     crop = crop_face(square, box, scale=recipe.model.crop_scale, size=recipe.model.input_size)
@@ -51,16 +51,16 @@ def test_plain_rows_are_what_scoring_gives(stored: Stored, recipe: Recipe):
 
 def test_the_same_seed_gives_the_same_pictures(stored: Stored, recipe: Recipe):
     val, network = stored.manifest.where("val"), network_of(recipe)
-    one = widened_scores(network, val, stored.crops, recipe)
-    assert one.equals(widened_scores(network, val, stored.crops, recipe))
-    other = widened_scores(network, val, stored.crops, recipe.model_copy(update={"seed": 1}))
+    one = score_widened_validation(network, val, stored.crops, recipe)
+    assert one.equals(score_widened_validation(network, val, stored.crops, recipe))
+    other = score_widened_validation(network, val, stored.crops, recipe.model_copy(update={"seed": 1}))
     changed = one["widened"] != PLAIN
     assert not np.allclose(one["logit"][changed], other["logit"][changed])
     assert np.allclose(one["logit"][~changed], other["logit"][~changed])
 
 
 def test_widened_validation_chooses_thresholds(stored: Stored, recipe: Recipe):
-    table = widened_scores(network_of(recipe), stored.manifest.where("val"), stored.crops, recipe)
+    table = score_widened_validation(network_of(recipe), stored.manifest.where("val"), stored.crops, recipe)
     plain, widened = (
         table[which].reset_index(drop=True) for which in (table["widened"] == PLAIN, table["widened"] != PLAIN)
     )
