@@ -103,7 +103,7 @@ def plan_command(
 ) -> None:
     """Print how many subjects and presentations show an error rate, and what a planned set can show at best.
 
-    A rate is shown where the upper bound of its interval, as `bonaface report` computes it, is at most that rate.
+    A set shows a rate if the upper bound of the interval, as `bonaface report` computes it, is at most that rate.
     """
     found = bonaface.plan(
         apcer=apcer, bpcer=bpcer, subjects=subjects, per_subject=per_subject, species=species, confidence=confidence

@@ -64,8 +64,8 @@ Address = Annotated[
 Faces = Annotated[
     choices.FacePolicy,
     typer.Option(
-        help="Which of several faces is scored: the largest (as in training and evaluation), all (the least bona fide "
-        "decides), or, with refuse, none. Use refuse for onboarding, where the verdict must be on the face that is compared."
+        help="Which of several faces is scored. largest: as in training and evaluation. all: every face, and the least bona "
+        "fide one decides. refuse: none; for onboarding, where the verdict must be about the face that is compared."
     ),
 ]
 Fusion = Annotated[
