@@ -173,7 +173,9 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     fault = faults[0]
     where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal", "constrained", "int")))
     reason = str(fault["msg"]).removeprefix("Value error, ")
-    got = f" (got {_shortened(fault['input'])})" if where and not isinstance(fault["input"], dict) else ""
+    given = repr(fault["input"])
+    given = given if len(given) <= 80 else f"{given[:80]}..."
+    got = f" (got {given})" if where and not isinstance(fault["input"], dict) else ""
     others = format_list(
         [".".join(map(str, other["loc"])) for other in faults[1:] if other["loc"][:2] != fault["loc"][:2]]
     )
@@ -190,11 +192,6 @@ def reraise_os_error(path: object) -> Iterator[None]:
         raise OutputError(
             f"cannot write {what}: {error.strerror or error}; free some space or choose a different folder"
         ) from None
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _known_keys(model: Any, sections: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,7 +13,7 @@ import bonaface
 from bonaface import choices
 from bonaface.cli import options
 from bonaface.cli.measure_lines import plan_lines, profile_lines
-from bonaface.cli.output import call, echo, echo_left_out, echo_lines, show_progress
+from bonaface.cli.output import call, echo, echo_left_out, echo_lines
 from bonaface.cli.summaries import compare_lines, embed_lines, evaluate_lines, explain_lines, report_lines
 from bonaface.errors import SettingsError
 from bonaface.io.storage import is_remote
@@ -197,18 +198,7 @@ def explain_command(
 
     Exit code 3 if any presentation could not be scored.
     """
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        pictures = bonaface.explain(
-            bundle,
-            *inputs,
-            output=output,
-            frames=frames,
-            count=count,
-            frames_as_video=frames_as_video,
-            detector_weights=detector_weights,
-            root=root,
-            progress=progress,
-        )
+    pictures = call(partial(bonaface.explain, bundle, *inputs), locals(), "bundle", "inputs")
     echo_lines(explain_lines(pictures))
     echo_left_out(pictures.sources)
     if not pictures.complete:

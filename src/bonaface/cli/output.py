@@ -146,13 +146,14 @@ def show_progress(*, quiet: bool = False, json_log: bool = False) -> Iterator[Pr
             lines.close()
 
 
-def call(function: Callable[..., Result], given: Mapping[str, Any], **changed: Any) -> Result:
+def call(function: Callable[..., Result], given: Mapping[str, Any], *without: str, **changed: Any) -> Result:
     """Call a function with a command's parameters, `locals()`, which have the function's own names.
 
-    `changed` replaces what the function takes in another form. `no_x` is passed on as `x`, and `quiet` and `json_log` as
-    the progress that they leave.
+    Those in `without` are left out, and `changed` replaces what the function takes in another form. `no_x` is passed on as
+    `x`, and `quiet` and `json_log` as the progress that they leave.
     """
-    options = {name: value for name, value in {**given, **changed}.items() if name not in ("quiet", "json_log")}
+    left_out = {"quiet", "json_log", *without}
+    options = {name: value for name, value in {**given, **changed}.items() if name not in left_out}
     for name in [name for name in options if name.startswith("no_")]:
         options[name.removeprefix("no_")] = not options.pop(name)
     if "quiet" not in given:

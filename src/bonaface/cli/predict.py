@@ -125,7 +125,9 @@ def predict_command(
             echo(json.dumps(verdict.to_dict()) if as_json else _line(verdict))
     if not quiet:
         if outcomes.total() > 1:
-            _echo_counts(outcomes, looked_at, time.monotonic() - started)
+            spent = time.monotonic() - started
+            rate = f"{looked_at} frames in {spent:.1f} s ({looked_at / max(spent, 1e-9):.1f} a second)"
+            echo(f"{_counted(outcomes)}; {rate}", err=True)
         echo_left_out(verdicts.sources)
     raise typer.Exit(_exit_code(outcomes))
 
@@ -138,12 +140,6 @@ def _line(verdict: Verdict) -> str:
     figures = f"{verdict.outcome.value:<13} {verdict.score_text():>6}  threshold {verdict.threshold:.4f}"
     parts = (figures, verdict.margin_text(), verdict.source, verdict.reason and f"({verdict.notes()})")
     return "  ".join(part for part in parts if part)
-
-
-def _echo_counts(outcomes: Counter[str], frames: int, seconds: float) -> None:
-    """Print the number of presentations by outcome, and the frames per second."""
-    rate = f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.1f} a second)"
-    echo(f"{_counted(outcomes)}; {rate}", err=True)
 
 
 def _counted(outcomes: Counter[str]) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bonaface.data.audit.findings import Audit
-    from bonaface.evaluation.results import Evaluation, Measures
+    from bonaface.evaluation.results import Evaluation
     from bonaface.inference.bundle import Bundle
     from bonaface.types import Threshold
     from bonaface.workflows.compare import Compared
@@ -28,14 +28,23 @@ if TYPE_CHECKING:
 
 def evaluation_lines(evaluation: Evaluation, title: str) -> Iterator[str]:
     """Yield the five lines of the published baseline at each threshold, then the error of each species."""
+    from bonaface.evaluation.iso30107 import published_summary
+
     auc = f"  AUC: {evaluation.ranking.auc}"
     for number, measures in enumerate(evaluation.at):
         if number:
             yield ""
         yield f"{title}, {threshold(measures.point)}"
-        yield from _measures_lines(measures)
+        yield from published_summary(measures).split("\n")
+        for name, rate in measures.apcer.items():
+            yield f"  APCER {name}: {rate}"
+        yield f"  BPCER: {measures.bpcer}"
         yield auc
-        yield from _failure_lines(measures)
+        failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
+        if failed:
+            reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
+            counted = "counted as not accepted" if measures.policy == "reject" else "left out"
+            yield f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), {counted}"
     if not evaluation.at:
         yield f"{title}, no threshold"
         yield auc
@@ -208,23 +217,6 @@ def threshold(point: Threshold) -> str:
         f", logit {number(point.logit_threshold, places=3)}" if saturated and point.logit_threshold is not None else ""
     )
     return f"threshold {shown}{logit} ({point.criterion})"
-
-
-def _measures_lines(measures: Measures) -> Iterator[str]:
-    from bonaface.evaluation.iso30107 import published_summary
-
-    yield from published_summary(measures).split("\n")
-    for name, rate in measures.apcer.items():
-        yield f"  APCER {name}: {rate}"
-    yield f"  BPCER: {measures.bpcer}"
-
-
-def _failure_lines(measures: Measures) -> Iterator[str]:
-    failed = measures.counts.failed_bona_fide + measures.counts.failed_attacks
-    if failed:
-        reasons = ", ".join(f"{count} {status}" for status, count in measures.counts.failures.items())
-        counted = "counted as not accepted" if measures.policy == "reject" else "left out"
-        yield f"  without a score: {failed} of {measures.counts.presentations} ({reasons}), {counted}"
 
 
 def _notes(notes: Iterable[str]) -> Iterator[str]:

@@ -122,9 +122,7 @@ def settle_names(manifest: Manifest, *, same_person: bool = False, distinct: boo
 
 
 def _shown(groups: Sequence[tuple[str, ...]], count: Mapping[str, int]) -> list[str]:
-    return [" = ".join(f"{_quoted(name)} ({count[name]} presentations)" for name in group) for group in groups]
+    def quoted(name: str) -> str:  # every second blank in a row is escaped: a terminal line shows them as one
+        return re.sub(r"(?<= ) ", r"\\x20", repr(name))
 
-
-def _quoted(name: str) -> str:
-    """Return the name in quotes, with every second blank in a row escaped: a terminal line shows them as one."""
-    return re.sub(r"(?<= ) ", r"\\x20", repr(name))
+    return [" = ".join(f"{quoted(name)} ({count[name]} presentations)" for name in group) for group in groups]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,9 +67,13 @@ class Manifest:
         The order counts because a seeded training depends on it.
         """
         sha = hashlib.sha256()
-        for frame in (self.table, self.boxes):
-            if frame is not None:
-                _hash_frame(sha.update, frame)
+        for frame in [self.table] if self.boxes is None else [self.table, self.boxes]:
+            for name in sorted(frame.columns):
+                # repr of a float is exact, so the digest is the same after a round trip through CSV
+                values = [str(value) for value in frame[name].tolist()]
+                sha.update(f"{name}:{len(values)};".encode())
+                sha.update(np.fromiter(map(len, values), dtype="<i8", count=len(values)).tobytes())
+                sha.update("".join(values).encode())
         return sha.hexdigest()
 
     def files(self) -> list[Path]:
@@ -370,12 +374,3 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _other_case(name: str, found: Sequence[str]) -> str:
     return next((f" (did you mean {other!r}?)" for other in found if other.lower() == name), "")
-
-
-def _hash_frame(update: Callable[[bytes], None], frame: pd.DataFrame) -> None:
-    for name in sorted(frame.columns):
-        # repr of a float is exact, so the digest is the same after a round trip through CSV
-        values = [str(value) for value in frame[name].tolist()]
-        update(f"{name}:{len(values)};".encode())
-        update(np.fromiter(map(len, values), dtype="<i8", count=len(values)).tobytes())
-        update("".join(values).encode())

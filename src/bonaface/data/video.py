@@ -101,7 +101,9 @@ class VideoReader:
                 options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
                 metadata_errors="ignore",
             )
-            self._stream: Any = next(filter(_moves, self._container.streams.video), None)
+            cover = av.stream.Disposition.attached_pic  # the picture of a sound file
+            streams = self._container.streams.video
+            self._stream: Any = next((stream for stream in streams if not stream.disposition & cover), None)
         except (av.error.FFmpegError, *_DAMAGE) as error:
             raise MediaError(
                 f"{self.name}: not a video that can be read, or cut off before its index ({_reason(error)})"
@@ -250,13 +252,6 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
             self._container = None
-
-
-def _moves(stream: Any) -> bool:
-    """Return False for the cover picture of a sound file."""
-    import av
-
-    return not stream.disposition & av.stream.Disposition.attached_pic
 
 
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}

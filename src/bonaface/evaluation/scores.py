@@ -120,7 +120,13 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
     # The row that stands for the presentation: its fused row, or its first frame.
     row = first_row.copy()
     if mode == "image":
-        _need_frames(table, order, order_of_names, has_frames, first_row)
+        bad = ~has_frames & (text_column(table, "status")[order][first_row] == Status.OK)
+        if bad.any():
+            raise ScoreTableError(
+                f"{int(bad.sum())} presentations have a fused score but no frame rows "
+                f"({format_list(np.asarray(order_of_names)[bad], limit=2)}); what their first frame gave is not known: "
+                "evaluate the fused scores (video) instead"
+            )
         row = np.where(has_fused & has_frames, first_row + 1, first_row)
         fuse = np.zeros(count, dtype=bool)
     elif mode == "video":
@@ -211,21 +217,3 @@ def _fuse_groups(
         block = values[start[which][:, None] + np.arange(frames)]
         fused[which] = fuse_frames(block, rule)
     return got, fused
-
-
-def _need_frames(
-    table: pd.DataFrame,
-    order: NDArray[np.intp],
-    names: Any,
-    has_frames: NDArray[np.bool_],
-    first_row: NDArray[np.intp],
-) -> None:
-    """A presentation with a fused score alone cannot say what its first frame gave."""
-    status = text_column(table, "status")[order][first_row]
-    bad = ~has_frames & (status == Status.OK)
-    if bad.any():
-        raise ScoreTableError(
-            f"{int(bad.sum())} presentations have a fused score but no frame rows "
-            f"({format_list(np.asarray(names)[bad], limit=2)}); what their first frame gave is not known: "
-            "evaluate the fused scores (video) instead"
-        )

@@ -76,7 +76,9 @@ def parse_weights(content: bytes, *, source: str) -> Weights:
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = one_line(error)
         raise WeightsError(f"{source} is not a safetensors file, or is damaged: {reason}") from None
-    return Weights(_backbone_alone(tensors), source, hashlib.sha256(content).hexdigest(), _about(content))
+    # our own files hold the backbone under a prefix, together with mean and std
+    own = {name.removeprefix(_OWN_PREFIX): each for name, each in tensors.items() if name.startswith(_OWN_PREFIX)}
+    return Weights(own or tensors, source, hashlib.sha256(content).hexdigest(), _about(content))
 
 
 def fetch_weights(architecture: str, repository: str, *, sha256: str = "") -> Weights:
@@ -157,13 +159,6 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional:
     ]
     parts = [("missing", missing), ("unexpected", unexpected), ("of a different shape", misshapen)]
     return "; ".join(f"{len(names)} {what} ({format_list(names, limit=3)})" for what, names in parts if names)
-
-
-def _backbone_alone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our own files hold the backbone under a prefix, together with mean and std."""
-    if not any(name.startswith(_OWN_PREFIX) for name in tensors):
-        return tensors
-    return {name.removeprefix(_OWN_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_OWN_PREFIX)}
 
 
 def _about(content: bytes) -> dict[str, object]:

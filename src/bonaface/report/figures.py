@@ -60,7 +60,7 @@ def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         paint,
         title="ROC",
         alt="ROC curve: share of bona fide presentations accepted over share of attacks accepted, for "
-        + _listed(curves),
+        + ", ".join(curves),
         caption="The nearer to the upper left corner, the better. Presentations without a score are left out.",
     )
 
@@ -99,7 +99,7 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         paint,
         title="DET",
         alt="Detection error trade-off: bona fide refused over attacks accepted, on normal-deviate axes, for "
-        + _listed(curves),
+        + ", ".join(curves),
         caption="The nearer to the lower left corner, the better. A line along an edge has no error there at all.",
     )
 
@@ -316,7 +316,3 @@ def _legend(figure: Figure, axes: Axes, *, marks: Mapping[str, str] | None = Non
     for title, mark in (marks or {}).items():
         axes.plot([], [], mark, color=MUTED, markeredgecolor=TEXT, label=plain(title))
     legend(figure, axes)
-
-
-def _listed(names: Mapping[str, object]) -> str:
-    return ", ".join(names)

@@ -151,15 +151,11 @@ def protocol_folds(
         name: Request(Path(root), protocol=protocol or "", fold=fold, boxes=boxes, allow_missing=allow_missing or None)
         for name, fold in names.items()
     }
-    return {name: _validated(index_layout(layout, request), seed) for name, request in requests.items()}
-
-
-def _validated(manifest: Manifest, seed: int) -> Manifest:
-    """Return the manifest with a split val: its own, or a fifth of the training subjects."""
-    splits = set(manifest.table["split"])
-    if "val" in splits or "train" not in splits:
-        return manifest
-    return split_manifest(manifest, val=VAL_SHARE, keep=["test"], seed=seed)
+    found = {name: index_layout(layout, request) for name, request in requests.items()}
+    for name, manifest in found.items():
+        if {"val", "train"} & set(manifest.table["split"]) == {"train"}:
+            found[name] = split_manifest(manifest, val=VAL_SHARE, keep=["test"], seed=seed)
+    return found
 
 
 def leave_one_dataset_out(manifests: Sequence[Manifest], *, seed: int = 0) -> dict[str, Manifest]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -270,29 +270,19 @@ def gallery(
             bona_fide = attack = None
             if crop is not None and explainer is not None:
                 (bona_fide,), (attack,) = explainer.maps(crop[None])
-            items.append(_item(row, group, point, crop, bona_fide, attack))
+            scored = row["status"] == Status.OK.value
+            item = GalleryItem(
+                presentation=str(row["presentation"]),
+                label=str(row["label"]),
+                group=group,
+                crop=crop,
+                bona_fide=bona_fide,
+                attack=attack,
+                species=str(row["species"]),
+                score=float(row["score"]) if scored else None,
+                threshold=point.threshold,
+                accepted=bool(row["logit"] >= point.logit_threshold) if scored else None,
+                status=str(row["status"]),
+            )
+            items.append(item)
     return items
-
-
-def _item(
-    row: Any,
-    group: str,
-    point: OperatingPoint,
-    crop: NDArray[np.uint8] | None,
-    bona_fide: NDArray[np.float32] | None,
-    attack: NDArray[np.float32] | None,
-) -> GalleryItem:
-    scored = row["status"] == Status.OK.value
-    return GalleryItem(
-        presentation=str(row["presentation"]),
-        label=str(row["label"]),
-        group=group,
-        crop=crop,
-        bona_fide=bona_fide,
-        attack=attack,
-        species=str(row["species"]),
-        score=float(row["score"]) if scored else None,
-        threshold=point.threshold,
-        accepted=bool(row["logit"] >= point.logit_threshold) if scored else None,
-        status=str(row["status"]),
-    )

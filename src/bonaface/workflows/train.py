@@ -100,11 +100,12 @@ def train(
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
     settings, before = started_from(settings)
-    trainer_class = _trainer()  # takes seconds, so every cheap check comes first
+    with needs_extra("training"):  # takes seconds, so every cheap check comes first
+        from bonaface.training.trainer import Trainer
     run = Path(output)
     is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
     with open_run(run, settings, footage, resume=resume) if is_main else nullcontext():
-        trainer = trainer_class(settings)
+        trainer = Trainer(settings)
         store = trainer.from_main_process(lambda: _crop(settings, footage, run, notes, progress))
         result = trainer.fit(footage, store.table, run, resume=resume, progress=progress)
         if result.stopped == "interrupted" and is_main:
@@ -284,12 +285,6 @@ def _scores(run: Path) -> Path:
     with reraise_os_error(run / "scores"):
         (run / "scores").mkdir(exist_ok=True)
     return run / "scores"
-
-
-def _trainer() -> Any:
-    with needs_extra("training"):
-        from bonaface.training.trainer import Trainer
-    return Trainer
 
 
 def _check_trainable(manifest: Manifest) -> None:
