@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -247,22 +247,6 @@ def _one_by_one(
     return split
 
 
-@dataclass(frozen=True)
-class _Balance:
-    """The cost of a split that misses its share of subjects, classes and species.
-
-    `target` is splits x columns; `weight` and `price` (of having none) are per column.
-    """
-
-    target: Counts
-    weight: Counts
-    price: Counts
-
-    def cost(self, sums: Counts, split: int | slice = slice(None)) -> Counts:
-        deviation: Counts = self.weight * (sums - self.target[split]) ** 2 + self.price * (sums < 0.5)
-        return np.asarray(deviation.sum(axis=-1))
-
-
 def _choose(
     counts: pd.DataFrame,
     base: pd.DataFrame,
@@ -279,20 +263,24 @@ def _choose(
     attacks = max(1, label.count(Label.ATTACK))
     species = np.array([0.0 if each == Label.BONA_FIDE else 1.0 for each in label])
     total = rows.sum(axis=0) + sums.sum(axis=0)
-    balance = _Balance(
-        target=fractions[:, None] * total,
-        weight=np.concatenate([[1.0, 1.0, 1.0], species / attacks]) / np.maximum(total, 1) ** 2,
-        price=np.where(total > 0, np.concatenate([[1e6, 1e3, 1e3], species]), 0.0),
-    )
+    target = fractions[:, None] * total
+    weight = np.concatenate([[1.0, 1.0, 1.0], species / attacks]) / np.maximum(total, 1) ** 2
+    price_of_none = np.where(total > 0, np.concatenate([[1e6, 1e3, 1e3], species]), 0.0)
+
+    def cost(sums: Counts, split: int | slice = slice(None)) -> Counts:
+        """Return the cost of missing the share of subjects, classes and species, by split."""
+        deviation: Counts = weight * (sums - target[split]) ** 2 + price_of_none * (sums < 0.5)
+        return np.asarray(deviation.sum(axis=-1))
+
     order = random.permutation(len(rows))
     order = order[np.argsort(-rows[order, 1:3].sum(axis=1), kind="stable")]
     choice = np.zeros(len(rows), dtype=np.intp)
     for person in order:
-        gain = balance.cost(sums + rows[person]) - balance.cost(sums)
+        gain = cost(sums + rows[person]) - cost(sums)
         choice[person] = int(np.argmin(gain))
         sums[choice[person]] += rows[person]
     for _ in range(500):
-        if not _improve(choice, sums, rows, balance, random):
+        if not _improve(choice, sums, rows, cost, random):
             break
     return choice
 
@@ -305,17 +293,17 @@ def _with_classes(counts: pd.DataFrame, label: Sequence[str], persons: float) ->
 
 
 def _improve(
-    choice: NDArray[np.intp], sums: Counts, rows: Counts, balance: _Balance, random: np.random.Generator
+    choice: NDArray[np.intp], sums: Counts, rows: Counts, cost: Callable[..., Counts], random: np.random.Generator
 ) -> bool:
     """Make the one move or swap of subjects between two splits that helps most; return False if none helps."""
-    before = balance.cost(sums)
+    before = cost(sums)
     best, change = -1e-9, None
     for a, b in combinations(range(len(sums)), 2):
         of_a, of_b = (_some(np.flatnonzero(choice == split), random) for split in (a, b))
         # row 0 is no subject, so that a swap with it is a move
         gives, takes = (np.vstack([np.zeros(rows.shape[1]), rows[who]]) for who in (of_a, of_b))
         delta = takes[None, :] - gives[:, None]
-        gain = balance.cost(sums[a] + delta, a) + balance.cost(sums[b] - delta, b) - before[a] - before[b]
+        gain = cost(sums[a] + delta, a) + cost(sums[b] - delta, b) - before[a] - before[b]
         i, j = np.unravel_index(int(np.argmin(gain)), gain.shape)
         if gain[i, j] < best:
             best, change = float(gain[i, j]), (a, b, of_a[i - 1 : i], of_b[j - 1 : j], delta[i, j])

@@ -81,10 +81,8 @@ def _same_errors(curves: ErrorCurves, point: Threshold) -> tuple[float, float] |
     step = int(np.searchsorted(values, at))
     if step == len(values):
         return None
-    same = (far == far[step]) & (frr == frr[step])
-    first = last = step
-    while first > 0 and same[first - 1]:
-        first -= 1
-    while last + 1 < len(values) and same[last + 1]:
-        last += 1
-    return (float(values[max(first - 1, 0)]), float(values[last])) if values[max(first - 1, 0)] < values[last] else None
+    other = np.flatnonzero((far != far[step]) | (frr != frr[step]))
+    place = int(np.searchsorted(other, step))
+    low = values[other[place - 1]] if place else values[0]
+    high = values[other[place] - 1] if place < len(other) else values[-1]
+    return (float(low), float(high)) if low < high else None

@@ -199,7 +199,7 @@ def _content(data: ReportInput, lines: Mapping[str, _Lines], *, faces: bool) -> 
                 "label": item.label,
                 "species": item.species,
                 "score": None if item.score is None else json_safe(item.score),
-                "accepted": item.decision,
+                "accepted": item.accepted,
                 "right": item.right,
                 "status": item.status,
             }

@@ -34,16 +34,16 @@ GALLERY_TITLES = {
 class GalleryItem:
     """One presentation that is shown: its crop, and where the network looked for either outcome.
 
-    Pictures are `(h, w, 3)` uint8 RGB. A heat map is `(h, w)` float between 0 and 1, which is blended over the crop here,
-    or a picture that is shown as it is. `accepted` is the decision; by default that of `score >= threshold`.
+    The crop is `(h, w, 3)` uint8 RGB, a heat map `(h, w)` float between 0 and 1. `accepted` is the decision, None without
+    a score.
     """
 
     presentation: str
     label: str
     group: str
     crop: NDArray[np.uint8] | None = field(default=None, repr=False)
-    bona_fide: NDArray[np.generic] | None = field(default=None, repr=False)
-    attack: NDArray[np.generic] | None = field(default=None, repr=False)
+    bona_fide: NDArray[np.floating] | None = field(default=None, repr=False)
+    attack: NDArray[np.floating] | None = field(default=None, repr=False)
     species: str = ""
     score: float | None = None
     threshold: float | None = None
@@ -52,38 +52,24 @@ class GalleryItem:
     note: str = ""
 
     @property
-    def decision(self) -> bool | None:
-        """Whether it was accepted; None without a score."""
-        if self.accepted is not None:
-            return self.accepted
-        if self.score is None or self.threshold is None:
-            return None
-        return self.score >= self.threshold
-
-    @property
     def right(self) -> bool | None:
         """Whether the decision was right; None without one."""
-        return None if self.decision is None else self.decision == (self.label == "bona_fide")
+        return None if self.accepted is None else self.accepted == (self.label == "bona_fide")
 
     def pictures(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """The pictures to show, each with its caption."""
-        found = [("the crop", self.crop)] if self.crop is not None else []
-        for caption, heat in (("speaks for bona fide", self.bona_fide), ("speaks for attack", self.attack)):
-            if heat is not None:
-                found.append((caption, _shown(self.crop, heat)))
-        return found
+        if self.crop is None:
+            return []
+        maps = (("speaks for bona fide", self.bona_fide), ("speaks for attack", self.attack))
+        return [("the crop", self.crop), *((name, blend(self.crop, heat)) for name, heat in maps if heat is not None)]
 
 
 def blend(crop: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
     """A heat map of values between 0 and 1 over a crop: the hotter, the less of the crop shows through.
 
-    The colour map rises in lightness alone, so it reads without colour too. The map may be smaller than the crop.
+    The colour map rises in lightness alone, so it reads without colour too.
     """
-    height, width = crop.shape[:2]
     values = np.clip(np.nan_to_num(np.asarray(heat, dtype=np.float32)), 0, 1)
-    if values.shape != (height, width):
-        grown = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
-        values = np.clip(np.asarray(grown), 0, 1)
     colours = mpl.colormaps["inferno"](0.15 + 0.85 * values)[..., :3]
     alpha = 0.7 * values[..., None]
     grey = crop.astype(np.float32) / 255
@@ -150,10 +136,3 @@ def strip(items: Sequence[GalleryItem], *, title: str, subtitle: str = "") -> by
 
     width = max(INCHES * len(items), 3.6) + 0.3
     return png_of("strip", paint, size=(width, INCHES * rows + 0.9))
-
-
-def _shown(crop: NDArray[np.uint8] | None, heat: NDArray[np.generic]) -> NDArray[np.uint8]:
-    if heat.ndim == 3:
-        return np.asarray(heat, dtype=np.uint8)
-    values = np.asarray(heat, dtype=np.float32)
-    return blend(crop if crop is not None else np.full((*values.shape, 3), 128, np.uint8), values)

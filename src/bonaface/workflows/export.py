@@ -103,7 +103,10 @@ def export(
     bundle = load_bundle(folder)
     wanted: list[VariantName] = [name for name, asked in zip(VARIANTS, (openvino, bf16, int8), strict=True) if asked]
     check_processor(wanted)
-    settings, manifest = _of_run(folder, root)
+    for name in ("recipe.yaml", "manifest.csv"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} has no {name}; expected the run folder that `bonaface train -o RUN` writes")
+    settings, manifest = load_recipe(folder / "recipe.yaml"), read_manifest(folder / "manifest.csv", root=root)
     if detector_weights is not None:
         settings = settings.model_copy(
             update={"crop": settings.crop.model_copy(update={"weights": Path(detector_weights)})}
@@ -197,13 +200,6 @@ def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
             "auc": json_safe(evaluation.ranking.auc),
         }
     return results
-
-
-def _of_run(folder: Path, root: str | Path | None) -> tuple[Recipe, Manifest]:
-    for name in ("recipe.yaml", "manifest.csv"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} has no {name}; expected the run folder that `bonaface train -o RUN` writes")
-    return load_recipe(folder / "recipe.yaml"), read_manifest(folder / "manifest.csv", root=root)
 
 
 def _store_of(folder: Path, settings: Recipe, crops: str | Path | None) -> Path:
