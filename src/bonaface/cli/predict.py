@@ -6,14 +6,15 @@ import json
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import echo, echo_left_out, show_progress
+from bonaface.cli.output import call, echo, echo_left_out, show_progress
 from bonaface.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def predict_command(
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video; by default the bundle's.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop the camera after this many seconds.")] = None,
     detector: options.OtherDetector = None,
-    weights: options.Weights = None,
+    detector_weights: options.Weights = None,
     variant: options.Variant = None,
     backend: options.Backend = None,
     min_face: options.MinFace = None,
@@ -64,6 +65,7 @@ def predict_command(
     A damaged file, an unknown picture format, a folder that cannot be listed and a broken link are `unreadable`. Files
     that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
+    given = locals()
     if (engine is None) != (output is None):
         raise SettingsError(
             "--engine ray writes the verdicts to a folder: give both --engine ray and --output, or neither"
@@ -73,33 +75,11 @@ def predict_command(
     other = [name for name, value in (of_a_cluster if engine is None else of_one_machine).items() if value is not None]
     if other:
         raise SettingsError(f"{', '.join(other)}: not {'without' if engine is None else 'with'} --engine ray")
-    scoring: dict[str, Any] = {
-        "faces": faces,
-        "detector": detector,
-        "detector_weights": weights,
-        "backend": backend,
-        "min_face": min_face,
-        "quality": not no_quality,
-    }
     outcomes: Counter[str] = Counter()
     looked_at = 0
     if output is not None:
-        with show_progress(quiet=quiet, json_log=json_log) as progress:
-            outcomes.update(
-                bonaface.predict_on_ray(
-                    bundle,
-                    *sources,
-                    output=output,
-                    frames=frames,
-                    frames_as_video=frames_as_video,
-                    root=root,
-                    variant=variant,
-                    address=address,
-                    workers=workers,
-                    progress=progress,
-                    **scoring,
-                )
-            )
+        unknown = ("bundle", "sources", "engine", "as_json", "save", "seconds", "threads")
+        outcomes.update(call(partial(bonaface.predict_on_ray, bundle, *sources), given, *unknown))
         echo(f"{_counted(outcomes)}; written to {output}")
         raise typer.Exit(_exit_code(outcomes))
     # On a terminal the verdicts show the progress.
@@ -114,7 +94,12 @@ def predict_command(
             threads=threads,
             variant=variant,
             root=root,
-            **scoring,
+            faces=faces,
+            detector=detector,
+            detector_weights=detector_weights,
+            backend=backend,
+            min_face=min_face,
+            quality=not no_quality,
             seconds=seconds,
             progress=progress,
         )

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from bonaface.choices import FusionRule
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.quality import FaceRules
+from bonaface.inference.quality_limits import Limit
 from bonaface.inference.verdict import Verdict
 from bonaface.server.errors import ERRORS, ApiError
-from bonaface.server.settings import ServerSettings
+from bonaface.server.settings import Limits, ServerSettings
 from bonaface.types import NOT_MEASURED, Box, FrameScore, Label, Quality, Status, probability
 
 Outcome = Literal["bona_fide", "attack", "no_face", "several_faces", "too_small", "low_quality"]
@@ -145,27 +146,6 @@ class PointAnswer(BaseModel):
     warnings: list[str]
 
 
-class LimitAnswer(BaseModel):
-    """The range of a measure in which a frame is scored."""
-
-    min: float | None
-    max: float | None
-
-
-class LimitsAnswer(BaseModel):
-    """Maximum size of one request."""
-
-    bytes: int = Field(description="Bytes of the body.")
-    pixels: int = Field(description="Pixels of an image.")
-    video_pixels: int = Field(description="Pixels of a video's frame.")
-    video_frames: int = Field(description="Frames of a video.")
-    video_work: int = Field(description="Pixels of a frame times the frames of a video.")
-    files: int = Field(description="Images of a burst.")
-    seconds: float = Field(description="Duration of a video.")
-    timeout: float = Field(description="Seconds from the headers of a request to its response.")
-    upload_seconds: float = Field(description="Seconds from the headers of a request to the end of its body.")
-
-
 class ModelAnswer(BaseModel):
     """What is served."""
 
@@ -179,11 +159,11 @@ class ModelAnswer(BaseModel):
     min_face: float | None = Field(
         description="Smallest face in pixels; null: a crop must not be enlarged more than twice."
     )
-    quality: dict[str, LimitAnswer] = Field(description="Limits outside which a frame is `low_quality`, by measure.")
+    quality: dict[str, Limit] = Field(description="Limits outside which a frame is `low_quality`, by measure.")
     licence: str
     operating_points: dict[Kind, PointAnswer]
     formats: list[str]
-    limits: LimitsAnswer
+    limits: Limits
     key_required: bool
     session_required: bool
 
@@ -218,14 +198,14 @@ def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> Mode
         crop_scale=card.crop_scale,
         detector=card.detector.name,
         min_face=rules.min_face,
-        quality={name: LimitAnswer(min=limit.min, max=limit.max) for name, limit in rules.limits.items()},
+        quality=dict(rules.limits),
         licence=card.licence,
         operating_points={
             kind: PointAnswer.model_validate(bundle.operating_point(kind), from_attributes=True)
             for kind in get_args(Kind)
         },
         formats=["JPEG", "PNG", "WebP", "MP4", "MOV", "WebM", "Matroska"],
-        limits=LimitsAnswer(**vars(settings.limits)),
+        limits=settings.limits,
         key_required=bool(settings.key),
         session_required=settings.require_session,
     )

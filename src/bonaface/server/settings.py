@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 from urllib.parse import urlsplit
+
+from pydantic import Field
 
 from bonaface.choices import FacePolicy
 from bonaface.errors import SettingsError
@@ -14,21 +16,22 @@ from bonaface.errors import SettingsError
 
 @dataclass(frozen=True)
 class Limits:
-    """Maximum size of one request: bytes of its body, pixels of an image or a video frame, files, seconds, frames.
+    """Maximum size of one request.
 
-    `video_work` bounds the pixels of a frame times the frames of a video, because decoding cannot be interrupted.
-    `timeout` is in seconds from the request's headers to its response, `upload_seconds` from them to the end of its body.
+    `video_work` is bounded because decoding cannot be interrupted.
     """
 
-    bytes: int = 16_000_000
-    pixels: int = 16_000_000
-    video_pixels: int = 9_000_000
-    video_frames: int = 2_400
-    video_work: int = 5_400_000_000
-    files: int = 32
-    seconds: float = 20.0
-    timeout: float = 30.0
-    upload_seconds: float = 20.0
+    bytes: Annotated[int, Field(description="Bytes of the body.")] = 16_000_000
+    pixels: Annotated[int, Field(description="Pixels of an image.")] = 16_000_000
+    video_pixels: Annotated[int, Field(description="Pixels of a video's frame.")] = 9_000_000
+    video_frames: Annotated[int, Field(description="Frames of a video.")] = 2_400
+    video_work: Annotated[int, Field(description="Pixels of a frame times the frames of a video.")] = 5_400_000_000
+    files: Annotated[int, Field(description="Images of a burst.")] = 32
+    seconds: Annotated[float, Field(description="Duration of a video.")] = 20.0
+    timeout: Annotated[float, Field(description="Seconds from the headers of a request to its response.")] = 30.0
+    upload_seconds: Annotated[
+        float, Field(description="Seconds from the headers of a request to the end of its body.")
+    ] = 20.0
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,12 @@ def train(
     source = manifest if manifest is not None else settings.data.manifest
     if source is None:
         raise SettingsError("no manifest to train on; add data.manifest=FILE, as `bonaface data index` writes it")
-    footage = _footage(source, settings)
+    several = [source] if isinstance(source, str | Path | Manifest) else list(source)
+    if len(several) > 1 and settings.data.root is not None:
+        raise SettingsError("data.root is the folder of one manifest's footage; with several manifests leave it out")
+    footage = merge_manifests(
+        [each if isinstance(each, Manifest) else read_manifest(each, root=settings.data.root) for each in several]
+    )
     notes = [
         *footage.notes,
         *_one_class_notes(footage, settings),
@@ -115,16 +120,6 @@ def train(
         return _evaluate(
             settings, footage, store, result, trainer.network, run, notes, before=before, faces=faces, progress=progress
         )
-
-
-def _footage(source: Source | Sequence[Source], settings: Recipe) -> Manifest:
-    """Return the presentations of one or several manifests."""
-    several = [source] if isinstance(source, str | Path | Manifest) else list(source)
-    if len(several) > 1 and settings.data.root is not None:
-        raise SettingsError("data.root is the folder of one manifest's footage; with several manifests leave it out")
-    return merge_manifests(
-        [each if isinstance(each, Manifest) else read_manifest(each, root=settings.data.root) for each in several]
-    )
 
 
 def _one_class_notes(footage: Manifest, settings: Recipe) -> Iterator[str]:

@@ -30,36 +30,16 @@ _ATTACK = frozenset({"spoof", "spoofed", "spoofing", "fake", "attack", "imposter
 _SPECIES = frozenset(
     {"print", "printed", "printout", "photo", "picture", "poster", "paper", "cut", "cutout", "warped"}
     | {"replay", "replayed", "video", "screen", "display", "monitor", "mattescreen"}
-    | {
-        "mask",
-        "masked",
-        "papermask",
-        "3dmask",
-        "silicone",
-        "latex",
-        "resin",
-        "mannequin",
-        "partial",
-        "makeup",
-    }
+    | {"mask", "masked", "papermask", "3dmask", "silicone", "latex", "resin", "mannequin", "partial", "makeup"}
 )
 _FILLING = frozenset(
     {"face", "video", "image", "img", "photo", "part", "person", "people", "raw", "crop", "frame", "selfie"}
     | {"sample", "clip", "access", "fide", "class", "data", "folder", "user", "subject"}
 )
 _SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "devel": "val",
-    "development": "val",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 
 
@@ -130,12 +110,7 @@ def _meaning(name: str, meant: str) -> Kind | str | None:
 
 def _nearest(word: str) -> str:
     """Return a hint to the meaning whose word is nearest; empty where none is near."""
-    meanings = {
-        **dict.fromkeys(_ATTACK, "attack"),
-        **{name: name for name in _SPECIES},
-        IGNORE: IGNORE,
-        NOTHING: NOTHING,
-    }
+    meanings = {**dict.fromkeys(_ATTACK, "attack"), **{name: name for name in (*_SPECIES, IGNORE, NOTHING)}}
     meanings |= dict.fromkeys((*_BONA_FIDE, "bona_fide", "living"), "bona_fide")
     near = get_close_matches(word, meanings, n=1, cutoff=0.7)
     return f" (did you mean {meanings[near[0]]}?)" if near else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -16,8 +16,7 @@ from bonaface.errors import reraise_os_error
 from bonaface.io import new_folder
 
 
-@dataclass(frozen=True)
-class _Clip:
+class _Clip(NamedTuple):
     file: Path
     person: int
     seed: int
@@ -42,19 +41,16 @@ def write_demo_dataset(
     The same seed draws the same frames. Raises OutputError where the folder exists and is not empty.
     """
     with new_folder(folder, what="generated videos") as fresh, reraise_os_error(folder):
-        clips = _plan(fresh, persons, seed, takes, max(round(seconds * fps), 1), fps)
+        frames = max(round(seconds * fps), 1)
+        clips = []
+        for person in range(persons):
+            for number, species in enumerate([*["live"] * takes, *SPECIES]):
+                file = fresh / species / f"person{person + 1:02d}" / f"{number + 1:02d}.mp4"
+                who = seed * 1000 + person
+                clips.append(_Clip(file, who, who * 100 + number, species, frames, fps))
         for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
             if progress:
                 progress(done, len(clips))
-
-
-def _plan(folder: Path, persons: int, seed: int, takes: int, frames: int, fps: int) -> list[_Clip]:
-    clips = []
-    for person in range(persons):
-        for number, species in enumerate([*["live"] * takes, *SPECIES]):
-            name = folder / species / f"person{person + 1:02d}" / f"{number + 1:02d}.mp4"
-            clips.append(_Clip(name, seed * 1000 + person, (seed * 1000 + person) * 100 + number, species, frames, fps))
-    return clips
 
 
 def _write(clip: _Clip) -> None:
