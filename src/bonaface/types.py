@@ -6,10 +6,10 @@ A higher score is more bona fide, and `score >= threshold` accepts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ class Status(StrEnum):
     LOW_QUALITY = "low_quality"
     UNREADABLE = "unreadable"
 
+
+UNSPECIFIED = "unspecified"
+"""The species of an attack that names none."""
 
 CATEGORIES = ("print", "replay", "paper_mask", "mask_3d", "partial", "other")
 """The coarse kinds of attack; a dataset's own, finest name is the `species`."""
@@ -143,6 +146,17 @@ class Progress(Protocol):
 
     def epoch(self, line: str, figures: Mapping[str, float], /) -> None:
         """Report the result of one training epoch, as one line of text and as numbers by name."""
+
+
+Item = TypeVar("Item")
+
+
+def counted(items: Iterable[Item], progress: Callable[[int, int], None] | None, total: int) -> Iterator[Item]:
+    """Yield items, and report after each how many of `total` are done."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress:
+            progress(done, total)
 
 
 def probability(value: float | NDArray[np.floating]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -128,7 +128,7 @@ def compare_command(
     ] = None,
     threshold: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Threshold of a system.")] = None,
     manifest: ScoresManifest = None,
-    labels: LabelMap = None,
+    mapping: LabelMap = None,
     higher_is: Annotated[
         list[str] | None,
         typer.Option(
@@ -144,6 +144,7 @@ def compare_command(
     allow_missing: CountMissing = False,
 ) -> None:
     """Compare systems on the same presentations and test the differences for significance."""
+    given = locals()
     tables: dict[str, str | Path | Any] = {}
     for item in scores:
         name, equals, path = item.partition("=")
@@ -162,19 +163,16 @@ def compare_command(
     every = [value for value in higher_is or [] if "=" not in value]
     meant = dict.fromkeys(tables, every[-1]) if every else {}
     meant |= options.as_pairs([value for value in higher_is or [] if "=" in value], "--higher-is") or {}
-    result = bonaface.compare(
-        tables,
-        output=output,
+    result = call(
+        bonaface.compare,
+        given,
+        *("threshold", "intersect"),
+        scores=tables,
         validation=options.as_pairs(validation, "--validation"),
         thresholds=limits,
-        manifest=manifest,
-        mapping=options.as_pairs(labels, "--map"),
-        higher_is=cast("dict[str, choices.HigherIs]", meant),  # which `compare` checks
-        criterion=criterion,
-        fusion=fusion,
+        mapping=options.as_pairs(mapping, "--map"),
+        higher_is=meant,
         mismatch="intersect" if intersect else "refuse",
-        policy=policy,
-        allow_missing=allow_missing,
     )
     echo_lines(compare_lines(result))
 

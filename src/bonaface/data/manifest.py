@@ -20,14 +20,12 @@ from bonaface.data.row_problems import RowNamer, RowProblems, Rows, row_numbers
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
 from bonaface.io.storage import is_remote, local_copy, named_as, shown
-from bonaface.types import CATEGORIES, Label
+from bonaface.types import CATEGORIES, UNSPECIFIED, Label
 
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
 BOX_COLUMNS = ("path", "frame", "x", "y", "w", "h")
 SPLITS = ("train", "val", "test")
 _READING = ("flip", "first_frames")
-UNSPECIFIED = "unspecified"
-"""The species of an attack whose source does not name one."""
 
 
 @dataclass(frozen=True, eq=False)

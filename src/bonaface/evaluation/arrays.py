@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.evaluation.checking import UNSPECIFIED, text_column
-from bonaface.types import Label, Status
+from bonaface.evaluation.checking import text_column
+from bonaface.types import UNSPECIFIED, Label, Status
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

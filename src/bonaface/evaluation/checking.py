@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ScoreTableError, did_you_mean, format_list
 from bonaface.io import decimal_comma
-from bonaface.types import Label, Status, probability
+from bonaface.types import UNSPECIFIED, Label, Status, probability
 
 SCORE_COLUMNS = ("presentation", "frame", "logit", "score", "status", "system")
-UNSPECIFIED = "unspecified"
-"""The species of an attack that names none."""
-
 # A score rounded to float32 or to six places still matches its logit.
 _SCORE_TOLERANCE = 1e-6
 

@@ -15,10 +15,10 @@ import pandas as pd
 from bonaface.choices import Profile
 from bonaface.errors import SettingsError, did_you_mean
 from bonaface.evaluation.arrays import Bools, ScoreArrays, known_subjects
-from bonaface.evaluation.checking import UNSPECIFIED, text_column
+from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.results import Evaluation, Rate
 from bonaface.report.formatting import chosen_words
-from bonaface.types import Threshold
+from bonaface.types import UNSPECIFIED, Threshold
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 STANDARD = "ISO/IEC 30107-3"

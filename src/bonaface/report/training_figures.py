@@ -37,7 +37,9 @@ def training_figure(history: pd.DataFrame) -> Drawing | None:
     ]
     if not panels or "epoch" not in history:
         return None
-    best = _best_epoch(history)
+    best = None
+    if "val_loss" in history and history["val_loss"].notna().any():
+        best = float(history["epoch"].iloc[int(np.nanargmin(history["val_loss"].to_numpy(dtype=float)))])
     sources = [str(name) for name in history if str(name).startswith("val_loss/")]
     simulated = ", simulated attacks included" if "val_simulated_far" in history else ""
 
@@ -138,13 +140,6 @@ def embedding_figure(frame: pd.DataFrame, by: str) -> Drawing:
         caption="t-SNE keeps neighbours together; distances between groups, and their sizes, mean nothing.",
         height=4.6,
     )
-
-
-def _best_epoch(history: pd.DataFrame) -> float | None:
-    if "val_loss" not in history or not history["val_loss"].notna().any():
-        return None
-    best = int(np.nanargmin(history["val_loss"].to_numpy(dtype=float)))
-    return float(history["epoch"].to_numpy(dtype=float)[best])
 
 
 def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.models.network import LivenessNet
 from bonaface.training.augment import Picture
 from bonaface.training.loader import frames_for_training
-from bonaface.types import Label, Status, fuse_frames, probability
+from bonaface.types import Label, Status, counted, fuse_frames, probability
 
 _WIDENED = 4
 """A stream of random numbers; the loader and the trainer use the others."""
@@ -39,7 +39,7 @@ def score_widened_validation(
     stored = frames_for_training(manifest, crops)
     described = manifest.table.set_index("path")
     rows: list[dict[str, object]] = []
-    for index, name in enumerate(stored.names):
+    for index, name in enumerate(counted(stored.names, progress, len(stored))):
         about: dict[str, object] = {
             column: described.at[name, column] for column in ("label", "species", "subject", "dataset", "split")
         }
@@ -57,8 +57,6 @@ def score_widened_validation(
             attacks = [simulate(picture, np.random.default_rng((*seed, 1))) for picture in pictures]
             attack = {**about, "label": Label.ATTACK.value, "species": attacks[0][1]}
             rows += _rows(network, name, ATTACK, [picture for picture, _ in attacks], attack, recipe)
-        if progress:
-            progress(index + 1, len(stored))
     table = pd.DataFrame(rows)
     table["frame"] = table["frame"].astype("Int64")
     return table

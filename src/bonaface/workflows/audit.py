@@ -23,7 +23,7 @@ from bonaface.evaluation.auc import auc
 from bonaface.evaluation.results import Figure
 from bonaface.io import fresh_folder, now, write_json, write_text
 from bonaface.report.audit_page import render_page
-from bonaface.types import Progress, Status
+from bonaface.types import Progress, Status, counted
 
 _CLASSES = {"bona_fide": "bona fide", "attack": "attack"}
 
@@ -108,15 +108,13 @@ def _shortcuts(table: pd.DataFrame, properties: pd.DataFrame, progress: Progress
     """Return every column and property that takes two values, the one that separates the classes best first."""
     found = []
     asked = list(traits(table, properties))
-    for done, trait in enumerate(asked, start=1):
+    for trait in counted(asked, partial(progress, "shortcuts") if progress else None, len(asked)):
         there = np.isfinite(trait.score)
         arrays = ScoreArrays.from_table(_scored(table, trait))
         area = auc(arrays)
         if len(np.unique(trait.score[there])) < 2:
             area = Figure(area.value, area.persons, reason=trait.direction)
         found.append(_shortcut(trait, arrays, area))
-        if progress:
-            progress("shortcuts", done, len(asked))
     return sorted(found, key=lambda each: (-np.nan_to_num(each.auc.value), -np.nan_to_num(each.worst.value), each.name))
 
 

@@ -33,7 +33,7 @@ from bonaface.errors import (
 )
 from bonaface.inference.quality import default_min_face
 from bonaface.io.storage import is_remote, shown
-from bonaface.types import Progress, Status
+from bonaface.types import Progress, Status, counted
 from bonaface.workflows.distribute import check_engine, crop_on_ray
 
 
@@ -349,11 +349,8 @@ def _check(manifest: Manifest, progress: Progress | None) -> pd.DataFrame:
         except MediaError as error:
             return str(error)
 
-    reasons = []
+    report = partial(progress, "check") if progress else None
     with ThreadPoolExecutor() as pool:
-        for done, reason in enumerate(pool.map(fault, manifest.files()), start=1):
-            reasons.append(reason)
-            if progress:
-                progress("check", done, len(manifest))
+        reasons = list(counted(pool.map(fault, manifest.files()), report, len(manifest)))
     found = pd.DataFrame({"path": manifest.table["path"], "reason": reasons})
     return found[found["reason"] != ""].reset_index(drop=True)

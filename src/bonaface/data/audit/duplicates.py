@@ -26,6 +26,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.types import counted
+
 Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -111,13 +113,9 @@ def find_copies(
     grows with the square of the presentations for a matrix product, and by about 6 ms of one core for each aligned pair.
     """
     candidates, crowded = _candidates(presentations, compare, neighbours)
-    found: list[Copy] = []
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # OpenCV releases the interpreter lock
-        for done, copy in enumerate(pool.map(lambda tried: _verified(tried, presentations), candidates), start=1):
-            if copy is not None:
-                found.append(copy)
-            if progress:
-                progress(done, len(candidates))
+        verified = pool.map(lambda tried: _verified(tried, presentations), candidates)
+        found = [copy for copy in counted(verified, progress, len(candidates)) if copy is not None]
     return found, crowded
 
 

@@ -25,6 +25,7 @@ from bonaface.data.parallel import parallel_map
 from bonaface.data.signatures import HEAD, media_type
 from bonaface.errors import MediaError
 from bonaface.io.storage import temporary_copy
+from bonaface.types import counted
 
 Picture = NDArray[np.uint8]
 Pictures = list[tuple[int, Picture]]
@@ -106,12 +107,7 @@ def read_files(
     boxes = boxes_by_row(manifest, detector)
     rows = zip(manifest.table["path"], manifest.files(), flips, boxes, strict=True)
     jobs = [_Job(str(path), file, flip, own, detector, weights) for path, file, flip, own in rows]
-    facts: list[FileFacts] = []
-    for fact in parallel_map(_read, jobs, workers=workers):
-        facts.append(fact)
-        if progress:
-            progress(len(facts), len(jobs))
-    return facts
+    return list(counted(parallel_map(_read, jobs, workers=workers), progress, len(jobs)))
 
 
 def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:

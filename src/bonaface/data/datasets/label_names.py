@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bonaface.data.categories import category_of
-from bonaface.data.manifest import UNSPECIFIED
 from bonaface.errors import SettingsError, did_you_mean, format_list
-from bonaface.types import Label
+from bonaface.types import UNSPECIFIED, Label
 
 IGNORE = "ignore"
 """Meaning, in a mapping, of a name whose files are left out."""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, split_by_person, take
 from bonaface.errors import ManifestError, one_line
+from bonaface.types import counted
 
 _KINDS = {
     "live": ("", ""),
@@ -77,14 +78,12 @@ def _boxes(paths: pd.Series, request: Request) -> pd.DataFrame:
     """The face of each frame from a video's `.face` file: a row x1 y1 x2 y2 each, zeros for none."""
     there = set(request.files)
     tables = []
-    for done, path in enumerate(paths):
+    for path in counted(paths, request.progress, len(paths)):
         stem = path.rpartition(".")[0]
         # A stray `.m` in a video's name need not be in that of its boxes.
         name = next((each for each in (f"{stem}.face", f"{stem.removesuffix('.m')}.face") if each in there), None)
         if name is not None:
             tables.append(_face_file(request.root / name, path))
-        if request.progress is not None:
-            request.progress(done + 1, len(paths))
     request.left_out["videos without a file of boxes"] += len(paths) - len(tables)
     return (
         pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["path", "frame", "x", "y", "w", "h"])

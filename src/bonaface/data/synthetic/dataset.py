@@ -14,6 +14,7 @@ from bonaface.data.synthetic.take import SPECIES, Take, bona_fide_frames, presen
 from bonaface.data.video_writer import write_video
 from bonaface.errors import reraise_os_error
 from bonaface.io import new_folder
+from bonaface.types import counted
 
 
 class _Clip(NamedTuple):
@@ -48,9 +49,8 @@ def write_demo_dataset(
                 file = fresh / species / f"person{person + 1:02d}" / f"{number + 1:02d}.mp4"
                 who = seed * 1000 + person
                 clips.append(_Clip(file, who, who * 100 + number, species, frames, fps))
-        for done, _ in enumerate(parallel_map(_write, clips, workers=workers), start=1):
-            if progress:
-                progress(done, len(clips))
+        for _ in counted(parallel_map(_write, clips, workers=workers), progress, len(clips)):
+            pass
 
 
 def _write(clip: _Clip) -> None:
