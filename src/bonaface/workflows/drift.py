@@ -114,23 +114,17 @@ def _moment(text: str, name: str) -> datetime:
 def _by_period(table: pd.DataFrame) -> pd.DataFrame:
     span = table["time"].max() - table["time"].min()
     step = next((step for step in _STEPS if span / step <= PERIODS), timedelta(days=-(-span.days // PERIODS) or 1))
-    rows = []
-    for (start, bundle), part in table.groupby([table["time"].dt.floor(pd.Timedelta(step)), "bundle"]):
-        low, median, high = part["score"].quantile([0.1, 0.5, 0.9])
-        rows.append(
-            {
-                "start": start,
-                "bundle": bundle,
-                "decisions": len(part),
-                "scored": int(part["score"].notna().sum()),
-                "accepted": float((part["verdict"] == Label.BONA_FIDE).mean()),
-                "low": low,
-                "median": median,
-                "high": high,
-                "threshold": part["threshold"].median(),
-            }
-        )
-    return pd.DataFrame(rows)
+    start = table["time"].dt.floor(pd.Timedelta(step)).rename("start")
+    rows = table.assign(accepted=table["verdict"] == Label.BONA_FIDE).groupby([start, "bundle"])
+    return rows.agg(
+        decisions=("verdict", "size"),
+        scored=("score", "count"),
+        accepted=("accepted", "mean"),
+        low=("score", lambda scores: scores.quantile(0.1)),
+        median=("score", "median"),
+        high=("score", lambda scores: scores.quantile(0.9)),
+        threshold=("threshold", "median"),
+    ).reset_index()
 
 
 def _paint(figure: Figure, periods: pd.DataFrame) -> None:
