@@ -13,7 +13,7 @@ from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.frames import kind_of, open_frames
 from bonaface.errors import MediaError, MissingExtraError
-from tests.corpora import index
+from tests.corpus_folder import index
 
 
 def recording(path: Path, *, channels_first: bool = True, frames: int = 10) -> Path:

@@ -14,7 +14,7 @@ from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import InputError, ManifestError, SettingsError
 from bonaface.workflows.cross_validate import leave_one_dataset_out, protocol_folds
 from tests.conftest import SMALL
-from tests.corpora import write_corpus
+from tests.corpus_folder import write_corpus
 
 
 def manifest(dataset: str, folder: Path, splits: str = ""):

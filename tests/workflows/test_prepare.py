@@ -8,7 +8,7 @@ import pytest
 from bonaface.data.manifest import read_manifest
 from bonaface.errors import SettingsError
 from bonaface.workflows.prepare import crop, index
-from tests.corpora import write_files
+from tests.corpus_folder import write_files
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from bonaface.data.splits import PERSONS_UNKNOWN, split_manifest
 from bonaface.workflows.prepare import count_persons
 from bonaface.workflows.prepare import index as index_dataset
-from tests.corpora import write_files
+from tests.corpus_folder import write_files
 
 NAMES = ["anna", "bert", "carl", "dora", "emil"]
 CLASSES = ["live", "fake/printed", "fake/screen"]

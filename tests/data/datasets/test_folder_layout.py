@@ -8,7 +8,7 @@ from bonaface.data.datasets.pattern import compile_pattern
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.errors import ManifestError, SettingsError
-from tests.corpora import index, write_files
+from tests.corpus_folder import index, write_files
 
 
 def indexed(root: Path, names: list[str], **options: object) -> Manifest:

@@ -14,7 +14,7 @@ from bonaface.data.sources import Source
 from bonaface.data.splits import check_no_copies
 from bonaface.errors import LeakError, ManifestError, SettingsError
 from bonaface.workflows.prepare import crop, index
-from tests.corpora import write_files
+from tests.corpus_folder import write_files
 
 CLIPS = [
     f"{label}/{person}/{clip}"

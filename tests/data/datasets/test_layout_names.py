@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bonaface.errors import ManifestError
-from tests.corpora import index, write_files
+from tests.corpus_folder import index, write_files
 
 # label, species, category, subject, split; then any further columns.
 Said = tuple[str, str, str, str, str]

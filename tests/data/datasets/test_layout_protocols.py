@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bonaface.config import CropSettings
@@ -17,11 +15,10 @@ from bonaface.data.frames import spread
 from bonaface.data.manifest import Manifest
 from bonaface.data.splits import find_leaks, split_manifest
 from bonaface.data.video_writer import write_video
-from bonaface.errors import ManifestError, SettingsError
+from bonaface.errors import ManifestError
 from bonaface.inference.scoring import sources_of
-from tests.corpora import CORPORA, index, write_corpus, write_files
-
-Counts = dict[str, tuple[int, int]]
+from tests.corpora import CORPORA
+from tests.corpus_folder import Counts, counts, index, persons, write_corpus, write_files
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +35,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return Written()
 
 
-def counts(manifest: Manifest) -> Counts:
-    """Bona fide and attacks of each split that has any."""
-    pairs = list(zip(manifest.table["split"], manifest.table["label"], strict=True))
-    return {
-        split: (pairs.count((split, "bona_fide")), pairs.count((split, "attack")))
-        for split in ("train", "val", "test", "")
-        if split in set(manifest.table["split"])
-    }
-
-
 def species(manifest: Manifest, split: str) -> dict[str, int]:
     of_split = manifest.table[(manifest.table["split"] == split) & (manifest.table["label"] == "attack")]
     return {str(name): int(number) for name, number in of_split["species"].value_counts().sort_index().items()}
-
-
-def persons(manifest: Manifest, split: str) -> set[int]:
-    subjects = manifest.table.loc[manifest.table["split"] == split, "subject"].unique()
-    return {int(subject.rpartition("/")[2].rpartition("_")[2]) for subject in subjects}
 
 
 ROSE_TEST = {
@@ -318,195 +300,6 @@ def test_the_lists_of_the_client_specific_release(tmp_path: Path) -> None:
         index(tmp_path, "rose_youtu_clients")
 
 
-# Lists
-
-
-def test_oulu_lists_are_followed_where_they_are(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "oulu_npu", persons=2)
-    ruled = {}
-    for protocol, fold in ((1, None), (3, 2)):
-        listed = index(tmp_path, "oulu_npu", protocol=protocol, fold=fold)
-        assert not any("by its rules" in note for note in listed.notes)
-        ruled[protocol] = listed
-    for lists in (tmp_path / "Protocols").rglob("*.txt"):
-        lists.unlink()
-    for protocol, fold in ((1, None), (3, 2)):
-        by_rule = index(tmp_path, "oulu_npu", protocol=protocol, fold=fold)
-        assert any("by its rules" in note for note in by_rule.notes)
-        pd.testing.assert_frame_equal(by_rule.table, ruled[protocol].table)
-
-
-def test_oulu_lists_may_lie_in_a_folder_named_baseline_and_may_differ_from_the_rules(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "oulu_npu", persons=1, lists=False)
-    write_files(tmp_path, ["Baseline/Protocol_1/Train.txt"], text="+1,1_1_01_1\n-1,1_1_01_2\n")
-    write_files(tmp_path, ["Baseline/Protocol_1/Dev.txt"], text="+1,1_3_21_1\r\n")
-    write_files(tmp_path, ["Baseline/Protocol_1/Test.txt"], text="\n-2, 1_3_36_5\n-1,1_3_36_2\n")
-    manifest = index(tmp_path, "oulu_npu", protocol=1)
-    assert manifest.table.set_index("path")["split"].to_dict() == {
-        "Train_files/1_1_01_1.avi": "train",
-        "Train_files/1_1_01_2.avi": "train",
-        "Dev_files/1_3_21_1.avi": "val",
-        "Test_files/1_3_36_2.avi": "test",
-        "Test_files/1_3_36_5.avi": "test",
-    }
-
-
-@pytest.mark.parametrize("line", ["-1,1_1_01_1", "+1,1_1_01_2", "1_1_01_1", "0,1_1_01_1"])
-def test_an_oulu_list_that_contradicts_the_names_is_refused(tmp_path: Path, line: str) -> None:
-    write_corpus(tmp_path, "oulu_npu", persons=1)
-    (tmp_path / "Protocols/Protocol_1/Train.txt").write_text(line + "\n")
-    with pytest.raises(ManifestError, match=r"Train\.txt: expected lines such as \+1,1_1_01_1"):
-        index(tmp_path, "oulu_npu", protocol=1)
-
-
-def test_files_that_a_list_names_and_the_disk_lacks(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "oulu_npu", persons=1)
-    for name in ("Train_files/1_1_01_1.avi", "Test_files/6_3_36_5.avi"):
-        (tmp_path / name).unlink()
-    with pytest.raises(
-        ManifestError, match=r"2 of the 150 names in its lists have no file \(1_1_01_1, 6_3_36_5\).*--allow-missing"
-    ):
-        index(tmp_path, "oulu_npu", protocol=1)
-    manifest = index(tmp_path, "oulu_npu", protocol=1, allow_missing=True)
-    assert len(manifest) == 148
-    assert "incomplete copy: 2 of the 150 names in its lists have no file" in manifest.notes
-    assert manifest.about["left_out"]["named in a list, but absent"] == 2  # type: ignore[index]
-
-
-def test_nuaa_lists_with_backslashes(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "nuaa", persons=2)
-    assert "\\" in (tmp_path / "raw/client_train_raw.txt").read_text()
-    manifest = index(tmp_path, "nuaa")
-    assert counts(manifest) == {"train": (16, 16), "test": (8, 8)}
-    assert any("by its lists; the same persons are in train and test" in note for note in manifest.notes)
-    assert len(find_leaks(manifest)) == 2
-    (tmp_path / "raw/client_train_raw.txt").write_text("0001\\0001_00_04_01_0.jpg\n")
-    assert counts(index(tmp_path, "nuaa")) == {"train": (1, 16), "test": (8, 8)}
-
-
-def test_nuaa_takes_one_version_of_its_images(tmp_path: Path) -> None:
-    names = ["raw/ClientRaw/0001/0001_00_00_01_0.jpg", "Detectedface/ClientFace/0001/0001_00_00_01_0.jpg"]
-    manifest = index(write_files(tmp_path, names), "nuaa")
-    assert manifest.table["path"].tolist() == names[:1]
-    assert manifest.about["left_out"] == {"other versions of the same images": 1}
-    detected = write_files(tmp_path / "detected", names[1:])
-    for kind, side in (("client", "test"), ("imposter", "train"), ("imposter", "test")):
-        write_files(detected, [f"Detectedface/{kind}_{side}_face.txt"])
-    write_files(detected, ["Detectedface/client_train_face.txt"], text="0001\\0001_00_00_01_0.jpg 10 20 30 40\n")
-    assert counts(index(detected, "nuaa")) == {"train": (1, 0)}
-
-
-def test_msu_lists_of_two_digits(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "msu_mfsd", persons=2)
-    (tmp_path / "train_sub_list.txt").write_text("02\n01\n")
-    (tmp_path / "test_sub_list.txt").write_text("13\n03\n")
-    manifest = index(tmp_path, "msu_mfsd")
-    assert (persons(manifest, "train"), persons(manifest, "test")) == ({1, 2}, {3, 13})
-    (tmp_path / "test_sub_list.txt").write_text("13\nclient03\n")
-    with pytest.raises(ManifestError, match="a person's number a line, found client03"):
-        index(tmp_path, "msu_mfsd")
-    (tmp_path / "test_sub_list.txt").write_text("\n")
-    with pytest.raises(ManifestError, match="a person's number a line, found nothing"):
-        index(tmp_path, "msu_mfsd")
-
-
-# CelebA-Spoof
-
-
-def test_celeba_protocols_name_their_images_and_kinds(tmp_path: Path) -> None:
-    entries = write_corpus(tmp_path, "celeba_spoof", persons=None)
-    whole = index(tmp_path, "celeba_spoof", protocol="intra_test")
-    assert counts(whole) == {"train": (8, 40), "test": (4, 20)}
-    assert whole.table.set_index("path")["species"].to_dict() == {entry.path: entry.species for entry in entries}
-    attack = whole.table[whole.table["label"] == "attack"].iloc[0]
-    assert (attack["illumination"], attack["environment"]) == ("back", "outdoor")
-    part = index(tmp_path, "celeba_spoof", protocol="protocol1")
-    assert counts(part) == {"train": (8, 32), "test": (4, 16)}
-    assert part.about["left_out"]["not part of the protocol"] == 12  # type: ignore[index]
-
-
-def test_celeba_kinds_have_their_categories(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "celeba_spoof", persons=1)
-    table = index(tmp_path, "celeba_spoof").table
-    categories = table.drop_duplicates("species").set_index("species")["category"].to_dict()
-    print_, replay, paper = (
-        ["photo", "poster", "a4"],
-        ["pc", "pad", "phone"],
-        ["face_mask", "upper_body_mask", "region_mask"],
-    )
-    assert categories == {
-        "": "",
-        **dict.fromkeys(print_, "print"),
-        **dict.fromkeys(replay, "replay"),
-        **dict.fromkeys(paper, "paper_mask"),
-        "mask_3d": "mask_3d",
-    }
-
-
-def test_celeba_goes_on_without_absent_images_and_says_so(tmp_path: Path) -> None:
-    entries = write_corpus(tmp_path, "celeba_spoof", persons=1)
-    (tmp_path / entries[3].path).unlink()
-    manifest = index(tmp_path, "celeba_spoof", protocol="intra_test")
-    assert len(manifest) == 23
-    assert any("1 of the 24 names in its lists have no file" in note for note in manifest.notes)
-    with pytest.raises(ManifestError, match="1 of the 24 names"):
-        index(tmp_path, "celeba_spoof", protocol="intra_test", allow_missing=False)
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"Data/train/1/live/1.jpg": [0, 1]}', '{"Data/train/1/live/1.jpg": 3}'])
-def test_a_celeba_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    write_corpus(tmp_path, "celeba_spoof", persons=1)
-    (tmp_path / "metas/intra_test/train_label.json").write_text(text)
-    with pytest.raises(ManifestError, match=r"train_label\.json: expected a JSON object, path -> list of 44"):
-        index(tmp_path, "celeba_spoof")
-
-
-def test_a_celeba_protocol_needs_its_lists(tmp_path: Path) -> None:
-    write_corpus(tmp_path, "celeba_spoof", persons=1, lists=False)
-    with pytest.raises(ManifestError, match=r"no metas/protocol2/train_label\.json"):
-        index(tmp_path, "celeba_spoof", protocol="protocol2")
-    manifest = index(tmp_path, "celeba_spoof")
-    assert "no species are known" in manifest.notes[0]
-
-
-def test_a_celeba_list_overrules_the_folder(tmp_path: Path) -> None:
-    entries = write_corpus(tmp_path, "celeba_spoof", persons=1)
-    path = tmp_path / "metas/intra_test/train_label.json"
-    marks = json.loads(path.read_text())
-    marks[entries[0].path][43] = 1
-    marks[entries[0].path][40] = 9
-    path.write_text(json.dumps(marks))
-    manifest = index(tmp_path, "celeba_spoof")
-    assert manifest.table.set_index("path").loc[entries[0].path, "species"] == "phone"
-    assert any("1 images lie in a folder that contradicts the lists" in note for note in manifest.notes)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("56 28 112 140 0.99\n", (56, 28, 112, 140)),
-        ("-20 -10 100 100 0.9", (0, 0, 80, 90)),
-        ("200 200 100 100 0.9", (200, 200, 24, 24)),
-        ("0 0 3 100 0.9", None),
-        ("-50 0 52 100 0.9", None),
-        ("10 10 -5 20 0.9", None),
-        ("300 10 20 20 0.9", None),
-        ("nan 1 2 3 0.9", None),
-        ("10 10", None),
-        ("", None),
-    ],
-)
-def test_celeba_boxes_are_clipped_or_dropped(tmp_path: Path, text: str, expected: tuple[float, ...] | None) -> None:
-    write_files(tmp_path, ["Data/train/1/live/1.jpg", "Data/train/1/live/2.jpg"])
-    write_files(tmp_path, ["Data/train/1/live/1_BB.txt"], text=text)
-    manifest = index(tmp_path, "celeba_spoof")
-    assert manifest.boxes is not None
-    found = manifest.boxes[["path", "frame", "x", "y", "w", "h", "frame_size"]].to_numpy().tolist()
-    assert found == ([] if expected is None else [["Data/train/1/live/1.jpg", 0, *expected, "224"]])
-    assert manifest.about["left_out"]["images without a usable box"] == (2 if expected is None else 1)  # type: ignore[index]
-    assert index(tmp_path, "celeba_spoof", boxes=False).boxes is None
-
-
 # Boxes and sides of other datasets
 
 
@@ -548,46 +341,3 @@ def test_an_official_test_set_is_kept_and_validation_drawn_from_the_rest(whole: 
     split = split_manifest(official, keep=["test"])
     assert persons(split, "test") == persons(official, "test")
     assert (len(persons(split, "train")), len(persons(split, "val"))) == (12, 3)
-
-
-# What is refused
-
-
-@pytest.mark.parametrize(
-    ("layout", "options", "expected"),
-    [
-        ("oulu", {}, r"no layout 'oulu'.*known are folder, csv, rose_youtu"),
-        ("oulu_npu", {"protocol": 5}, r"layout oulu_npu has no protocol '5'; known are 1, 2, 3, 4"),
-        ("oulu_npu", {"protocol": 3}, "protocol 3 of oulu_npu has folds 1 to 6: choose one"),
-        ("oulu_npu", {"protocol": 3, "fold": 7}, "folds 1 to 6, not 7"),
-        ("oulu_npu", {"protocol": 3, "fold": 0}, "folds 1 to 6: choose one with --fold"),
-        ("oulu_npu", {"protocol": 1, "fold": 1}, "protocol 1 of oulu_npu has no folds"),
-        ("oulu_npu", {"fold": 1}, "layout oulu_npu has no folds"),
-        ("nuaa", {"protocol": "x"}, "layout nuaa has no protocol 'x'; it has none"),
-        ("rose_youtu", {"protocol": "baselin"}, "did you mean 'baseline'"),
-        ("rose_youtu", {"split": "tokens"}, r"did you mean 'token'.*known are token, folder"),
-        ("nuaa", {"split": "token"}, "has no split 'token'; it has none"),
-        ("siw", {"pattern": "{label}/*"}, "layout siw takes no --pattern"),
-        ("siw", {"mapping": {"a": "b"}}, "layout siw takes no --map"),
-        ("rose_youtu", {"boxes": True}, "has no face boxes: leave out --boxes"),
-    ],
-)
-def test_options_that_a_layout_has_not(tmp_path: Path, layout: str, options: dict[str, object], expected: str) -> None:
-    with pytest.raises(SettingsError, match=expected):
-        index(tmp_path, layout, **options)
-
-
-@pytest.mark.parametrize("layout", [layout.name for layout in layouts() if layout.names])
-def test_a_dataset_under_another_name_is_recognised(tmp_path: Path, layout: str) -> None:
-    write_corpus(tmp_path, layout, persons=1)
-    asked = "siw" if layout != "siw" else "rose_youtu"
-    with pytest.raises(ManifestError) as caught:
-        index(tmp_path, asked)
-    assert f"it looks like the layout {layout}" in str(caught.value)
-    assert "found: " in str(caught.value)
-
-
-def test_two_copies_of_one_dataset_are_refused(tmp_path: Path) -> None:
-    names = ["a/Mf_NT_5s_g_E_5_71.mp4", "b/train/4/Mf_NT_5s_g_E_5_71.mp4"]
-    with pytest.raises(ManifestError, match=r"1 presentations occur twice, such as a/Mf.* and b/train"):
-        index(write_files(tmp_path, names), "rose_youtu")

@@ -6,7 +6,7 @@ import pytest
 
 from bonaface.data.splits import split_manifest
 from bonaface.errors import ManifestError, SettingsError
-from tests.corpora import index, write_files
+from tests.corpus_folder import index, write_files
 
 CLIPS = """path,label,subject,session,glasses,position,frames
 live/0001/0001_00_00_01_00.mp4,live,nuaa-0001,01,00,00,12

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bonaface.errors import ManifestError
-from tests.corpora import index, write_files
+from tests.corpus_folder import index, write_files
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(30)
 
