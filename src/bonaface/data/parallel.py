@@ -15,7 +15,7 @@ with warnings.catch_warnings():  # joblib warns where there are no semaphores; p
     warnings.simplefilter("ignore")
     import joblib
 
-IDLE_SECONDS = 10
+IDLE_SECONDS = 30
 """A worker without a job ends after so long; one whose parent was killed within half a minute more, by loky's rules."""
 
 Job = TypeVar("Job")
