@@ -22,7 +22,7 @@ import bonaface
 from bonaface.cli import main
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
-from bonaface.errors import BonafaceError, InputError, MediaError, OutputError, SettingsError
+from bonaface.errors import BonafaceError, InputError, MediaError, SettingsError
 from bonaface.inference.bundle import load_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.workflows import distribute
@@ -296,37 +296,6 @@ def test_no_cluster_is_one_line():
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> Partitions:
-    parts = Partitions(tmp_path / "out.partitions", "0" * 16)
-    for name, rows in (("000000000", [0, 1]), ("000000002.0000", [2]), ("000000002.0001", [3]), ("000000004", [4])):
-        parts.write(name, pd.DataFrame({"row": rows}))
-    return parts
-
-
-def test_parts_are_read_in_order(parts: Partitions):
-    assert parts.read()["row"].tolist() == [0, 1, 2, 3, 4]
-    parts.write("000000002", pd.DataFrame({"row": [2, 3]}))
-    assert parts.read()["row"].tolist() == [0, 1, 2, 3, 4]
-
-
-def test_presentations_of_a_divided_part_count_once(parts: Partitions):
-    parts.write("000000002", pd.DataFrame({"row": [2, 3]}))
-    assert list(parts.counts("row").values()) == [1] * 5
-
-
-def test_part_that_was_changed_is_refused(parts: Partitions):
-    file = parts.complete()["000000004"]
-    pd.DataFrame({"row": [5]}).to_parquet(file)
-    with pytest.raises(InputError, match=r"part-000000004-.* was changed after it was written; remove it"):
-        parts.read()
-
-
-def test_parts_of_another_job_are_refused(parts: Partitions):
-    with pytest.raises(InputError, match="holds parts of another job"):
-        Partitions(parts.folder, "1" * 16).complete()
-
-
 def test_variant_is_another_job(footage: Path):
     bundle = load_bundle(footage / "bundle")
     assert _key(bundle, {}, "") != _key(replace(bundle, variant="int8"), {}, "")
@@ -342,22 +311,6 @@ def test_parts_of_other_footage_are_refused(footage: Path, manifest: Manifest, t
 @pytest.mark.parametrize(("total", "size"), [(0, 1), (5, 1), (120, 7), (10_000, 128), (10**7, 128)])
 def test_short_jobs_have_parts_for_several_workers(total: int, size: int):
     assert distribute.part_size(total) == size
-
-
-def test_two_jobs_do_not_write_into_one_output(parts: Partitions):
-    with parts.locked(), pytest.raises(OutputError, match="another process is writing in"), parts.locked():
-        pass
-
-
-def test_two_jobs_do_not_write_into_one_output_in_storage():
-    folder = Path("memory://jobs/verdicts")
-    first, other = Partitions(folder, "0" * 16), Partitions(folder, "1" * 16)
-    with first.locked():
-        with pytest.raises(InputError, match="holds parts of another job"), other.locked():
-            pass
-        with Partitions(folder, first.key).locked():  # the same parts, as after a job that was killed
-            first.write("000000000", pd.DataFrame({"row": [0]}))
-    assert list(first.complete()) == ["000000000"]
 
 
 def test_job_depends_on_the_content_of_the_detector_not_on_its_place(footage: Path, tmp_path: Path):
