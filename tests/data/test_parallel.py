@@ -142,3 +142,11 @@ def test_workers_of_a_killed_process_end_when_idle():
         pids = {int(parent.stdout.readline()) for _ in range(2)}
         parent.kill()
     assert wait_for_end(pids, seconds=60)
+
+
+def test_idle_workers_follow_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    jobs = ["__import__('os').getcwd()"] * 4
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(parallel_map(eval, jobs, workers=2)) == {str((tmp_path / name).resolve())}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -41,8 +43,9 @@ def parallel_map(
     pool = joblib.Parallel(
         workers, return_as="generator", max_nbytes=None, idle_worker_timeout=IDLE_SECONDS, backend="loky"
     )
+    here = Path.cwd()
     try:
-        results = pool(joblib.delayed(_run)(function, job) for job in jobs)
+        results = pool(joblib.delayed(_run)(function, job, here) for job in jobs)
     except OSError as error:
         _warn(error.strerror or str(error))
         yield from map(function, jobs)
@@ -60,7 +63,8 @@ def parallel_map(
             results.close()
 
 
-def _run(function: Callable[[Job], Result], job: Job) -> Result:
+def _run(function: Callable[[Job], Result], job: Job, folder: Path) -> Result:
+    os.chdir(folder)  # a worker that idled keeps the folder that it was started in
     cv2.setNumThreads(1)  # the workers share the cores
     return function(job)
 
