@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from latency import stand_in
+from random_bundle import random_bundle
 from training import images_of
 
 import bonaface
@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = footage(folder, asked.presentations)
-        bundle = load_bundle(asked.bundle) if asked.bundle else stand_in(folder / "bundle", None)
+        bundle = load_bundle(asked.bundle) if asked.bundle else random_bundle(folder / "bundle", None)
         throughput(manifest, bundle, folder)
         with cluster(2):
             losses(manifest, bundle, folder, asked.kills)

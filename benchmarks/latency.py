@@ -25,6 +25,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
+from random_bundle import random_bundle
 
 from bonaface.config import ModelSettings
 from bonaface.data.cropping import crop_face, face_square
@@ -36,14 +37,13 @@ from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.data.video_writer import write_video
 from bonaface.inference.backends import as_network_input, computes_bf16, load_backend
-from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
-from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard, VariantCard
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
+from bonaface.inference.bundle_schema import VariantCard
 from bonaface.inference.decision import verdict_of
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.quality import measure
 from bonaface.inference.verdict import Verdict
-from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
-from bonaface.models.onnx_export import export_onnx
+from bonaface.models.network import LivenessNet, network_from_bytes
 from bonaface.models.openvino_export import openvino_files, search_int8
 
 PARTS = 1.25
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each thing is timed")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = load_bundle(asked.bundle) if asked.bundle else stand_in(Path(folder), asked.weights)
+        bundle = load_bundle(asked.bundle) if asked.bundle else random_bundle(Path(folder), asked.weights)
         bundle = with_variants(bundle)
         networks_alone(bundle, seconds=asked.seconds)
         frames = bona_fide_frames(Take(Person.random(3), 5), 3 * FPS, FPS)
@@ -100,26 +100,6 @@ def main() -> None:
             write_video(file, frames, fps=FPS)
         for name, system in systems.items():
             videos(name, system, files, asked.weights, count=len(frames))
-
-
-def stand_in(folder: Path, weights: Path | None) -> Bundle:
-    """A MobileNetV3-Large with random weights as a bundle."""
-    settings = ModelSettings(weights="none")
-    network = build_network(settings).eval()
-    onnx = export_onnx(network)
-    detector = load_detector("yunet" if weights else "haar", weights=weights)
-    card = BundleCard(
-        name="random weights",
-        created="",
-        files={},
-        architecture=settings.name,
-        network=settings.model_dump(mode="json"),
-        input=InputCard(size=settings.input_size),
-        output=OutputCard(),
-        crop_scale=settings.crop_scale,
-        detector=DetectorCard(name="yunet" if weights else "haar", identity=detector.identity),
-    )
-    return make_bundle(folder / "bundle", card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)})
 
 
 def with_variants(bundle: Bundle) -> Bundle:

@@ -28,7 +28,7 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import pandas as pd
-from latency import stand_in
+from random_bundle import random_bundle
 
 import bonaface
 from bonaface.config import CropSettings
@@ -140,7 +140,7 @@ def main() -> None:
     seconds = 3.0 if asked.quick else asked.seconds
     given = {"photo": asked.photo_kb, "video": asked.video_kb}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = stand_in(Path(folder), asked.weights)
+        bundle = random_bundle(Path(folder), asked.weights)
         footage = generated(Path(folder))
         costs = {
             kind: measured(bundle, manifest, asked.weights, seconds=seconds, footage=given[kind])

@@ -283,12 +283,7 @@ class Pipeline:
                 return
             tried, started = frozenset(one.score.frame for one in results), time.perf_counter()
             with open_frames(
-                source.path,
-                count=fine,
-                flip=source.flip,
-                first=source.first,
-                without=tried,
-                stop=stop,
+                source.path, count=fine, flip=source.flip, first=source.first, without=tried, stop=stop
             ) as chosen:
                 have = {part_of(one.score.frame, total=chosen.total, count=frames) for one in with_face}
                 seen = {part_of(index, total=chosen.total, count=fine) for index in tried}
@@ -327,15 +322,7 @@ class Pipeline:
             if broken := check(each.quality, self.rules.limits):
                 status, face, findings, cropped = Status.LOW_QUALITY, each, broken, []
                 break
-        score = replace(
-            score,
-            status=status,
-            faces=len(large),
-            box=face.box,
-            confidence=face.confidence,
-            quality=face.quality,
-            findings=findings,
-        )
+        score = replace(_with_face(score, face), status=status, faces=len(large), findings=findings)
         result = _FrameResult(score, [each for each, _ in cropped], [crop for _, crop in cropped])
         found.seconds["crop"] += time.perf_counter() - detected
         return result
@@ -377,14 +364,7 @@ class Pipeline:
                     least = int(np.argmin(logits[used : used + len(scorable)]))
                     place, face = used + least, scorable[least]
                     embedding = None if embeddings is None else embeddings[place]
-                    scored = replace(
-                        score,
-                        logit=float(logits[place]),
-                        embedding=embedding,
-                        box=face.box,
-                        confidence=face.confidence,
-                        quality=face.quality,
-                    )
+                    scored = replace(_with_face(score, face), logit=float(logits[place]), embedding=embedding)
                     deciding.append(place)
                     used += len(scorable)
                 frames.append(scored)
@@ -399,6 +379,10 @@ class Pipeline:
                 identical=found.identical,
                 findings=check(Quality(identical_frames=found.identical), self.rules.limits),
             )
+
+
+def _with_face(score: FrameScore, face: Face) -> FrameScore:
+    return replace(score, box=face.box, confidence=face.confidence, quality=face.quality)
 
 
 def _timed(frames: Frames, found: Preprocessed, started: float) -> Iterator[Frame]:
