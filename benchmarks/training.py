@@ -252,7 +252,11 @@ def two_processes(manifest: Manifest, crops: pd.DataFrame, recipe: Recipe, folde
         file.write_bytes(pickle.dumps(given))
         torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={number}"]
         done = subprocess.run(
-            [*torchrun, __file__, "--process", str(file)], stdout=subprocess.PIPE, text=True, check=True
+            [*torchrun, __file__, "--process", str(file)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # torchrun sets it for several processes alone
         )
         rates.append(float(done.stdout.split()[-1]))
     one, two = rates
