@@ -106,6 +106,7 @@ def test_recipes_of_earlier_runs_have_earlier_names(tmp_path: Path):
     (tmp_path / "recipe.yaml").write_text("training: {average: 2, accumulate: 4}")
     training = load_recipe(tmp_path / "recipe.yaml").training
     assert (training.ema_epochs, training.gradient_accumulation) == (2, 4)
+    assert load_recipe("demo", ("training.average=2",)).training.ema_epochs == 2
 
 
 def test_recipes_of_earlier_runs_may_name_one_device():

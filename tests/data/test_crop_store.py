@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -19,7 +20,7 @@ from bonaface.data.shards import write_shards
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.data.video_writer import write_video
-from bonaface.errors import OutputError
+from bonaface.errors import InputError, OutputError
 
 SETTINGS = CropSettings(detector="haar", frames=2)
 
@@ -189,14 +190,42 @@ def test_small_faces_are_stored_for_min_face(
     assert [load_crop(file).shape[0] for file in table["file"]] == [1, 9, 10, 19, 20, 200]
 
 
-def test_entry_without_its_small_faces_is_completed(faces: Manifest, tmp_path: Path):
-    now = fill_store(faces, tmp_path / "store", WHOLE, workers=1).table
-    for file in (tmp_path / "store").glob("entries/*/*/entry.json"):
+def without_small_faces(store: Path) -> None:
+    """Make the store one that was filled before every face was kept."""
+    for file in store.glob("entries/*/*/entry.json"):
         entry = json.loads(file.read_bytes())
         for frame in entry["frames"]:
             if frame["status"] == "too_small":
                 (file.parent / frame["file"]).unlink()
                 frame |= {"file": "", "box": None}
         file.write_text(json.dumps(entry))
-    pd.testing.assert_frame_equal(fill_store(faces, tmp_path / "store", WHOLE, workers=1).table, now)
-    assert [load_crop(file).shape[0] for file in now["file"]] == [1, 9, 10, 19, 20, 200]
+
+
+def test_entry_without_its_small_faces_is_completed_where_they_are_wanted(faces: Manifest, tmp_path: Path):
+    now = fill_store(faces, tmp_path / "store", WHOLE, workers=1).table
+    without_small_faces(tmp_path / "store")
+    assert fill_store(faces, tmp_path / "store", WHOLE, workers=1).table["file"].tolist().count("") == 4
+    found = fill_store(faces, tmp_path / "store", WHOLE, min_face=10, workers=1).table
+    assert found["file"].tolist() == now["file"].tolist()
+    assert [load_crop(file).shape[0] for file in found["file"]] == [1, 9, 10, 19, 20, 200]
+
+
+def test_entry_that_cannot_be_completed_is_an_error(faces: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fill_store(faces, tmp_path / "store", WHOLE, workers=1)
+    without_small_faces(tmp_path / "store")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("bonaface.data.crop_store.tempfile.mkdtemp", refuse)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        fill_store(faces, tmp_path / "store", WHOLE, min_face=10, workers=1)
+
+
+def test_shards_without_small_faces_are_refused_where_they_are_wanted(faces: Manifest, tmp_path: Path):
+    fill_store(faces, tmp_path / "store", WHOLE, workers=1)
+    without_small_faces(tmp_path / "store")
+    write_shards(fill_store(faces, tmp_path / "store", WHOLE, workers=1), faces, WHOLE, tmp_path / "shards")
+    assert len(fill_store(faces, tmp_path / "shards", WHOLE).table) == 6
+    with pytest.raises(InputError, match="lacks faces of fewer than 20 pixels; make the shards again"):
+        fill_store(faces, tmp_path / "shards", WHOLE, min_face=10)

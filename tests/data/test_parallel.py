@@ -150,3 +150,12 @@ def test_idle_workers_follow_the_working_directory(tmp_path: Path, monkeypatch: 
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         assert set(parallel_map(eval, jobs, workers=2)) == {str((tmp_path / name).resolve())}
+
+
+@posix
+def test_a_working_directory_that_is_gone_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert list(parallel_map(abs, [-1, -2, -3], workers=2)) == [1, 2, 3]

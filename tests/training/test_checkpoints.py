@@ -142,6 +142,13 @@ def test_resuming_names_the_setting_that_changed(recipe: Recipe, override: str, 
         check_resumable(Path("run"), fingerprint(recipe, "m"), fingerprint(changed, "m"))
 
 
+def test_run_with_earlier_names_of_settings_resumes(recipe: Recipe):
+    before = fingerprint(recipe, "m")
+    training = before["recipe"]["training"]
+    training |= {"average": training.pop("ema_epochs"), "accumulate": training.pop("gradient_accumulation")}
+    check_resumable(Path("run"), before, fingerprint(recipe, "m"))
+
+
 @pytest.mark.parametrize("override", ALLOWED)
 def test_resuming_may_change_how_long_and_where(recipe: Recipe, override: str):
     changed = load_recipe("demo", (*SMALL, "training.epochs=2", override))

@@ -59,3 +59,11 @@ def test_two_jobs_do_not_write_into_one_output_in_storage():
         with Partitions(folder, first.key).locked():  # the same parts, as after a job that was killed
             first.write("000000000", pd.DataFrame({"row": [0]}))
     assert list(first.complete()) == ["000000000"]
+
+
+def test_job_in_storage_that_failed_before_its_first_part_leaves_no_mark():
+    folder = Path("memory://failed/verdicts")
+    with pytest.raises(ValueError, match="wrong"), Partitions(folder, "0" * 16).locked():
+        raise ValueError("wrong")
+    with Partitions(folder, "1" * 16).locked():
+        pass

@@ -144,7 +144,7 @@ def compare_command(
     allow_missing: CountMissing = False,
 ) -> None:
     """Compare systems on the same presentations and test the differences for significance."""
-    given = locals()
+    given = dict(locals())
     tables: dict[str, str | Path | Any] = {}
     for item in scores:
         name, equals, path = item.partition("=")

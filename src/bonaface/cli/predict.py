@@ -65,7 +65,7 @@ def predict_command(
     A damaged file, an unknown picture format, a folder that cannot be listed and a broken link are `unreadable`. Files
     that are neither pictures nor videos are listed on stderr and do not change the exit code.
     """
-    given = locals()
+    given = dict(locals())
     if (engine is None) != (output is None):
         raise SettingsError(
             "--engine ray writes the verdicts to a folder: give both --engine ray and --output, or neither"

@@ -248,7 +248,7 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         _override(values, override)
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(with_new_keys(values))
     except ValidationError as error:
         raise SettingsError(f"{source}: {describe_validation_error(error, Recipe)}") from None
 
@@ -281,9 +281,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path} holds a {type(values).__name__}; expected sections such as `training:`")
-    if isinstance(training := values.get("training"), dict):
-        values["training"] = {_RENAMED.get(key, key): value for key, value in training.items()}
     return values
+
+
+def with_new_keys(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe with the names that they have today."""
+    if not isinstance(training := recipe.get("training"), dict):
+        return recipe
+    return {**recipe, "training": {_RENAMED.get(key, key): value for key, value in training.items()}}
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -39,7 +39,7 @@ from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.data.shards import is_shards, read_member, read_shards
-from bonaface.errors import MediaError, OutputError, reraise_os_error
+from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.io.storage import is_remote, shown, version_of
 from bonaface.types import Box, Status
 
@@ -113,8 +113,11 @@ def fill_store(
     raises.
     """
     detector = load_detector(settings.detector, weights=settings.weights, boxes=boxes_of(manifest))
+    lowered = min_face is not None and min_face < MIN_FACE
     if is_shards(store):
         shards = read_shards(store, manifest, settings, detector.identity)
+        if lowered and ((shards.table["status"] == Status.TOO_SMALL.value) & (shards.table["file"] == "")).any():
+            raise InputError(f"{shown(store)} lacks faces of fewer than {MIN_FACE:g} pixels; make the shards again")
         return replace(shards, table=_with_min_face(shards.table, min_face))
     if is_remote(store):
         raise OutputError(
@@ -123,7 +126,11 @@ def fill_store(
     _open_store(store)
     hashes = _hashes(manifest.files(), store, workers, progress)
     jobs = _jobs(manifest, store, settings, detector.identity, hashes)
-    held = {job.folder: entry for job in jobs if (entry := _read_entry(job)) is not None and _has_every_face(entry)}
+    held = {
+        job.folder: entry
+        for job in jobs
+        if (entry := _read_entry(job)) is not None and (not lowered or _has_every_face(entry))
+    }
     todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
     done = len(jobs) - len(todo)
     if progress:
@@ -310,7 +317,8 @@ def _crop(settings: CropSettings, job: Job) -> str:
     try:
         _write_entry(job, settings, detector)
     except OSError as error:
-        if not (job.folder / "entry.json").is_file():  # else another process stored the same content first
+        entry = _read_entry(job)
+        if entry is None or not _has_every_face(entry):  # else another process stored the same content first
             reason = error.strerror or error
             raise OutputError(f"the crop store cannot be written: {reason} ({job.folder})") from None
     return job.path

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +44,9 @@ def parallel_map(
     pool = joblib.Parallel(
         workers, return_as="generator", max_nbytes=None, idle_worker_timeout=IDLE_SECONDS, backend="loky"
     )
-    here = Path.cwd()
+    here = None
+    with suppress(OSError):  # the folder may be gone
+        here = Path.cwd()
     try:
         results = pool(joblib.delayed(_run)(function, job, here) for job in jobs)
     except OSError as error:
@@ -63,8 +66,10 @@ def parallel_map(
             results.close()
 
 
-def _run(function: Callable[[Job], Result], job: Job, folder: Path) -> Result:
-    os.chdir(folder)  # a worker that idled keeps the folder that it was started in
+def _run(function: Callable[[Job], Result], job: Job, folder: Path | None) -> Result:
+    if folder:
+        with suppress(OSError):
+            os.chdir(folder)  # a worker that idled keeps the folder that it was started in
     cv2.setNumThreads(1)  # the workers share the cores
     return function(job)
 

@@ -41,7 +41,7 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """The range of a measure in which a frame is scored; ends belong to it. Raises ValueError for an empty range."""
+    """The range of a measure in which a frame is scored; ends belong to it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 

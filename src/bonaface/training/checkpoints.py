@@ -18,6 +18,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.config import Recipe
+from bonaface.config.recipe import with_new_keys
 from bonaface.errors import InputError, OutputError, format_list, one_line
 from bonaface.io import write_bytes, write_json, write_table
 from bonaface.models.network import LivenessNet, save_network
@@ -111,7 +112,7 @@ def check_resumable(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]
     """Compare two fingerprints. Raises InputError naming whatever would change what the run learns."""
     if before.get("manifest") != now["manifest"]:
         raise InputError(f"{run} was trained on a different manifest; resume with that one or name another folder")
-    old, new = _flat(before.get("recipe"), "recipe"), _flat(now["recipe"], "recipe")
+    old, new = _flat(with_new_keys(before.get("recipe") or {}), "recipe"), _flat(now["recipe"], "recipe")
     keys = [key for key in (old | new) if key.removeprefix("recipe.") not in MAY_CHANGE]
     changed = [
         f"{key.removeprefix('recipe.')} was {old.get(key)!r}, is {new.get(key)!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bonaface.config import load_recipe
+from bonaface.config.recipe import with_new_keys
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import folds_of, index_layout
 from bonaface.data.manifest import Manifest
@@ -189,7 +191,7 @@ def _held(path: Path, manifest: Manifest, recipe: str) -> list[dict[str, object]
     held = read_json(path)
     if not held:
         return None
-    if held.get("manifest") != manifest.digest or held.get("recipe") != recipe:
+    if held.get("manifest") != manifest.digest or with_new_keys(json.loads(held["recipe"])) != json.loads(recipe):
         raise InputError(f"{path} was made with a different recipe or manifest; name another folder")
     rows: list[dict[str, object]] = held["rows"]
     return rows

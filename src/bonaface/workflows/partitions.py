@@ -47,7 +47,12 @@ class Partitions:
             except InputError:
                 remove_file(mark)
                 raise
-            yield
+            try:
+                yield
+            except BaseException:
+                if not self.complete():
+                    remove_file(mark)
+                raise
         else:
             with locked_folder(self.folder, doing="writing"):
                 yield

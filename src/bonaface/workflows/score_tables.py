@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -166,7 +167,10 @@ class ScoreReader:
             return manifest.table
         table = read_table(manifest, error=ManifestError)
         path = Path(manifest)
-        self._root = path.absolute().parent / str(read_json(path.with_name(f"{path.stem}.meta.json")).get("root", "."))
+        about: dict[str, Any] = {}
+        with suppress(InputError):  # storage may say of a file that is not there that it must not be read
+            about = read_json(path.with_name(f"{path.stem}.meta.json"))
+        self._root = path.absolute().parent / str(about.get("root", "."))
         frame = table.frame
         if "label" in frame.columns:
             frame, table = self._labelled(frame, table, ManifestError)
