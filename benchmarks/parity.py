@@ -15,26 +15,23 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from random_bundle import SETTINGS, random_bundle
 
 from bonaface.config import ModelSettings
-from bonaface.data.faces.detector import load_detector
 from bonaface.data.images import encode_jpeg
 from bonaface.data.sources import Source
 from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames, presented_frames
-from bonaface.inference.bundle import Bundle, load_bundle, make_bundle, write_bundle
-from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
 from bonaface.inference.decision import PresentationResult
 from bonaface.inference.pipeline import Pipeline
-from bonaface.models.network import LivenessNet, build_network, network_bytes, network_from_bytes
-from bonaface.models.onnx_export import export_onnx
+from bonaface.models.network import LivenessNet, build_network, network_from_bytes
 from bonaface.types import logit
 
 Scores = NDArray[np.float64]
@@ -117,7 +114,7 @@ def by_torch(network: LivenessNet, samples: Sequence[PresentationResult]) -> Sco
 def by_server(bundle: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Scores:
     """Each picture sent to `bonaface serve`, which answers with a probability."""
     program = "from bonaface.cli import main; main()"
-    options = ["--weights", str(weights)] if weights else []
+    options = ["--detector-weights", str(weights)] if weights else []
     command = [sys.executable, "-c", program, "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -179,38 +176,18 @@ def drawn() -> Iterator[bytes]:
 def stand_in(folder: Path, weights: Path | None, jpegs: Sequence[bytes]) -> Path:
     """A MobileNetV3-Large of random weights whose logits spread by 2 around 0 over the pictures."""
     torch.manual_seed(0)
-    settings = ModelSettings(weights="none")
-    network = build_network(settings).eval()
-    path = folder / "random.bonaface"
-
-    def write() -> None:
-        onnx = export_onnx(network)
-        detector = load_detector("yunet" if weights else "haar", weights=weights)
-        card = BundleCard(
-            name="random weights",
-            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            files={},
-            architecture=settings.name,
-            network=settings.model_dump(mode="json"),
-            input=InputCard(size=settings.input_size),
-            output=OutputCard(),
-            crop_scale=settings.crop_scale,
-            detector=DetectorCard(name="yunet" if weights else "haar", identity=detector.identity),
-        )
-        write_bundle(make_bundle(path, card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)}))
-
-    write()
-    samples = list(pipeline_of(load_bundle(path), weights).score(sources(jpegs), frames=1))
-    logits = scores_of(samples)
+    network = build_network(SETTINGS).eval()
+    bundle = random_bundle(folder, weights, network)
+    logits = scores_of(list(pipeline_of(bundle, weights).score(sources(jpegs), frames=1)))
     middle, spread = float(np.nanmean(logits)), float(np.nanstd(logits))
     last = network.backbone.get_classifier()
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
         last.weight.mul_(2 / spread)
         last.bias.sub_(middle).mul_(2 / spread)
-    path.unlink()
-    write()
-    return path
+    bundle = change_bundle(random_bundle(folder, weights, network), path=folder / "random.bonaface")
+    write_bundle(bundle)
+    return bundle.path
 
 
 if __name__ == "__main__":

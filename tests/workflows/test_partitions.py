@@ -61,6 +61,20 @@ def test_two_jobs_do_not_write_into_one_output_in_storage():
     assert list(first.complete()) == ["000000000"]
 
 
+def test_error_of_a_job_is_not_hidden_by_storage_that_fails_too(monkeypatch: pytest.MonkeyPatch):
+    job = Partitions(Path("memory://hidden/verdicts"), "0" * 16)
+
+    def unreachable(_: Path) -> None:
+        raise InputError("storage cannot be read")
+
+    def interrupted() -> None:
+        monkeypatch.setattr("bonaface.workflows.partitions.storage.listed", unreachable)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), job.locked():
+        interrupted()
+
+
 def test_job_in_storage_that_failed_before_its_first_part_leaves_no_mark():
     folder = Path("memory://failed/verdicts")
     with pytest.raises(ValueError, match="wrong"), Partitions(folder, "0" * 16).locked():

@@ -43,7 +43,9 @@ MEASURES: Mapping[str, Measure] = {
 class Limit:
     """The range of a measure in which a frame is scored; ends belong to it."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
     min: float | None = None
     max: float | None = None

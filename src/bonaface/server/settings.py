@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, ClassVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from bonaface.choices import FacePolicy
 from bonaface.errors import SettingsError
@@ -20,6 +20,8 @@ class Limits:
 
     `video_work` is bounded because decoding cannot be interrupted.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(json_schema_serialization_defaults_required=True)
 
     bytes: Annotated[int, Field(description="Bytes of the body.")] = 16_000_000
     pixels: Annotated[int, Field(description="Pixels of an image.")] = 16_000_000

@@ -12,13 +12,13 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from bonaface.errors import InputError, needs_extra
+from bonaface.errors import BonafaceError, InputError, needs_extra
 from bonaface.io import locked_folder, remove_file, storage, write_bytes
 
 _JOB = "_JOB-"
@@ -50,8 +50,9 @@ class Partitions:
             try:
                 yield
             except BaseException:
-                if not self.complete():
-                    remove_file(mark)
+                with suppress(BonafaceError):  # storage that fails now must not hide what ended the job
+                    if not self.complete():
+                        remove_file(mark)
                 raise
         else:
             with locked_folder(self.folder, doing="writing"):

@@ -117,8 +117,8 @@ def _watch(
         while until is None or time.monotonic() < until:
             started = time.monotonic()
             pictures = stream.newest()
-            (sample,) = pipeline.score([Source(stream.name, pictures)], frames=len(pictures))
-            verdict = verdict_of(sample, point, bundle=pipeline.bundle.id, kind="video")
+            (result,) = pipeline.score([Source(stream.name, pictures)], frames=len(pictures))
+            verdict = verdict_of(result, point, bundle=pipeline.bundle.id, kind="video")
             if folder is not None:
                 verdict.save(_free(folder / f"{Path(stream.name).name}.jpg"))
             yield verdict
