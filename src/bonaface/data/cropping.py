@@ -14,6 +14,9 @@ from bonaface.types import Box
 MIN_FACE = 20
 """A face whose longer side has fewer pixels than this is `too_small`, unless `min_face` says otherwise."""
 
+MAX_ENLARGEMENT = 2
+"""So is one whose crop would be enlarged more than so many times for the network."""
+
 
 class Square(NamedTuple):
     """Left, top and side in whole pixels, inside the frame."""
@@ -21,6 +24,17 @@ class Square(NamedTuple):
     x: int
     y: int
     side: int
+
+
+def default_min_face(*, scale: float, size: int) -> float:
+    """Return the longer side in pixels that a face needs where no `min_face` is set.
+
+    `scale` is the crop's side in longer sides of the face, `size` the side of the network's input in pixels.
+
+    >>> default_min_face(scale=1.5, size=240)
+    80.0
+    """
+    return max(MIN_FACE, size / (MAX_ENLARGEMENT * scale))
 
 
 def face_square(box: Box, *, scale: float, width: int, height: int, shift: tuple[float, float] = (0.0, 0.0)) -> Square:

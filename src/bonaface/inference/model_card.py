@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bonaface.data.cropping import MAX_ENLARGEMENT, default_min_face
 from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
-from bonaface.inference.quality import ENLARGED, default_min_face
 from bonaface.types import percent
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def limits_lines(card: BundleCard) -> Iterator[str]:
     if card.min_face is not None:
         yield f"smallest face: {card.min_face:g} pixels"
     else:
-        min_face = default_min_face(scale=card.crop_scale, size=card.input.size)
-        yield f"smallest face: {min_face} pixels, whose crop is enlarged {ENLARGED} times"
+        min_face = math.ceil(default_min_face(scale=card.crop_scale, size=card.input.size))
+        yield f"smallest face: {min_face} pixels, whose crop is enlarged {MAX_ENLARGEMENT} times"
     limits = ", ".join(f"{name} {limit}" for name, limit in card.quality.items())
     yield f"limits on quality: {limits or 'none'}"
 

@@ -15,15 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.cropping import MIN_FACE, Square, cut, face_square, resize
+from bonaface.data.cropping import Square, cut, default_min_face, face_square, resize
 from bonaface.data.faces.detector import Face
 from bonaface.errors import SettingsError
 from bonaface.inference.bundle_schema import BundleCard
 from bonaface.inference.quality_limits import MEASURES, Limit, pose_limits
 from bonaface.types import Box, Finding, FrameScore, Quality
-
-ENLARGED = 2
-"""A crop that would be enlarged more than so many times for the network is too small."""
 
 DARK, BRIGHT = 25, 247
 """Grey levels up to and from which a pixel counts as under-exposed and over-exposed."""
@@ -70,17 +67,13 @@ class FaceRules:
             )
 
     def too_small(self, box: Box, image: NDArray[np.uint8]) -> Finding | None:
-        """Return the finding on a face that is too small; None if it is not.
-
-        Without a bound of the bundle or the caller, that is a face whose crop would be enlarged more than ENLARGED times, or
-        one of fewer than MIN_FACE pixels.
-        """
+        """Return the finding on a face that is too small; None if it is not."""
         longer = max(box.w, box.h)
         min_face = self.min_face
         if min_face is None:
             height, width = image.shape[:2]
             side = face_square(box, scale=self.card.crop_scale, width=width, height=height).side
-            min_face = max(MIN_FACE, longer * self.card.input.size / (ENLARGED * side))
+            min_face = default_min_face(scale=side / longer, size=self.card.input.size)
         if longer >= min_face:
             return None
         return Finding("face_size", longer, math.ceil(min_face), None, MEASURES["face_size"].low)
@@ -91,15 +84,6 @@ class FaceRules:
         square = face_square(box, scale=self.card.crop_scale, width=width, height=height)
         crop = resize(cut(image, square), self.card.input.size)
         return replace(face, quality=measure(crop, square, box, face)), crop
-
-
-def default_min_face(*, scale: float, size: int) -> int:
-    """Return the longer side in pixels of the smallest face whose crop is enlarged at most ENLARGED times.
-
-    >>> default_min_face(scale=1.5, size=224)
-    75
-    """
-    return max(MIN_FACE, math.ceil(size / (ENLARGED * scale)))
 
 
 def check(quality: Quality, limits: Mapping[str, Limit]) -> tuple[Finding, ...]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from bonaface.choices import Engine
 from bonaface.config import CropSettings, ModelSettings
 from bonaface.data.crop_store import CropStore, fill_store
+from bonaface.data.cropping import default_min_face
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import index_layout
 from bonaface.data.frames import open_frames
@@ -31,7 +32,6 @@ from bonaface.errors import (
     did_you_mean,
     format_list,
 )
-from bonaface.inference.quality import default_min_face
 from bonaface.io.storage import is_remote, shown
 from bonaface.types import Progress, Status, counted
 from bonaface.workflows.distribute import check_engine, crop_on_ray
