@@ -30,7 +30,7 @@ from random_bundle import random_bundle
 from bonaface.config import ModelSettings
 from bonaface.data.cropping import crop_face, face_square
 from bonaface.data.faces.detector import load_detector
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.images import encode_jpeg, read_image
 from bonaface.data.sources import Source
 from bonaface.data.synthetic.head import Person
@@ -338,7 +338,7 @@ def videos(name: str, bundle: Bundle, files: list[Path], weights: Path | None, *
     ours = done / (time.perf_counter() - start)
     detector = load_detector(bundle.card.detector.name, weights=weights)
     start = time.perf_counter()
-    images = [frame.image for file in files for frame in open_frames(file, count=count)]
+    images = [frame.image for file in files for frame in Frames(file, count=count)]
     faces = [detector.detect(image) for image in images]
     spent = time.perf_counter() - start
     card = bundle.card

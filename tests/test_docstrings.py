@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 import bonaface
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.inference.decision_log import Decision, DecisionLog
 from bonaface.workflows.train import Run
 from tests.conftest import SMALL, ranked_as_labelled
@@ -72,7 +72,7 @@ def workspace(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(run.path.parent, folder)
     clip = next((folder / "footage" / "live").rglob("*.mp4"))
     shutil.copy(clip, folder / "clip.mp4")
-    (frame,) = open_frames(clip, count=1)
+    (frame,) = Frames(clip, count=1)
     cv2.imwrite(str(folder / "photo.jpg"), frame.image[..., ::-1])
     foreign_network(folder / "network.onnx", softmax=True)
     for name, split in (("scores", "test"), ("other-scores", "test"), ("val", "val")):

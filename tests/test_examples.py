@@ -18,7 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from bonaface.data import camera
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.types import Label, Status
 from bonaface.workflows.train import Run
 
@@ -59,7 +59,7 @@ class FakeCamera:
 
 
 def test_webcam_prints_verdicts(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    (frame,) = open_frames(clip, count=1)
+    (frame,) = Frames(clip, count=1)
     monkeypatch.setattr(camera, "_open", lambda number: FakeCamera(frame.image[..., ::-1]))
     example("webcam").main([str(run.bundle), "--seconds", "0.2"])
     lines = capsys.readouterr().out.splitlines()
@@ -109,7 +109,7 @@ def post(client: TestClient, content: bytes) -> Any:
 
 
 def test_back_end_answers_each_photo(backend: TestClient, clip: Path):
-    (frame,) = open_frames(clip, count=1)
+    (frame,) = Frames(clip, count=1)
     photo = cv2.imencode(".jpg", frame.image[..., ::-1])[1].tobytes()
     empty = cv2.imencode(".jpg", np.full((240, 240, 3), 127, dtype=np.uint8))[1].tobytes()
     answers = [post(backend, content).json() for content in (photo, empty, b"no picture")]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import bonaface
 from bonaface.cli import app
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.types import Label
 from tests.conftest import SMALL, ranked_as_labelled
@@ -59,7 +59,7 @@ def test_commands_run_in_order(footage: Path, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "clips").mkdir()
     shutil.copy(clip, tmp_path / "clip.mp4")
     shutil.copy(clip, tmp_path / "clips")
-    (frame,) = open_frames(clip, count=1)
+    (frame,) = Frames(clip, count=1)
     cv2.imwrite(str(tmp_path / "photo.jpg"), frame.image[..., ::-1])
     foreign_network(tmp_path / "network.onnx", softmax=True)
     done = [command for command in commands() if command not in ELSEWHERE]
@@ -95,7 +95,7 @@ def test_python_example_runs(run, monkeypatch, capsys, tmp_path: Path):
     assert example is not None
     shutil.copytree(run.bundle, tmp_path / "run" / "bundle")
     clip = next((run.path.parent / "footage" / "live").rglob("*.mp4"))
-    (frame,) = open_frames(clip, count=1)
+    (frame,) = Frames(clip, count=1)
     cv2.imwrite(str(tmp_path / "photo.jpg"), frame.image[..., ::-1])
     monkeypatch.chdir(tmp_path)
     exec(example[1], {})

@@ -14,7 +14,7 @@ from bonaface.config import CropSettings
 from bonaface.data import crop_store as module
 from bonaface.data.crop_store import fill_store, load_crop
 from bonaface.data.cropping import resize_frame
-from bonaface.data.frames import open_frames, spread
+from bonaface.data.frames import Frames, spread
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.shards import write_shards
 from bonaface.data.synthetic.head import Person
@@ -79,7 +79,7 @@ def test_whole_frames_are_stored_resized(manifest, tmp_path: Path):
     ).table
     assert load_crop(plain["file"][0]).shape != (256, 256, 3)
     stored = load_crop(resized["file"][0])
-    (frame,) = [frame.image for frame in open_frames(manifest.root / "face.mp4", count=1)]
+    (frame,) = [frame.image for frame in Frames(manifest.root / "face.mp4", count=1)]
     whole = resize_frame(frame, 256).astype(int)
     left = round((whole.shape[1] - 256) / 2)
     assert np.abs(whole[:, left : left + 256] - stored).mean() < 1

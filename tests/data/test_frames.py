@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.data.frames import evenly_spaced, kind_of, open_frames, part_of, spread
+from bonaface.data.frames import Frames, evenly_spaced, kind_of, part_of, spread
 from bonaface.data.video_writer import write_video
 from bonaface.errors import MediaError
 
@@ -20,7 +20,7 @@ def video(tmp_path: Path) -> Path:
 
 
 def numbers(path: Path, **options) -> list[tuple[int, int]]:
-    return [(frame.index, round((float(frame.image.mean()) - 20) / 7)) for frame in open_frames(path, **options)]
+    return [(frame.index, round((float(frame.image.mean()) - 20) / 7)) for frame in Frames(path, **options)]
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_frames_are_those_that_their_numbers_say(video: Path):
     ],
 )
 def test_the_first_frames_alone_are_taken_where_they_are_asked_for(video: Path, count, first, indexes):
-    with open_frames(video, count=count, first=first) as frames:
+    with Frames(video, count=count, first=first) as frames:
         assert [frame.index for frame in frames] == indexes
-    assert (frames.expected, frames.note) == (indexes[-1] + 1, "")
+    assert (frames.decoded, frames.note) == (indexes[-1] + 1, "")
 
 
 def test_a_whole_video_has_no_note(video: Path):
-    with open_frames(video, count="all") as frames:
+    with Frames(video, count="all") as frames:
         assert [frame.time for frame in frames][:3] == pytest.approx([0, 0.1, 0.2])
-    assert (frames.decoded, frames.expected, frames.note) == (30, 30, "")
+    assert (frames.decoded, frames.note) == (30, "")
 
 
 def test_an_image_is_one_frame(tmp_path: Path):
     Image.new("RGB", (40, 30), (10, 20, 30)).save(tmp_path / "a.png")
-    (frame,) = open_frames(tmp_path / "a.png", count=5)
+    (frame,) = Frames(tmp_path / "a.png", count=5)
     assert (frame.index, frame.time, frame.image.shape, frame.image[0, 0].tolist()) == (
         0,
         None,
@@ -105,7 +105,7 @@ def test_what_is_no_video_is_said_to_be_none(content: bytes, tmp_path: Path):
     path = tmp_path / "x.mp4"
     path.write_bytes(content)
     with pytest.raises(MediaError, match=r"x\.mp4") as caught:
-        list(open_frames(path))
+        list(Frames(path))
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_video_gives_what_it_holds_and_says_so(video: Path):
     end = min(start + 400, data.index(b"moov") - 8)
     data[start:end] = bytes(end - start)
     video.write_bytes(bytes(data))
-    frames = open_frames(video, count="all")
+    frames = Frames(video, count="all")
     held = list(frames)
     assert held[0].index == 0
     assert frames.decoded <= 30
@@ -144,7 +144,7 @@ def test_a_folder_of_pictures_is_read_in_natural_order(clip: Path):
 def test_a_damaged_picture_of_a_folder_is_noted(clip: Path):
     first, second, third = spread(12, 3)
     (clip / f"{second + 1}.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
-    with open_frames(clip, count=3) as frames:
+    with Frames(clip, count=3) as frames:
         assert [frame.index for frame in frames] == [first, third]
     assert f"{second + 1}.png" in frames.note
     assert str(clip) not in frames.note
@@ -152,7 +152,7 @@ def test_a_damaged_picture_of_a_folder_is_noted(clip: Path):
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path):
     with pytest.raises(MediaError, match="holds no pictures"):
-        open_frames(tmp_path)
+        Frames(tmp_path)
 
 
 @pytest.mark.parametrize(

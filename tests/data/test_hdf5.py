@@ -11,7 +11,7 @@ import pytest
 import bonaface
 from bonaface.config import CropSettings
 from bonaface.data.crop_store import fill_store, load_crop
-from bonaface.data.frames import kind_of, open_frames
+from bonaface.data.frames import Frames, kind_of
 from bonaface.errors import MediaError, MissingExtraError
 from tests.corpus_folder import index
 
@@ -32,15 +32,15 @@ def recording(path: Path, *, channels_first: bool = True, frames: int = 10) -> P
 @pytest.mark.parametrize("channels_first", [True, False])
 def test_the_colour_stream_is_read_as_a_video_is(tmp_path: Path, channels_first: bool) -> None:
     path = recording(tmp_path / "01_01_01.hdf5", channels_first=channels_first)
-    with open_frames(path, count=3) as frames:
+    with Frames(path, count=3) as frames:
         found = [(frame.index, frame.time, *frame.image[0, 0].tolist(), *frame.image[95, 127]) for frame in frames]
     assert found == [
         (0, None, 0, 200, 100, 0, 0, 0),
         (4, None, 40, 200, 100, 40, 0, 0),
         (6, None, 60, 200, 100, 60, 0, 0),
     ]
-    assert (frames.decoded, frames.expected, frames.note) == (7, 7, "")
-    with open_frames(path, count="all", flip="vertical") as frames:
+    assert (frames.decoded, frames.note) == (7, "")
+    with Frames(path, count="all", flip="vertical") as frames:
         assert [frame.image[0, 0].tolist() for frame in frames] == [[10 * number, 0, 100] for number in range(10)]
     assert kind_of(path) == "video"
 
@@ -109,7 +109,7 @@ def test_what_holds_no_colour_stream_is_said_to_hold_none(
 ) -> None:
     write(tmp_path / "01.hdf5")
     with pytest.raises(MediaError, match=said):
-        open_frames(tmp_path / "01.hdf5")
+        Frames(tmp_path / "01.hdf5")
 
 
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,4 +123,4 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingExtraError, match=r'reading 01_01_01\.hdf5 needs .*pip install "\.\[hdf5\]"'):
-        open_frames(path)
+        Frames(path)

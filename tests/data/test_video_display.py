@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.video import VideoReader
 
 SHARP = {"crf": "4", "preset": "veryfast"}
@@ -51,7 +51,7 @@ def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def first(path: Path) -> np.ndarray:
-    with open_frames(path, count=1) as frames:
+    with Frames(path, count=1) as frames:
         (frame,) = list(frames)
     return frame.image
 
@@ -150,7 +150,7 @@ def write_hdr(path: Path, light: float, transfer: int) -> Path:
 def test_hdr_is_shown_in_sdr_light(transfer: int, tmp_path: Path):
     sdr = 128 / 255
     path = write_hdr(tmp_path / "hdr.mp4", sdr**2.4, transfer)
-    with open_frames(path) as frames:
+    with Frames(path) as frames:
         (frame,) = list(frames)
     assert frames.note == ""
     assert abs(float(frame.image.mean()) - 128) < 12

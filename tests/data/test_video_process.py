@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bonaface.data import video_process
-from bonaface.data.frames import open_frames, spread
+from bonaface.data.frames import Frames, spread
 from bonaface.data.video import VideoReader
 from bonaface.data.video_process import WatchedVideo
 from bonaface.data.video_writer import write_video
@@ -96,23 +96,23 @@ def test_a_container_that_declares_millions_of_samples_is_unreadable(video: Path
     bomb = tmp_path / "bomb.mp4"
     bomb.write_bytes(mp4_of_samples(samples, chunks=chunks, payload=-(-samples // chunks) if chunks > 1 else 64))
     before, started = peak(os.getpid()), time.monotonic()
-    with pytest.raises(MediaError, match=r"bomb\.mp4: "), open_frames(bomb, count=8) as frames:
+    with pytest.raises(MediaError, match=r"bomb\.mp4: "), Frames(bomb, count=8) as frames:
         list(frames)
     assert time.monotonic() - started < 30  # 4 of processor time, on a busy machine
     assert peak(os.getpid()) < before + 20
     assert all(peak(process._process.pid) < 450 for process in video_process._idle)
-    with open_frames(video, count=2) as frames:
+    with Frames(video, count=2) as frames:
         assert [frame.index for frame in frames] == spread(30, 2)
 
 
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGPROF, "too much time")])
 def test_a_process_that_ends_is_the_videos_damage(video: Path, number: signal.Signals, said: str):
-    with open_frames(video, count="all") as frames:
+    with Frames(video, count="all") as frames:
         assert isinstance(frames._reader, WatchedVideo)
         os.kill(process_of(frames._reader), number)
         with pytest.raises(MediaError, match=said):
             list(frames)
-    with open_frames(video, count=2) as frames:
+    with Frames(video, count=2) as frames:
         assert len(list(frames)) == 2
 
 
@@ -124,7 +124,7 @@ def test_a_process_that_ended_while_idle_is_replaced(video: Path):
 
 
 def test_frames_that_came_before_the_end_are_kept_and_the_damage_is_noted(video: Path):
-    with open_frames(video, count="all") as frames:
+    with Frames(video, count="all") as frames:
         iterator = iter(frames)
         assert next(iterator).index == 0
         assert isinstance(frames._reader, WatchedVideo)
@@ -145,7 +145,7 @@ def test_many_threads_have_a_process_each(video: Path):
     from concurrent.futures import ThreadPoolExecutor
 
     def numbers(_: int) -> list[int]:
-        with open_frames(video, count=5) as frames:
+        with Frames(video, count=5) as frames:
             return [frame.index for frame in frames]
 
     with ThreadPoolExecutor(4) as pool:

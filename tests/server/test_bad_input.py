@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.sources import Source
 from bonaface.server.errors import ApiError
 from bonaface.server.settings import Limits
@@ -197,7 +197,7 @@ def test_an_hour_long(server, frames):
 def test_a_short_video_that_is_long_to_decode(mp4, frames):
     work = len(frames) * frames[0].shape[0] * frames[0].shape[1]
     upload = Upload(mp4, "video", 1)
-    with open_frames(mp4) as opened:
+    with Frames(mp4) as opened:
         assert check(upload, opened, Limits(video_work=work)) > 0
         with pytest.raises(ApiError, match="too_long"):
             check(upload, opened, Limits(video_work=work - 1))

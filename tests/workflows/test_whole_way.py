@@ -9,7 +9,7 @@ import pytest
 
 import bonaface
 from bonaface.cli.summaries import run_lines
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.images import encode_jpeg, read_image
 from bonaface.data.manifest import make_manifest
 from bonaface.data.sources import Source
@@ -167,7 +167,7 @@ def test_verdicts_are_those_of_the_evaluation(run, footage: Path):
 
 def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Path):
     video = next(footage.glob("live/*/*.mp4"))
-    (frame,) = [frame.image for frame in open_frames(video, count=1)]
+    (frame,) = [frame.image for frame in Frames(video, count=1)]
     jpeg = encode_jpeg(frame)
     (tmp_path / "a.jpg").write_bytes(jpeg)
     array, encoded, image, folder, pattern, film = (
@@ -183,7 +183,7 @@ def test_predicting_takes_whatever_holds_a_face(run, footage: Path, tmp_path: Pa
 
 
 def test_several_faces_follow_the_policy(run, footage: Path):
-    (frame,) = [frame.image for frame in open_frames(next(footage.glob("live/*/*.mp4")), count=1)]
+    (frame,) = [frame.image for frame in Frames(next(footage.glob("live/*/*.mp4")), count=1)]
     pair = np.concatenate([frame[:, 90:550], frame[::1, 90:550]], axis=1)
     single = next(bonaface.predict(run.bundle, frame, colour="RGB"))
     if single.outcome == "no_face":
@@ -201,12 +201,12 @@ def test_several_faces_follow_the_policy(run, footage: Path):
 
 def test_annotated_copies_are_pictures_and_videos(run, footage: Path, tmp_path: Path):
     video = next(footage.glob("replay_phone/*/*.mp4"))
-    (frame,) = [frame.image for frame in open_frames(video, count=1)]
+    (frame,) = [frame.image for frame in Frames(video, count=1)]
     (tmp_path / "still.jpg").write_bytes(encode_jpeg(frame))
     list(bonaface.predict(run.bundle, tmp_path / "still.jpg", video, save=tmp_path / "out"))
     assert read_image(tmp_path / "out" / "still.jpg").shape == frame.shape
-    with open_frames(tmp_path / "out" / f"{video.stem}.mp4", count="all") as drawn:
-        assert len(list(drawn)) == len(list(open_frames(video, count="all")))
+    with Frames(tmp_path / "out" / f"{video.stem}.mp4", count="all") as drawn:
+        assert len(list(drawn)) == len(list(Frames(video, count="all")))
 
 
 @pytest.mark.parametrize(

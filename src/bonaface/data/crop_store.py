@@ -34,7 +34,7 @@ from bonaface.data.cropping import MIN_FACE, cut, face_square, resize, resize_fr
 from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
@@ -344,7 +344,7 @@ def _fill(job: Job, folder: Path, settings: CropSettings, detector: Detector) ->
     found: list[dict[str, Any]] = []
     note = reason = ""
     try:
-        with open_frames(job.file, count=settings.frames, flip=job.flip, first=job.first) as frames:
+        with Frames(job.file, count=settings.frames, flip=job.flip, first=job.first) as frames:
             for frame in frames:
                 row = _frame_entry(frame.index, Status.NO_FACE, frame.time)
                 image = frame.image if settings.resize is None else resize_frame(frame.image, settings.resize)

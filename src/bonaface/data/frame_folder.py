@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
-from bonaface.data.video import VideoInfo
-from bonaface.errors import MediaError, format_list
+from bonaface.data.video import IndexedReader, VideoInfo
+from bonaface.errors import MediaError
 
 _NUMBER = re.compile(r"\d+")
 _LEAST_NUMBERED = 3  # two pictures can be numbered by chance
@@ -54,37 +54,13 @@ def are_numbered_frames(names: Iterable[str]) -> bool:
     return sum(len(set(values)) > 1 for values in zip(*numbers, strict=True)) == 1
 
 
-class FrameFolder:
-    """The pictures of a folder in natural order, opened for one pass; with the interface of `VideoReader`.
-
-    A picture that cannot be read is left out and named in `damage`. Raises MediaError where there is no picture.
-    """
+class FrameFolder(IndexedReader):
+    """The pictures of a folder in natural order, opened for one pass. Raises MediaError where there is no picture."""
 
     def __init__(self, source: Path) -> None:
-        self.name = str(source)
-        self.decoded = 0
-        self.damage = ""
-        self.note = ""
         self._files = frame_files(source)
-        self._faults: list[str] = []
         # without width and height, in which the pictures may differ
-        self.info = VideoInfo("pictures", frames=len(self._files), declared=len(self._files))
+        super().__init__(source, VideoInfo("pictures", frames=len(self._files), declared=len(self._files)))
 
-    def frames(
-        self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[tuple[int, float | None, NDArray[np.uint8]]]:
-        """Index, None (there are no times) and RGB picture of the wanted frames (None: all), in order, until `stop`."""
-        for index in range(len(self._files)) if wanted is None else sorted(wanted):
-            if index >= len(self._files) or stop():
-                return
-            try:
-                picture = read_image(self._files[index], trusted=True)
-            except MediaError as error:
-                self._faults.append(str(error).removeprefix(f"{self.name}/"))
-                self.damage = f"{len(self._faults)} frames cannot be read: {format_list(self._faults, limit=2)}"
-                continue
-            self.decoded = index + 1
-            yield index, None, np.ascontiguousarray(picture[::-1]) if flip == "vertical" else picture
-
-    def close(self) -> None:
-        """Do nothing: no file is held open."""
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        return read_image(self._files[index], trusted=True)

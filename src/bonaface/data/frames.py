@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Iterator, Set
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from bonaface.data.frame_folder import FrameFolder
 from bonaface.data.hdf5 import HDF5_SUFFIXES, Hdf5Reader
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
 from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
-from bonaface.data.video import VideoInfo, VideoReader
+from bonaface.data.video import VideoReader
 from bonaface.data.video_process import SUPPORTED, WatchedVideo
 from bonaface.errors import InputError, MediaError
 from bonaface.io.storage import is_remote, read_range, temporary_copy
@@ -29,6 +27,9 @@ VIDEO_SUFFIXES = frozenset(
         *(".mts", ".m2ts", ".ogv", ".3g2", ".vob", ".asf", ".mjpeg"),
     }
 )
+
+VARIABLE_RATE = "variable frame rate: frames are spread by number, not by time"
+"""The one of the `faults` of frames with which nothing is missing."""
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -48,138 +49,146 @@ class Frame:
     image: NDArray[np.uint8]
 
 
-class Frames:
-    """The chosen frames of one presentation, to be iterated once.
+def spread(total: int, count: int) -> list[int]:
+    """Indexes of `count` of `total` frames: the first frame, and one of each further part of as many equal parts.
 
-    They are chosen among `total`. After iterating, `decoded` counts the frames that were decoded, `expected` those that the
-    file promises up to the last chosen one (None where it does not say), and `note` says what was wrong: nothing,
-    truncated, variable rate.
+    Its place in its part moves by the golden ratio from part to part: the same in every call, and not in step with light
+    that pulses. Training, evaluation, prediction and server choose frames by this function.
+
+    >>> spread(300, 4), spread(2, 4)
+    ([0, 121, 167, 289], [0, 1])
+    """
+    count = min(total, count)
+    starts = [part * total // count for part in range(count + 1)]
+    return [
+        start + int(part * _GOLDEN_RATIO % 1 * (end - start))
+        for part, (start, end) in enumerate(itertools.pairwise(starts))
+    ]
+
+
+def part_of(index: int, *, total: int, count: int) -> int:
+    """Return in which of `count` equal parts of `total` frames a frame is.
+
+    >>> [part_of(index, total=10, count=3) for index in (0, 2, 3, 5, 6, 9)]
+    [0, 0, 1, 1, 2, 2]
+    """
+    return ((index + 1) * count - 1) // total
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Indexes of `count` of `total` frames, from the first on; all of them where there are fewer.
+
+    >>> evenly_spaced(300, 4), evenly_spaced(2, 4)
+    ([0, 75, 150, 225], [0, 1])
+    """
+    count = min(total, count)
+    return [index * total // count for index in range(count)]
+
+
+class Frames:
+    """The chosen frames of an image, a burst or a video, to be iterated once, in a `with` block.
+
+    `choose(total, count)` says which of `total` frames are taken; an image has one. `first` says how many frames of a
+    video, from its start on, they are taken from; those numbered in `without` are left out. `flip="vertical"` undoes a
+    stored vertical flip; a video ends early once `stop` says so.
+
+    `video` is the metadata of a video's container, None for pictures. After iterating, `decoded` counts the frames up to
+    the last one that was decoded, and `faults` and `note` say what was wrong: nothing, truncated, variable rate. Raises
+    MediaError, here or while iterating.
     """
 
     def __init__(
         self,
         source: Media,
         *,
-        count: int | Literal["all"],
+        count: int | Literal["all"] = 1,
+        choose: Callable[[int, int], Iterable[int]] = spread,
         flip: str = "",
         first: int | None = None,
         without: Set[int] = frozenset(),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.total = 1
-        self.expected: int | None = None
         self.decoded = 0
-        self.note = ""
+        self.faults: list[str] = []
         self._flip = flip
         self._stop = stop
+        self._pictures: Sequence[Path | bytes | NDArray[np.uint8]] = ()
         self._reader: Reader | None = None
-        self._wanted: set[int] | None = {0}
-        self._pictures: dict[int, Path | bytes | NDArray[np.uint8]] = {}
-        self._closing = ExitStack()
-        if isinstance(source, tuple):
-            self.total = len(source)
-            chosen = spread(self.total, self.total if count == "all" else count)
-            self._pictures = {index: source[index] for index in chosen if index not in without}
-            self.expected = len(chosen)
-            if repeated := len(source) - len({each if isinstance(each, bytes) else each.tobytes() for each in source}):
-                self.note = f"{repeated} of {len(source)} pictures repeat an earlier one"
-            return
-        if isinstance(source, Path):
-            source = self._closing.enter_context(temporary_copy(source))
-        if kind_of(source) == "image":
-            self._pictures = {} if 0 in without else {0: source}
-            self.expected = 1
-            return
-        try:
-            self._reader = open_video(source)
-        except MediaError:
-            self._closing.__exit__(*sys.exc_info())
-            raise
-        held = self._reader.info.frames
-        total = self.total = held if first is None else min(held, first)
-        if count == "all":
-            self._wanted = None if total == held else set(range(total))
-            self.expected = (max(total, self._reader.info.declared) if total == held else total) or None
-        else:
-            self._wanted = set(spread(max(total, 1), count)) - without
-            self.expected = max(self._wanted) + 1 if total and self._wanted else None
+        with ExitStack() as opened:
+            if isinstance(source, Path):
+                source = opened.enter_context(temporary_copy(source))
+            if isinstance(source, tuple):
+                self._pictures = source
+            elif kind_of(source) == "image":
+                self._pictures = (source,)
+            else:
+                self._reader = opened.enter_context(closing(open_video(source)))
+            self._opened = opened.pop_all()
+        self.video = self._reader.info if self._reader else None
+        held = self.video.frames if self.video else len(self._pictures)
+        if repeated := len(self._pictures) - len({_content(each) for each in self._pictures}):
+            self.faults.append(f"{repeated} of {held} pictures repeat an earlier one")
+        self.total = held if first is None else min(held, first)
+        self._wanted: set[int] | None = None
+        if count != "all":
+            self._wanted = set(choose(max(self.total, 1), count)) - without
+        elif self.total < held:
+            self._wanted = set(range(self.total))
 
     @property
-    def video(self) -> VideoInfo | None:
-        """Metadata of a video's container; None for pictures."""
-        return None if self._reader is None else self._reader.info
-
-    @property
-    def rate(self) -> float | None:
-        """Frames per second, if the container has them."""
-        return None if self._reader is None else self._reader.info.fps
+    def note(self) -> str:
+        """What was wrong, as one text."""
+        return "; ".join(self.faults)
 
     def __iter__(self) -> Iterator[Frame]:
         reader = self._reader
-        if reader is None:
-            for index, source in self._pictures.items():
-                known = isinstance(source, Path)
-                picture = source if isinstance(source, np.ndarray) else read_image(source, trusted=known)
-                self.decoded += 1
-                yield Frame(index, None, picture[::-1].copy() if self._flip == "vertical" else picture)
+        if self._wanted == set():
             return
-        if self._wanted is not None and not self._wanted:
-            return
-        for index, time, picture in reader.frames(self._wanted, flip=self._flip, stop=self._stop):
+        for index, time, picture in reader.frames(self._wanted, stop=self._stop) if reader else self._read_pictures():
+            self.decoded = reader.decoded if reader else self.decoded + 1
+            yield Frame(index, time, picture[::-1].copy() if self._flip == "vertical" else picture)
+        if reader is not None:
             self.decoded = reader.decoded
-            yield Frame(index, time, picture)
-        self.decoded = reader.decoded
-        if not self.decoded:
-            raise MediaError(
-                f"{reader.name}: no frame could be decoded{f' ({reader.damage})' if reader.damage else ''}"
-            )
-        self.note = self._what_was_wrong(reader)
+            self._note_faults(reader)
 
-    def _what_was_wrong(self, reader: Reader) -> str:
+    def _read_pictures(self) -> Iterator[tuple[int, None, NDArray[np.uint8]]]:
+        for index in range(self.total) if self._wanted is None else sorted(self._wanted):
+            held = self._pictures[index]
+            yield (
+                index,
+                None,
+                held if isinstance(held, np.ndarray) else read_image(held, trusted=isinstance(held, Path)),
+            )
+
+    def _note_faults(self, reader: Reader) -> None:
         info = reader.info
-        notes = [reader.note] if reader.note else []
+        damage = f" ({reader.damage})" if reader.damage else ""
+        if not self.decoded:
+            raise MediaError(f"{reader.name}: no frame could be decoded{damage}")
+        if reader.note:
+            self.faults.append(reader.note)
         if info.declared > info.frames:
-            notes.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
+            self.faults.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
         elif not info.declared and info.seconds and info.seconds > 1.1 * info.held_seconds + 0.5:
-            notes.append(
+            self.faults.append(
                 f"truncated: it holds {info.held_seconds:.1f} of the {info.seconds:.1f} seconds that it declares"
             )
-        if self.expected is not None and self.decoded < min(self.expected, info.frames or self.expected):
-            why = f" ({reader.damage})" if reader.damage else ""
-            notes.append(f"only {self.decoded} of {info.frames} frames could be decoded{why}")
+        if self.decoded < (info.frames if self._wanted is None else max(self._wanted) + 1):
+            self.faults.append(f"only {self.decoded} of {info.frames} frames could be decoded{damage}")
         elif reader.damage:
-            notes.append(reader.damage)
+            self.faults.append(reader.damage)
         if info.variable_rate:
-            notes.append("variable frame rate: frames are spread by number, not by time")
-        return "; ".join(notes)
+            self.faults.append(VARIABLE_RATE)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self._closing.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
 
 
-def open_frames(
-    source: Media,
-    *,
-    count: int | Literal["all"] = 1,
-    flip: str = "",
-    first: int | None = None,
-    without: Set[int] = frozenset(),
-    stop: Callable[[], bool] = lambda: False,
-) -> Frames:
-    """Open an image, a burst or a video for `count` frames chosen by `spread`; an image has one.
-
-    `first` says how many frames of a video, from its start on, they are taken from; those numbered in `without` are left
-    out. `flip="vertical"` undoes a stored vertical flip; a video ends early once `stop` says so. Raises MediaError, here
-    or while iterating.
-    """
-    return Frames(source, count=count, flip=flip, first=first, without=without, stop=stop)
+def _content(picture: Path | bytes | NDArray[np.uint8]) -> Path | bytes:
+    return picture.tobytes() if isinstance(picture, np.ndarray) else picture
 
 
 def open_video(source: Path | bytes) -> Reader:
@@ -225,39 +234,3 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "video" if suffix in VIDEO_SUFFIXES | HDF5_SUFFIXES else None
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Indexes of `count` of `total` frames: the first frame, and one of each further part of as many equal parts.
-
-    Its place in its part moves by the golden ratio from part to part: the same in every call, and not in step with light
-    that pulses. Training, evaluation, prediction and server choose frames by this function.
-
-    >>> spread(300, 4), spread(2, 4)
-    ([0, 121, 167, 289], [0, 1])
-    """
-    count = min(total, count)
-    starts = [part * total // count for part in range(count + 1)]
-    return [
-        start + int(part * _GOLDEN_RATIO % 1 * (end - start))
-        for part, (start, end) in enumerate(itertools.pairwise(starts))
-    ]
-
-
-def part_of(index: int, *, total: int, count: int) -> int:
-    """Return in which of `count` equal parts of `total` frames a frame is.
-
-    >>> [part_of(index, total=10, count=3) for index in (0, 2, 3, 5, 6, 9)]
-    [0, 0, 1, 1, 2, 2]
-    """
-    return ((index + 1) * count - 1) // total
-
-
-def evenly_spaced(total: int, count: int) -> list[int]:
-    """Indexes of `count` of `total` frames, from the first on; all of them where there are fewer.
-
-    >>> evenly_spaced(300, 4), evenly_spaced(2, 4)
-    ([0, 75, 150, 225], [0, 1])
-    """
-    count = min(total, count)
-    return [index * total // count for index in range(count)]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.signatures import media_type
-from bonaface.errors import MediaError
+from bonaface.errors import MediaError, format_list
 
 # What PyAV raises on damaged files, in addition to FFmpegError: not every FFmpeg code has a built-in counterpart.
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, ArithmeticError, MemoryError, RuntimeError)
@@ -172,7 +172,7 @@ class VideoReader:
         return info
 
     def frames(
-        self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False
+        self, wanted: set[int] | None, *, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[int, float | None, Picture]]:
         """Yield index, time in seconds and RGB picture of the wanted frames (None: all), in order.
 
@@ -185,11 +185,11 @@ class VideoReader:
         try:
             if left and self._shown:
                 for index, frame in self._sought(left, stop):
-                    yield index, frame.time, self._shown_picture(frame, flip)
+                    yield index, frame.time, self._shown_picture(frame)
                     left = [number for number in left if number > index]
             if left is None or (left and not stop()):
                 for index, frame in self._counted(left, stop):
-                    yield index, frame.time, self._shown_picture(frame, flip)
+                    yield index, frame.time, self._shown_picture(frame)
         except (av.error.FFmpegError, *_DAMAGE) as error:
             self.damage = _reason(error)
 
@@ -227,8 +227,8 @@ class VideoReader:
             if stop() or (wanted and index >= wanted[-1]):
                 return
 
-    def _shown_picture(self, frame: Any, flip: str) -> Picture:
-        """A decoded frame as RGB, as a player shows it; `flip` undoes a stored vertical flip."""
+    def _shown_picture(self, frame: Any) -> Picture:
+        """A decoded frame as RGB, as a player shows it."""
         kind = _light(frame)
         picture = _to_sdr(frame) if kind else None
         if kind and picture is None:
@@ -244,14 +244,52 @@ class VideoReader:
             method = cv2.INTER_AREA if shown < width else cv2.INTER_LINEAR
             if shown * height <= MAX_PIXELS:
                 picture = cv2.resize(picture, (shown, height), interpolation=method)
-        picture = _oriented(picture, frame)
-        return np.ascontiguousarray(picture[::-1] if flip == "vertical" else picture)
+        return np.ascontiguousarray(_oriented(picture, frame))
 
     def close(self) -> None:
         """Close the file."""
         if self._container is not None:
             self._container.close()
             self._container = None
+
+
+class IndexedReader:
+    """Pictures that are read one by one, by index, as the frames of a video; with the interface of `VideoReader`.
+
+    One that cannot be read is left out and named in `damage`.
+    """
+
+    note = ""
+
+    def __init__(self, source: Path, info: VideoInfo) -> None:
+        self.name = str(source)
+        self.info = info
+        self.decoded = 0
+        self.damage = ""
+
+    def frames(
+        self, wanted: set[int] | None, *, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, float | None, Picture]]:
+        """Yield index, None (there are no times) and RGB picture of the wanted frames (None: all), in order, until `stop`."""
+        faults: list[str] = []
+        for index in range(self.info.frames) if wanted is None else sorted(wanted):
+            if index >= self.info.frames or stop():
+                return
+            try:
+                picture = self.picture(index)
+            except MediaError as error:
+                faults.append(str(error).removeprefix(f"{self.name}/"))
+                self.damage = f"{len(faults)} frames cannot be read: {format_list(faults, limit=2)}"
+                continue
+            self.decoded = index + 1
+            yield index, None, picture
+
+    def picture(self, index: int) -> Picture:
+        """Return one frame. Raises MediaError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the file, if one is open."""
 
 
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}

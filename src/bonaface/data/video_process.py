@@ -67,14 +67,14 @@ class WatchedVideo:
             raise MediaError(answer["error"].replace(path, self.name) if path else answer["error"])
         self.info = VideoInfo(**answer["info"])
 
-    def frames(self, wanted: set[int] | None, *, flip: str = "", stop: Callable[[], bool] = lambda: False) -> Frames:
+    def frames(self, wanted: set[int] | None, *, stop: Callable[[], bool] = lambda: False) -> Frames:
         """Yield index, time in seconds and RGB picture as `VideoReader.frames` does; the next one is decoded meanwhile."""
         process = self._process
         if process is None:
             raise ValueError(f"{self.name} is closed")
         try:
             process.drain()
-            process.send({"frames": None if wanted is None else sorted(wanted), "flip": flip})
+            process.send({"frames": None if wanted is None else sorted(wanted)})
             while True:
                 answer, picture = process.receive(stop)
                 self.decoded = answer["decoded"]
@@ -285,7 +285,7 @@ def main() -> None:
             elif reader is not None:
                 if frames is None or "frames" in message:
                     wanted = None if message["frames"] is None else set(message["frames"])
-                    frames = reader.frames(wanted, flip=message["flip"], stop=_progress)
+                    frames = reader.frames(wanted, stop=_progress)
                 frames = _send_next(channel, reader, frames)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.frames import Frames, open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
 from bonaface.inference.bundle_schema import OperatingPoint
@@ -31,8 +31,8 @@ def write_annotated_video(pipeline: Pipeline, source: Source, point: OperatingPo
 
     Holds a few frames at a time, however long the video is. The file appears when it is complete.
     """
-    with new_file(target) as fresh, open_frames(source.path, count="all", flip=source.flip) as frames:
-        rate = Fraction(frames.rate or 25).limit_denominator(1001)
+    with new_file(target) as fresh, Frames(source.path, count="all", flip=source.flip) as frames:
+        rate = Fraction((frames.video and frames.video.fps) or 25).limit_denominator(1001)
         trace: deque[float | None] = deque(maxlen=max(int(rate * _TRACE_SECONDS), 2))
 
         def drawn() -> Iterator[NDArray[np.uint8]]:

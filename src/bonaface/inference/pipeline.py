@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bonaface.choices import FacePolicy
 from bonaface.data.cropping import resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
-from bonaface.data.frames import Frame, Frames, open_frames, part_of
+from bonaface.data.frames import Frame, Frames, part_of
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError, SettingsError, format_list
 from bonaface.inference.backends import load_backend
@@ -265,9 +265,7 @@ class Pipeline:
     ) -> str:
         """Detect and crop in `frames` frames, spread over the source; return what the decoder reports."""
         source, started = found.source, time.perf_counter()
-        with opened or open_frames(
-            source.path, count=frames, flip=source.flip, first=source.first, stop=stop
-        ) as chosen:
+        with opened or Frames(source.path, count=frames, flip=source.flip, first=source.first, stop=stop) as chosen:
             results.extend(self._detect_and_crop(frame, found) for frame in _timed(chosen, found, started))
             return chosen.note
 
@@ -282,7 +280,7 @@ class Pipeline:
             if not missing:
                 return
             tried, started = frozenset(one.score.frame for one in results), time.perf_counter()
-            with open_frames(
+            with Frames(
                 source.path, count=fine, flip=source.flip, first=source.first, without=tried, stop=stop
             ) as chosen:
                 have = {part_of(one.score.frame, total=chosen.total, count=frames) for one in with_face}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.sources import Source
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.drawing import annotated
@@ -95,8 +95,8 @@ class Verdict:
             raise InputError(f"frame {frame} was not scored; expected one of {numbers}")
         if self.media.problem:
             raise MediaError(f"{self.source}: {self.media.problem}")
-        with open_frames(self.media.path, count="all", flip=self.media.flip) as frames:
-            picture = next((each.image for each in frames if each.index == chosen.frame), None)
+        with Frames(self.media.path, choose=lambda *_: [chosen.frame], flip=self.media.flip) as frames:
+            picture = next((each.image for each in frames), None)
         if picture is None:
             raise MediaError(f"{self.source}: frame {chosen.frame} cannot be read again")
         title = f"frame {chosen.frame}" if self.kind == "video" else ""

@@ -13,9 +13,8 @@ from bonaface.data.audit.duplicates import SAME
 from bonaface.data.audit.file_stats import PROPERTIES
 from bonaface.data.audit.findings import Area, Audit
 from bonaface.data.audit.leaks import Level, SharedContent
-from bonaface.data.frames import kind_of, open_frames, open_video
+from bonaface.data.frames import Frames
 from bonaface.errors import MediaError
-from bonaface.io.storage import temporary_copy
 from bonaface.report.formatting import number, render
 from bonaface.report.pictures import data_uri
 from bonaface.report.tables import draw_interval
@@ -99,15 +98,8 @@ def _pictures(audit: Audit, pair: SharedContent, flips: dict[str, str]) -> list[
 
 def _frame(audit: Audit, path: str, frame: int, flip: str) -> NDArray[np.uint8] | None:
     try:
-        with temporary_copy(audit.manifest.root / path) as file:
-            if kind_of(file) != "video":
-                with open_frames(file, count=1, flip=flip) as frames:
-                    return next((each.image for each in frames), None)
-            reader = open_video(file)
-            try:
-                return next((picture for _, _, picture in reader.frames({frame}, flip=flip)), None)
-            finally:
-                reader.close()
+        with Frames(audit.manifest.root / path, choose=lambda *_: [frame], flip=flip) as frames:
+            return next((each.image for each in frames), None)
     except MediaError:
         return None
 

@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from bonaface.data.frames import Frames, open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.sources import Source
 from bonaface.errors import MediaError
 from bonaface.inference.bundle_schema import OperatingPoint
@@ -184,7 +184,7 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         """Open an upload within the limits. Raises ApiError, also for what cannot be decoded in the block."""
         try:
             with (
-                open_frames(upload.media, count=count, stop=stop) as frames,
+                Frames(upload.media, count=count, stop=stop) as frames,
                 queue.decoding(check(upload, frames, limits)),
             ):
                 yield frames

@@ -18,7 +18,7 @@ from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.cropping import default_min_face
 from bonaface.data.datasets.adapter import Request
 from bonaface.data.datasets.registry import index_layout
-from bonaface.data.frames import open_frames
+from bonaface.data.frames import Frames
 from bonaface.data.identity import settle_names
 from bonaface.data.manifest import SPLITS, Manifest, read_manifest, write_manifest
 from bonaface.data.shards import write_shards
@@ -344,7 +344,7 @@ def _check(manifest: Manifest, progress: Progress | None) -> pd.DataFrame:
 
     def fault(path: Path) -> str:
         try:
-            with open_frames(path, count=1) as frames:
+            with Frames(path, count=1) as frames:
                 return "" if any(True for _ in frames) else "no frame could be decoded"
         except MediaError as error:
             return str(error)

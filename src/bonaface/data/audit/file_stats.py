@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from bonaface.data.audit.duplicates import SIDE, View, shrink
 from bonaface.data.crop_store import boxes_by_row, boxes_of
-from bonaface.data.faces.detector import GivenBox, load_detector, worker_detector
+from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
-from bonaface.data.frames import evenly_spaced, kind_of, open_frames, open_video
+from bonaface.data.frames import VARIABLE_RATE, Frames, evenly_spaced
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.data.signatures import HEAD, media_type
@@ -35,8 +36,6 @@ VIEWS = 3
 
 LONG_SIDE = 640
 """Sharpness and the other properties of a picture are measured at this longer side at most."""
-
-_CHUNK = 1 << 20
 
 PROPERTIES = {
     "width": "width",
@@ -79,14 +78,8 @@ class FileFacts:
     views: tuple[View, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True)
-class _Job:
-    path: str
-    file: Path
-    flip: str
-    boxes: dict[tuple[str, int], GivenBox] | None
-    detector: str
-    weights: Path | None
+_Job = tuple[str, Path, str, dict[tuple[str, int], GivenBox] | None]
+"""Path, file, flip and boxes of a presentation."""
 
 
 def read_files(
@@ -105,9 +98,9 @@ def read_files(
     load_detector(detector, weights=weights, boxes=boxes_of(manifest))  # fails and downloads here, not in each worker
     flips = [flip for flip, _ in manifest.readings()]
     boxes = boxes_by_row(manifest, detector)
-    rows = zip(manifest.table["path"], manifest.files(), flips, boxes, strict=True)
-    jobs = [_Job(str(path), file, flip, own, detector, weights) for path, file, flip, own in rows]
-    return list(counted(parallel_map(_read, jobs, workers=workers), progress, len(jobs)))
+    jobs = list(zip(manifest.table["path"].tolist(), manifest.files(), flips, boxes, strict=True))
+    read = partial(_read, detector=detector, weights=weights)
+    return list(counted(parallel_map(read, jobs, workers=workers), progress, len(jobs)))
 
 
 def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
@@ -116,81 +109,48 @@ def properties_table(facts: Sequence[FileFacts]) -> pd.DataFrame:
     return pd.DataFrame([nothing | {**fact.properties} for fact in facts], columns=list(PROPERTIES))
 
 
-def _read(job: _Job) -> FileFacts:
-    known: dict[str, Any] = {"suffix": job.file.suffix.lower()}
-    facts = FileFacts(job.path, properties=known)
+def _read(job: _Job, *, detector: str, weights: Path | None) -> FileFacts:
+    path, file, flip, boxes = job
+    known: dict[str, Any] = {"suffix": file.suffix.lower()}
+    facts = FileFacts(path, properties=known)
     try:
-        with temporary_copy(job.file) as file:
-            here = replace(job, file=file)
-            sha256, known["bytes"], head = _hashed(file)
+        with temporary_copy(file) as here:
+            sha256, known["bytes"], kind = _hashed(here)
             facts = replace(facts, sha256=sha256)
-            if kind_of(file) == "video":
-                pictures, note = _video(here, known)
-                facts = replace(facts, note=note)
-            else:
-                pictures = _image(here, known, head)
+            with Frames(here, count=VIEWS, choose=evenly_spaced, flip=flip) as frames:
+                pictures = [(frame.index, frame.image) for frame in frames]
     except OSError as error:
         return replace(facts, reason=error.strerror or str(error))
     except MediaError as error:
-        return replace(facts, reason=str(error).removeprefix(f"{job.file}: "))
-    return _seen(pictures, job, facts, known)
-
-
-def _hashed(source: Path) -> tuple[str, float, bytes]:
-    """SHA-256, size and first bytes of a file, or of a folder's pictures one after the other."""
-    sha, head, size = hashlib.sha256(), b"", 0
-    for file in frame_files(source) if source.is_dir() else [source]:
-        with file.open("rb") as stream:
-            while block := stream.read(_CHUNK):
-                head = head or block[:HEAD]
-                sha.update(block)
-                size += len(block)
-    return sha.hexdigest(), float(size), head
-
-
-def _image(job: _Job, known: dict[str, Any], head: bytes) -> Pictures:
-    with open_frames(job.file, count=1, flip=job.flip) as frames:
-        (picture,) = [frame.image for frame in frames]
-    kind = media_type(head)
-    known["codec"] = kind.removeprefix("image/") if kind else "bmp" if head.startswith(b"BM") else ""
-    _shape(known, picture.shape[1], picture.shape[0], 1)
-    return [(0, picture)]
-
-
-def _video(job: _Job, known: dict[str, Any]) -> tuple[Pictures, str]:
-    """The views of a video, or of a folder of frames, by frame; and what part of it is missing."""
-    reader = open_video(job.file)
-    try:
-        info = reader.info
-        wanted = set(evenly_spaced(max(info.frames, 1), VIEWS))
-        pictures = [(index, picture) for index, _, picture in reader.frames(wanted, flip=job.flip)]
-    finally:
-        reader.close()
-    damage = f" ({reader.damage})" if reader.damage else ""
-    if not pictures:
-        raise MediaError(f"no frame could be decoded{damage}")
-    known.update(codec=info.codec, frame_rate=info.fps or math.nan, seconds=info.seconds or math.nan)
+        return replace(facts, reason=str(error).removeprefix(f"{file}: "))
     # Rotation and pixel shape are applied to the pictures, not to what the container declares.
     height, width = pictures[0][1].shape[:2]
-    _shape(known, width, height, max(info.frames, 1))
-    known["frames"] = float(info.frames)
-    if info.declared > info.frames:
-        return pictures, f"truncated: it holds {info.frames} of the {info.declared} frames that it declares"
-    if reader.decoded <= max(wanted) or reader.damage:
-        return pictures, f"damaged: decoding stopped after frame {reader.decoded} of {info.frames}{damage}"
-    return pictures, ""
+    known |= {"width": float(width), "height": float(height), "pixels": float(width * height)}
+    known |= {"aspect": round(width / height, 4), "codec": kind.removeprefix("image/")}
+    if (video := frames.video) is not None:
+        known |= {"codec": video.codec, "frames": float(video.frames)}
+        known |= {"frame_rate": video.fps or math.nan, "seconds": video.seconds or math.nan}
+    known["bits_per_pixel"] = 8 * known["bytes"] / (width * height * max(known.get("frames", 1), 1))
+    note = "; ".join(fault for fault in frames.faults if fault != VARIABLE_RATE)
+    finder = None if detector == "whole_frame" else worker_detector(detector, weights, boxes)
+    return _seen(pictures, finder, replace(facts, note=note), known)
 
 
-def _shape(known: dict[str, Any], width: int, height: int, frames: int) -> None:
-    pixels = float(width * height)
-    known.update(width=float(width), height=float(height), pixels=pixels, aspect=round(width / height, 4))
-    known["bits_per_pixel"] = 8 * known["bytes"] / (pixels * frames)
+def _hashed(source: Path) -> tuple[str, float, str]:
+    """SHA-256, size and media type of a file, or of a folder's pictures one after the other."""
+    sha, kind, size = hashlib.sha256(), "", 0
+    for file in frame_files(source) if source.is_dir() else [source]:
+        with file.open("rb") as stream:
+            kind = kind or media_type(stream.read(HEAD)) or ""
+            stream.seek(0)
+            hashlib.file_digest(stream, lambda: sha)
+            size += stream.tell()
+    return sha.hexdigest(), float(size), kind
 
 
-def _seen(pictures: Pictures, job: _Job, facts: FileFacts, known: dict[str, Any]) -> FileFacts:
+def _seen(pictures: Pictures, detector: Detector | None, facts: FileFacts, known: dict[str, Any]) -> FileFacts:
     """Add means over the views of what a picture shows, the faces, and the views for the copy search."""
     rows, views, shares = [], [], []
-    detector = None if job.detector == "whole_frame" else worker_detector(job.detector, job.weights, job.boxes)
     for index, picture in pictures:
         small = shrink(picture, LONG_SIDE)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
@@ -198,7 +158,7 @@ def _seen(pictures: Pictures, job: _Job, facts: FileFacts, known: dict[str, Any]
         saturation = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[..., 1]
         rows.append((grey.mean(), grey.std(), saturation.mean(), math.log(float(laplacian.var()) + 1e-3)))
         views.append(View(index, shrink(grey, SIDE)))
-        faces = detector.detect(picture, path=job.path, frame=index) if detector else []
+        faces = detector.detect(picture, path=facts.path, frame=index) if detector else []
         if faces:
             height, width = picture.shape[:2]
             shares.append(math.sqrt(faces[0].box.w * faces[0].box.h / (width * height)))
