@@ -60,7 +60,7 @@ class Backend:
         card describes, or gives something else.
         """
         size = self._input.size
-        pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+        pictures = np.full((2, size, size, 3), 128, np.uint8)
         self._batch = declared
         try:
             self.run(pictures)
