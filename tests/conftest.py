@@ -5,7 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -14,6 +17,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bonaface
+from bonaface.cli import main
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.types import probability
 from bonaface.workflows.train import Run
@@ -62,3 +66,27 @@ def run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
 def footage(run: Run) -> Path:
     """The videos that the shared run was trained on."""
     return run.path.parent / "footage"
+
+
+class Ended(NamedTuple):
+    """What a call of the program left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The program, run in this process with these arguments, in the folder `cwd`."""
+
+    def run(*arguments: str, cwd: Path | None = None) -> Ended:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["bonaface", *arguments])
+            patched.chdir(cwd or Path.cwd())
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run

@@ -20,11 +20,6 @@ from bonaface.inference.pipeline import ScoringOptions
 from tests.networks import tiny_bundle
 
 
-def bonaface_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from bonaface.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-
-
 def test_help_imports_nothing_heavy():
     program = (
         "import sys, contextlib\nsys.argv = ['bonaface', '--help']\nfrom bonaface.cli import main\n"
@@ -52,8 +47,8 @@ def test_a_photo_needs_no_modules_of_other_tasks(tmp_path: Path):
     assert "OTHERS []" in done.stdout
 
 
-def test_version():
-    assert bonaface_command("--version").stdout == f"bonaface {bonaface.__version__}\n"
+def test_version(program):
+    assert program("--version").stdout == f"bonaface {bonaface.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -72,9 +67,9 @@ def test_version():
         (["unknown"], "No such command"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path):
+def test_a_mistake_is_one_line_and_exit_code_2(program, arguments: list[str], said: str, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    done = bonaface_command(*arguments, cwd=tmp_path)
+    done = program(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     said_by_us = [line for line in done.stderr.splitlines() if not line.startswith(("command: ", "names: "))]
@@ -104,23 +99,23 @@ def test_wrong_choice_names_what_is_expected(command, option, expected, monkeypa
         assert f"'{word}'" in line
 
 
-def test_boxes_that_a_dataset_brings_are_read_on_demand(tmp_path: Path):
+def test_boxes_that_a_dataset_brings_are_read_on_demand(program, tmp_path: Path):
     footage = tmp_path / "SiW/Train/live/003"
     footage.mkdir(parents=True)
     (footage / "003-1-1-1-1.mov").touch()
     (footage / "003-1-1-1-1.face").write_text("10 20 110 140\n")
     for flags, boxes in (([], False), (["--boxes"], True), (["--no-boxes"], False)):
-        done = bonaface_command("data", "index", "SiW", "--layout", "siw", "-o", "m.csv", *flags, cwd=tmp_path)
+        done = program("data", "index", "SiW", "--layout", "siw", "-o", "m.csv", *flags, cwd=tmp_path)
         assert (done.returncode, (tmp_path / "m.boxes.csv").exists()) == (0, boxes), done.stderr
 
 
-def test_a_table_and_its_footage_may_lie_apart(tmp_path: Path):
+def test_a_table_and_its_footage_may_lie_apart(program, tmp_path: Path):
     (tmp_path / "footage").mkdir()
     (tmp_path / "footage/a.mp4").touch()
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/clips.csv").write_text("path,label\na.mp4,live\n")
     asked = ["data", "index", "footage", "--layout", "csv", "--table", "lists/clips.csv", "-o", "m.csv"]
-    done = bonaface_command(*asked, cwd=tmp_path)
+    done = program(*asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 presentations: 1 bona fide")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,21 @@ from pydantic import BaseModel
 import bonaface
 from bonaface.config import Recipe, load_recipe
 from bonaface.errors import SettingsError
+from tests.conftest import Ended
 
 
-def recipe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bonaface", "recipe", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def recipe(program: Callable[..., Ended]) -> Callable[..., Ended]:
+    return partial(program, "recipe")
 
 
-def test_list_names_every_recipe_with_a_sentence():
+def test_list_names_every_recipe_with_a_sentence(recipe):
     lines = recipe("list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(bonaface.shipped_recipes())
     assert all(line.endswith(".") and len(line.split()) > 5 for line in lines)
 
 
-def test_shown_recipe_is_a_recipe(tmp_path: Path):
+def test_shown_recipe_is_a_recipe(recipe, tmp_path: Path):
     shown = tmp_path / "mine.yaml"
     shown.write_text(recipe("show", "demo", "training.epochs=7").stdout)
     assert load_recipe(shown) == load_recipe("demo", ["training.epochs=7"])
@@ -98,14 +99,14 @@ def test_unknown_key_gets_the_nearest(key: str, hint: str):
         (("lst",), "No such command"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: tuple[str, ...], said: str):
+def test_a_mistake_is_one_line(recipe, arguments: tuple[str, ...], said: str):
     done = recipe(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_describe_prints_a_section():
+def test_describe_prints_a_section(recipe):
     lines = recipe("describe", "scoring.").stdout.splitlines()
     assert lines[0] == "scoring.frames: frames of a video, spread over it, whose scores are fused"
     assert lines[1] == "  whole number, at least 1; default 8"

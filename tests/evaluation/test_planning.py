@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -102,21 +100,15 @@ def test_bad_plans_get_one_line(options: dict[str, Any], said: str):
     assert "\n" not in str(caught.value)
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bonaface", "plan", *arguments], capture_output=True, text=True, check=False
-    )
-
-
-def test_command_prints_a_table_or_json():
+def test_command_prints_a_table_or_json(program):
     options = ["--apcer", "0.05", "--per-subject", "10", "--subjects", "40", "--species", "3"]
-    shown = command(*options)
+    shown = program("plan", *options)
     assert shown.returncode == 0, shown.stderr
     lines = [line.split() for line in shown.stdout.splitlines()]
     assert ["0", "72", "720", "0", "%", "4.994", "%"] in lines
     assert ["0", "40", "400", "0", "%", "8.81", "%"] in lines
     assert "2,160 attack presentations" in shown.stdout
-    found = json.loads(command(*options, "--json").stdout)
+    found = json.loads(program("plan", *options, "--json").stdout)
     assert found["needed"]["apcer"][0]["subjects"] == 72
     assert found["planned"][0]["high"] == bonaface.plan(subjects=40, per_subject=10).planned[0].high
 
@@ -130,8 +122,8 @@ def test_command_prints_a_table_or_json():
         (["--subjects", "1"], "expected 2 or more"),
     ],
 )
-def test_command_refuses_bad_input(arguments: list[str], said: str):
-    done = command(*arguments)
+def test_command_refuses_bad_input(program, arguments: list[str], said: str):
+    done = program("plan", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

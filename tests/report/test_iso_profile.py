@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -123,12 +121,10 @@ def test_no_bona_fide_is_a_line_that_lacks_them(rows: pd.DataFrame, tmp_path: Pa
     assert found.bona_fide.missing == ("presentations: none in the table",)
 
 
-def test_page_json_and_console_hold_the_table(rows: pd.DataFrame, tmp_path: Path):
+def test_page_json_and_console_hold_the_table(program, rows: pd.DataFrame, tmp_path: Path):
     rows.to_csv(tmp_path / "scores.csv", index=False)
     arguments = ["report", "scores.csv", "--threshold", "0.5", "--profile", "iso30107-3", "-o", "r"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bonaface", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    done = program(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = done.stdout[done.stdout.index("ISO/IEC 30107-3") :].splitlines()
     line = next(line for line in shown if line.startswith("print"))

@@ -3,11 +3,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -299,13 +298,9 @@ def test_open_models_are_pinned_and_licensed():
         bonaface.pull_bundle("minifas")
 
 
-def test_the_commands(tmp_path: Path):
+def test_the_commands(program, tmp_path: Path):
     network(tmp_path / "peer.onnx")
-    program = [sys.executable, "-c", "from bonaface.cli import main; main()"]
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*program, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
-
+    run = partial(program, cwd=tmp_path)
     options = ["--output-type", "logits[0]", "--scale", "1.5", "--detector", "whole_frame"]
     done = run("bundle", "from-onnx", "peer.onnx", "-o", "peer.bonaface", "--range", "0..1", *options)
     assert done.returncode == 0, done.stderr

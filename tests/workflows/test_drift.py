@@ -3,8 +3,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,14 +35,13 @@ def kept(tmp_path: Path) -> Path:
     return file
 
 
-def test_what_was_decided_can_be_read_again(kept: Path):
+def test_what_was_decided_can_be_read_again(program, kept: Path):
     read = bonaface.log(kept)
     assert len(read.table) == 1000
     assert read.table["verdict"].value_counts()["no_face"] == 100
     assert read.table["score"].isna().sum() == 100
     assert read.table["time"].min() == START.replace(tzinfo=None)
-    program = [sys.executable, "-c", "from bonaface.cli import main; main()", "log", str(kept)]
-    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    printed = program("log", str(kept)).stdout
     assert "1000 decisions from 2026-03-01 00:00" in printed
     assert "no_face       : 100 (10.0%)" in printed
 
@@ -141,12 +138,9 @@ def test_one_decision_without_a_score(tmp_path: Path):
     assert set(read.table["verdict"]) == {"no_face"}
 
 
-def test_the_command(kept: Path, tmp_path: Path):
-    command = [sys.executable, "-c", "from bonaface.cli import main; main()", "log"]
-    done = subprocess.run(
-        [*command, str(kept), "-o", str(tmp_path / "a.png")], capture_output=True, text=True, check=True
-    )
+def test_the_command(program, kept: Path, tmp_path: Path):
+    done = program("log", str(kept), "-o", str(tmp_path / "a.png"))
     assert "bona_fide" in done.stdout
     assert (tmp_path / "a.png").is_file()
-    failed = subprocess.run([*command, "nowhere.db"], capture_output=True, text=True, check=False)
+    failed = program("log", "nowhere.db")
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
