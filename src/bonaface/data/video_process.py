@@ -8,11 +8,12 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from io import BufferedRWPair
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ Frames = Iterator[tuple[int, float | None, NDArray[np.uint8]]]
 SUPPORTED = os.name == "posix"
 """Whether this system has limits for a process."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bonaface.data.video_process import main; main()"
-_HEAD = struct.Struct(">IQ")
 
 
 class WatchedVideo:
@@ -108,7 +108,8 @@ class _Process:
     """The parent's side of a process: messages of JSON, with the bytes of a file or the pixels of a frame."""
 
     def __init__(self) -> None:
-        self._channel, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
+        self._channel = self._socket.makefile("rwb")
         self._waiting = 0
         with theirs:
             try:
@@ -129,11 +130,11 @@ class _Process:
                 )
             except OSError as error:
                 self._channel.close()
+                self._socket.close()
                 raise _Ended(f"no process can be started to decode it ({error.strerror})") from None
 
     def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
         """Send one message; all but `close` are answered."""
-        self._channel.settimeout(None)
         try:
             _send(self._channel, message, payload)
         except OSError:
@@ -142,15 +143,12 @@ class _Process:
 
     def receive(self, stop: Callable[[], bool] = lambda: False) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
         """Return the next answer and its picture. Raises _Ended, also where `stop` says so."""
-        self._channel.settimeout(_POLL_SECONDS)
-
-        def stopped() -> None:
+        while not wait([self._socket], _POLL_SECONDS):
             if stop():
                 self.kill()
                 raise _Ended("stopped")
-
         try:
-            answer, payload = _receive(self._channel, stopped, most=3 * MAX_PIXELS)
+            answer, payload = _receive(self._channel, most=3 * MAX_PIXELS)
         except (OSError, EOFError):
             raise self._why() from None
         self._waiting -= 1
@@ -169,7 +167,9 @@ class _Process:
 
     def kill(self) -> int:
         """End the process and return its exit code."""
-        self._channel.close()
+        with contextlib.suppress(OSError):  # what could not be sent
+            self._channel.close()
+        self._socket.close()
         self._process.kill()
         return self._process.wait()
 
@@ -224,39 +224,25 @@ def _open(request: dict[str, Any], payload: bytes) -> tuple[_Process, dict[str, 
                 raise
 
 
-def _send(channel: socket.socket, message: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
-    text = json.dumps(message).encode()
+def _send(channel: BufferedRWPair, message: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
+    """Send a line of JSON, and a payload whose length it tells."""
     content = memoryview(payload).cast("B")  # type: ignore[arg-type]
-    channel.sendall(_HEAD.pack(len(text), content.nbytes) + text)
-    channel.sendall(content)
+    channel.write(json.dumps({**message, "bytes": content.nbytes}).encode() + b"\n")
+    channel.write(content)
+    channel.flush()
 
 
-def _receive(
-    channel: socket.socket, waiting: Callable[[], None] = lambda: None, *, most: int | None = None
-) -> tuple[dict[str, Any], bytearray]:
-    """Return a message and its payload; `waiting` is called at each timeout of the channel.
-
-    Raises EOFError, also for a payload of more than `most` bytes.
-    """
-
-    def read(count: int) -> bytearray:
-        content = bytearray(count)
-        left = memoryview(content)
-        while left:
-            try:
-                received = channel.recv_into(left)
-            except TimeoutError:
-                waiting()
-                continue
-            if not received:
-                raise EOFError
-            left = left[received:]
-        return content
-
-    length, size = _HEAD.unpack(read(_HEAD.size))
-    if most is not None and size > most:
+def _receive(channel: BufferedRWPair, *, most: int = -1) -> tuple[dict[str, Any], bytearray]:
+    """Return a message and its payload. Raises EOFError, also where either has more than `most` bytes."""
+    line = channel.readline(most)
+    if not line.endswith(b"\n"):
         raise EOFError
-    return json.loads(read(length)), read(size)
+    message: dict[str, Any] = json.loads(line)
+    size = message.pop("bytes")
+    payload = bytearray(size if size <= most or most < 0 else 0)
+    if channel.readinto(payload) < size:
+        raise EOFError
+    return message, payload
 
 
 def main() -> None:
@@ -270,12 +256,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
     reader: VideoReader | None = None
-    with socket.socket(fileno=int(sys.argv[2])) as channel, contextlib.suppress(EOFError, OSError):
+    ours = socket.socket(fileno=int(sys.argv[2]))
+    with ours, ours.makefile("rwb") as channel, contextlib.suppress(EOFError, OSError):
         frames: Frames | None = None
         while True:
-            channel.settimeout(_IDLE_SECONDS if frames is None else None)
-            message, payload = _receive(channel, sys.exit)
-            channel.settimeout(None)
+            ours.settimeout(_IDLE_SECONDS if frames is None else None)
+            message, payload = _receive(channel)
+            ours.settimeout(None)
             if "open" in message or "close" in message:
                 if reader is not None:
                     reader.close()
@@ -289,7 +276,7 @@ def main() -> None:
                 frames = _send_next(channel, reader, frames)
 
 
-def _opened(channel: socket.socket, name: str | None, payload: bytearray) -> VideoReader | None:
+def _opened(channel: BufferedRWPair, name: str | None, payload: bytearray) -> VideoReader | None:
     source = bytes(payload) if name is None else Path(name)
     size = len(payload)
     if isinstance(source, Path):
@@ -312,7 +299,7 @@ def _opened(channel: socket.socket, name: str | None, payload: bytearray) -> Vid
     return reader
 
 
-def _send_next(channel: socket.socket, reader: VideoReader, frames: Frames) -> Frames | None:
+def _send_next(channel: BufferedRWPair, reader: VideoReader, frames: Frames) -> Frames | None:
     """Send the next frame, or what was wrong with the video if there is none."""
     _progress()
     found = next(frames, None)
