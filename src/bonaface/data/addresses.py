@@ -88,16 +88,14 @@ def _reason(error: Exception) -> str:
     from requests import exceptions
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-    if isinstance(error, HTTPError) and not isinstance(error, ReadTimeoutError):
-        return "the connection broke before the file was complete"
     if isinstance(error, exceptions.SSLError):
         return "no connection: the server's certificate cannot be verified"
     if isinstance(error, exceptions.TooManyRedirects):
         return "the server redirects without end"
-    if isinstance(error, exceptions.ChunkedEncodingError | exceptions.ContentDecodingError):
-        return "the connection broke before the file was complete"
     if isinstance(error, exceptions.ConnectionError | exceptions.Timeout | ReadTimeoutError):
         return f"no connection to the server, or no answer within {WAIT_SECONDS:.0f} seconds; check the address"
+    if isinstance(error, HTTPError | exceptions.ChunkedEncodingError):
+        return "the connection broke before the file was complete"
     if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
         return f"it cannot be stored while it is read ({error.strerror or error})"
     return "not a valid address; expected one such as https://host/file.mp4"

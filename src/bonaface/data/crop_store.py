@@ -133,8 +133,6 @@ def fill_store(
     }
     todo = list({job.folder: job for job in jobs if job.folder not in held}.values())
     done = len(jobs) - len(todo)
-    if progress:
-        progress("crops", done, len(jobs))
 
     def advance(count: int) -> None:
         nonlocal done
@@ -142,6 +140,7 @@ def fill_store(
         if progress:
             progress("crops", done, len(jobs))
 
+    advance(0)
     if over is not None:
         over(partial(_crop, settings), todo, advance)
     else:

@@ -19,7 +19,7 @@ from bonaface.data.signatures import HEAD, IMAGE_TYPES, VIDEO_TYPES, media_type
 from bonaface.data.video import VideoReader
 from bonaface.data.video_process import SUPPORTED, WatchedVideo
 from bonaface.errors import InputError, MediaError
-from bonaface.io.storage import is_remote, read_range, temporary_copy
+from bonaface.io.storage import read_range, temporary_copy
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -218,11 +218,7 @@ def kind_of(source: Path | str | bytes) -> Literal["image", "video"] | None:
     path = Path(source)
     suffix = path.suffix.lower()
     try:
-        if is_remote(path):
-            kind = media_type(read_range(path, 0, HEAD)) or ""
-        else:
-            with path.open("rb") as file:
-                kind = media_type(file.read(HEAD)) or ""
+        kind = media_type(read_range(path, 0, HEAD)) or ""
     except IsADirectoryError:
         return "video"
     except (OSError, ValueError, InputError):  # missing or unreadable: only its name is left

@@ -115,21 +115,18 @@ class _Refused(Exception):
 
 
 def _opened(source: Path | str | bytes, name: str) -> IO[bytes]:
-    if isinstance(source, bytes):
-        size, file = len(source), io.BytesIO(source)
-        return _sized(file, size)
-    path = Path(source)
+    file: IO[bytes]
     try:
-        if path.is_dir():
+        if isinstance(source, bytes):
+            size, file = len(source), io.BytesIO(source)
+        elif Path(source).is_dir():
             raise MediaError(f"{name}: is a folder; expected an image")
-        return _sized(path.open("rb"), path.stat().st_size)
+        else:
+            size, file = Path(source).stat().st_size, Path(source).open("rb")  # noqa: SIM115
     except FileNotFoundError:
         raise MediaError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
         raise MediaError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _sized(file: IO[bytes], size: int) -> IO[bytes]:
     if 0 < size <= MAX_BYTES:
         return file
     file.close()
@@ -172,9 +169,8 @@ def _header_of(file: IO[bytes], formats: Mapping[str, str]) -> Iterator[Image.Im
         if name not in Image.OPEN:
             Image.init()
         image = Image.OPEN[name][0](file, "")
-        if (
-            image.format != "PNG"
-        ):  # whose EXIF block may follow the pixels: Pillow would decode them, whatever their number
+        # The EXIF block of a PNG may follow the pixels: Pillow would decode them, whatever their number.
+        if image.format != "PNG":
             _read_exif(image)
     with image:
         yield image

@@ -18,8 +18,8 @@ from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
 from bonaface.data.row_problems import RowNamer, RowProblems, Rows, row_numbers
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
-from bonaface.io import is_utf8, read_table, relative_paths, remove_file, text_frame, write_json, write_table
-from bonaface.io.storage import is_remote, local_copy, named_as, shown
+from bonaface.io import is_utf8, read_table, relative_paths, text_frame, write_json, write_table
+from bonaface.io.storage import is_remote, local_copy, named_as, remove, shown
 from bonaface.types import CATEGORIES, UNSPECIFIED, Label
 
 COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split", "protocol", "fold")
@@ -184,7 +184,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     if manifest.boxes is not None:
         write_table(manifest.boxes, _beside(path, "boxes.csv"))
     else:
-        remove_file(_beside(path, "boxes.csv"))
+        remove(_beside(path, "boxes.csv"))
     known = np.where(manifest.table["subject_known"].to_numpy(dtype=bool), "true", "false")
     write_table(manifest.table.assign(subject_known=known), path)
 

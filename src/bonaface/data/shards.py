@@ -87,8 +87,7 @@ def write_shards(
 
 def is_shards(path: Path) -> bool:
     """Return whether a folder, also one in storage, holds crops in shards."""
-    about = path / "about.json"
-    return storage.exists(about) if storage.is_remote(path) else about.is_file()
+    return storage.exists(path / "about.json")
 
 
 def read_shards(path: Path, manifest: Manifest, settings: CropSettings, detector: str) -> CropStore:
@@ -127,13 +126,8 @@ def read_member(file: str) -> bytes | None:
     found = _MEMBER.fullmatch(file)
     if found is None:
         return None
-    path, offset, size = Path(found[1]), int(found[2]), int(found[3])
-    if storage.is_remote(path):
-        content = storage.read_range(path, offset, size)
-    else:
-        with path.open("rb") as shard:
-            shard.seek(offset)
-            content = shard.read(size)
+    offset, size = int(found[2]), int(found[3])
+    content = storage.read_range(Path(found[1]), offset, size)
     if len(content) != size:
         raise MediaError(f"{found[1]} is cut short: no {size} bytes at {offset}; make the shards again")
     return content

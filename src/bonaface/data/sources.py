@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 import shutil
@@ -25,8 +24,8 @@ from bonaface.data.frames import VIDEO_SUFFIXES, Media, kind_of
 from bonaface.data.images import IMAGE_SUFFIXES, pixels_of_picture, read_image
 from bonaface.data.walk import frame_folders, is_media, numbered_folders, walk
 from bonaface.errors import InputError, MediaError, format_list
-from bonaface.io import TABLE_SUFFIXES, read_table, relative_paths
-from bonaface.io.storage import exists, is_remote, listed, local_copy, without_passwords
+from bonaface.io import TABLE_SUFFIXES, read_json, read_table, relative_paths
+from bonaface.io.storage import is_remote, listed, without_passwords
 from bonaface.io.storage import shown as in_storage
 from bonaface.types import Box
 
@@ -247,10 +246,7 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
             f"{path} is not a manifest: it has no column `path` with a row below it; "
             f"found: {format_list(table.columns, limit=20)}"
         )
-    folder = Path(root) if root is not None else path.parent
-    about = path.with_name(f"{path.stem}.meta.json")
-    if root is None and (exists(about) if is_remote(about) else about.is_file()):
-        folder = _root_of(about)
+    folder = Path(root) if root is not None else _root_of(path)
     names = relative_paths(table.columns["path"], folder)
     missing = [] if is_remote(folder) else [name for name in names if not (folder / name).exists()]
     if len(missing) == len(names):
@@ -267,18 +263,11 @@ def _presentations(path: Path, *, root: str | Path | None) -> list[Source]:
     return found
 
 
-def _root_of(about: Path) -> Path:
-    try:
-        root = str(json.loads(local_copy(about).read_text(encoding="utf-8"))["root"])
-        return (
-            Path(root)
-            if is_remote(root)
-            else about.parent / root
-            if is_remote(about)
-            else (about.parent / root).resolve()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return about.parent
+def _root_of(manifest: Path) -> Path:
+    """The folder of a manifest's footage: the one that its meta file names, else the manifest's own."""
+    root = str(read_json(manifest.with_name(f"{manifest.stem}.meta.json")).get("root", ""))
+    folder = Path(root) if is_remote(root) else manifest.parent / root
+    return folder if is_remote(folder) or not root else folder.resolve()
 
 
 def _in_memory(item: Any, number: int, colour: Colour | None) -> Source:

@@ -14,6 +14,7 @@ from bonaface.data.frames import VIDEO_SUFFIXES
 from bonaface.data.hdf5 import HDF5_SUFFIXES
 from bonaface.data.images import IMAGE_SUFFIXES
 from bonaface.data.signatures import HEAD, media_type
+from bonaface.io.storage import read_range
 
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | HDF5_SUFFIXES
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
@@ -106,8 +107,7 @@ def is_media(path: Path) -> bool:
     """Whether a file is a picture or a video: by its suffix, else by its first bytes. Raises OSError."""
     if path.suffix.lower() in MEDIA_SUFFIXES:
         return True
-    with path.open("rb") as file:
-        return media_type(file.read(HEAD)) is not None
+    return media_type(read_range(path, 0, HEAD)) is not None
 
 
 def frame_folders(files: Iterable[str]) -> dict[str, list[str]]:

@@ -37,7 +37,7 @@ _MAX_CARD_BYTES = 16 << 20
 _PIECE = 1 << 20
 _WEIGHTS = (".onnx", ".safetensors", ".bin")
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
-_Open = Callable[[], IO[bytes]]
+_Open = Callable[[], IO[Any]]
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,8 @@ def write_bundle(bundle: Bundle) -> None:
     """
     path = bundle.path
     zipped = path.suffix.lower() in ZIP_SUFFIXES
-    if is_remote(path):
-        taken = exists(path) and not zipped and not exists(path / "bundle.json")
-    else:
-        taken = path.exists() and not (_is_zipped_bundle(path) if zipped else (path / "bundle.json").is_file())
-    if taken:
+    is_bundle = (is_remote(path) or _is_zipped_bundle(path)) if zipped else exists(path / "bundle.json")
+    if exists(path) and not is_bundle:
         raise OutputError(f"{shown(path)} exists and is not a bundle; name another {'file' if zipped else 'folder'}")
     if zipped:
         with new_file(path) as fresh:
@@ -198,16 +195,12 @@ def _open_folder(path: Path) -> Iterator[dict[str, _Open]]:
     try:
         # Hidden files are those of file managers and version control.
         yield {
-            file.name: _opener(file)
+            file.name: partial(file.open, "rb")
             for file in sorted(path.iterdir())
             if file.is_file() and not file.name.startswith(".")
         }
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _opener(file: Path) -> _Open:
-    return lambda: file.open("rb")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from bonaface.io.files import new_file as new_file
 from bonaface.io.files import new_folder as new_folder
 from bonaface.io.files import now as now
 from bonaface.io.files import read_json as read_json
-from bonaface.io.files import remove_file as remove_file
 from bonaface.io.files import versions as versions
 from bonaface.io.files import write_bytes as write_bytes
 from bonaface.io.files import write_json as write_json

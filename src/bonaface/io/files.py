@@ -101,26 +101,13 @@ def json_safe(value: Any) -> Any:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file is missing. Raises InputError where storage cannot be read."""
-    if storage.is_remote(path):
-        if not storage.exists(path):
-            return {}
-        path = storage.local_copy(path)
+    if not storage.exists(path):
+        return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(storage.local_copy(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file, if it is there. Raises OutputError."""
-    if storage.is_remote(path):
-        storage.remove(path)
-        return
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
 
 
 def check_free(path: str | Path, *, what: str) -> Path:

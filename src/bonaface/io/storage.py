@@ -17,7 +17,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bonaface.errors import BonafaceError, InputError, MediaError, MissingExtraError, OutputError, needs_extra, one_line
+from bonaface.errors import (
+    BonafaceError,
+    InputError,
+    MediaError,
+    MissingExtraError,
+    OutputError,
+    needs_extra,
+    one_line,
+    reraise_os_error,
+)
 
 _ADDRESS = re.compile(r"(?!https?:|rtsps?:)([a-z][a-z0-9+.-]+):/+(?=[^/]|$)", re.IGNORECASE)
 _USER = re.compile(r"([a-z][a-z0-9+.-]*:/+)(?:[^\s/?#]*@|[^\s/?#\[]*:(?![0-9]*(?:[/?#\s]|$))\S*@)", re.IGNORECASE)
@@ -65,7 +74,9 @@ def version_of(path: Path) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Return whether an object, or a folder with objects, is there. Raises InputError."""
+    """Return whether a file or folder is there, or an object, or a folder with objects. Raises InputError."""
+    if not is_remote(path):
+        return path.exists()
     with _reading(path) as (storage, key):
         return bool(storage.exists(key))
 
@@ -78,7 +89,11 @@ def listed(path: Path) -> list[Path]:
 
 
 def read_range(path: Path, start: int, length: int) -> bytes:
-    """Return so many bytes of an object, fewer at its end. Raises InputError."""
+    """Return so many bytes of a file or an object, fewer at its end. Raises InputError, OSError for a file."""
+    if not is_remote(path):
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
     with _reading(path) as (storage, key):
         content: bytes = storage.cat_file(key, start=start, end=start + length)
         return content
@@ -174,7 +189,11 @@ def upload(local: Path, path: Path, *, replace: bool = False) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove an object or a folder of objects, if it is there. Raises OutputError."""
+    """Remove a file, an object or a folder of objects, if it is there. Raises OutputError."""
+    if not is_remote(path):
+        with reraise_os_error(path):
+            path.unlink(missing_ok=True)
+        return
     with _writing(path) as (storage, key):
         if storage.exists(key):
             storage.rm(key, recursive=True)

@@ -25,7 +25,7 @@ from bonaface.errors import InputError, SettingsError, format_list
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import Scored, score_through
-from bonaface.io import remove_file, write_bytes
+from bonaface.io import storage, write_bytes
 from bonaface.io.storage import without_passwords
 from bonaface.types import Progress
 from bonaface.workflows.bundle import find_bundle
@@ -137,7 +137,7 @@ def predict_on_ray(
     ).hexdigest()
     parts = Partitions(Path(output), _key(model, {**options, "frames": frames}, names))
     with parts.locked():
-        remove_file(parts.folder / "_SUCCESS")
+        storage.remove(parts.folder / "_SUCCESS")
         _do_missing(
             parts,
             found,

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from bonaface.errors import BonafaceError, InputError, needs_extra
-from bonaface.io import locked_folder, remove_file, storage, write_bytes
+from bonaface.io import locked_folder, storage, write_bytes
 
 _JOB = "_JOB-"
 _NAME = re.compile(r"part-(\d{9}(?:\.\d{4})?)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
@@ -45,14 +45,14 @@ class Partitions:
             try:
                 self.complete()  # a job that began at the same moment sees this one, or is seen here
             except InputError:
-                remove_file(mark)
+                storage.remove(mark)
                 raise
             try:
                 yield
             except BaseException:
                 with suppress(BonafaceError):  # storage that fails now must not hide what ended the job
                     if not self.complete():
-                        remove_file(mark)
+                        storage.remove(mark)
                 raise
         else:
             with locked_folder(self.folder, doing="writing"):

@@ -128,23 +128,14 @@ def _passed(u: float, v: float, sigma: float) -> float:
     return float(abs(aperture) * math.exp(-2 * math.pi**2 * sigma**2 * (u * u + v * v)))
 
 
-def _box(m: float, width: float) -> float:
-    return float(np.sinc(m * width))
-
-
-def _stripe_table() -> tuple[_Harmonic, ...]:
-    third = (-1 / 3, 0.0, 1 / 3)
-    table = []
-    for across, down in ((1, 0), (2, 0), (0, 1), (1, 1), (1, -1)):
-        size = 2 * _box(across, _SUBPIXEL_WIDTH) * _box(down, _SUBPIXEL_HEIGHT)
-        table.append((float(across), float(down), (size,) * 3, tuple(across * shift for shift in third)))
-    return cast("tuple[_Harmonic, ...]", tuple(table))
-
-
 _Harmonic = tuple[float, float, tuple[float, float, float], tuple[float, float, float]]
 """Fourier coefficients of the lit part: cycles per display pixel across and down, then amplitude and shift of R, G and B."""
 
-_STRIPES = _stripe_table()
+_STRIPES: tuple[_Harmonic, ...] = tuple(
+    (across, down, (size, size, size), (-across / 3, 0.0, across / 3))
+    for across, down in ((1.0, 0.0), (2.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, -1.0))
+    for size in [2 * float(np.sinc(across * _SUBPIXEL_WIDTH) * np.sinc(down * _SUBPIXEL_HEIGHT))]
+)
 # The diamonds of phone panels, on which red and blue come half as often as green; amplitudes of lit squares of half a pixel.
 _DIAMONDS: tuple[_Harmonic, ...] = (
     (0.5, 0.5, (1.2, 0.0, 1.2), (0.0, 0.0, 0.5)),

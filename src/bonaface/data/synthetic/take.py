@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -134,15 +134,8 @@ def _upper_body(picture: Picture) -> Picture:
 
 
 def _camera(rng: np.random.Generator) -> Camera:
-    drawn = Camera.random(rng)
-    return Camera(
-        blur=min(drawn.blur, 0.9),
-        gains=drawn.gains,
-        contrast=drawn.contrast,
-        noise=min(drawn.noise, 4.0),
-        sharpen=min(drawn.sharpen, 0.5),
-        saturation=drawn.saturation,
-    )
+    drawn = replace(Camera.random(rng), motion=(0.0, 0.0), black=0.0, quality=0)
+    return replace(drawn, blur=min(drawn.blur, 0.9), noise=min(drawn.noise, 4.0), sharpen=min(drawn.sharpen, 0.5))
 
 
 def _drift(rng: np.random.Generator, time: float) -> float:
