@@ -38,7 +38,7 @@ from bonaface.data.frames import Frames
 from bonaface.data.images import encode_jpeg
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
-from bonaface.data.shards import is_shards, read_member, read_shards
+from bonaface.data.shards import is_shards, read_crop, read_shards
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.io.storage import is_remote, shown, version_of
 from bonaface.types import Box, Status
@@ -174,8 +174,7 @@ def _with_min_face(table: pd.DataFrame, min_face: float | None) -> pd.DataFrame:
 
 def load_crop(file: str | Path) -> NDArray[np.uint8]:
     """Return a stored square as RGB, (side, side, 3). Raises MediaError."""
-    content = read_member(str(file))
-    data = np.fromfile(file, dtype=np.uint8) if content is None else np.frombuffer(content, np.uint8)
+    data = np.frombuffer(read_crop(str(file)), np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
     if picture is None:
         raise MediaError(f"{file} in the crop store is damaged; remove its folder and crop again")

@@ -6,17 +6,17 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bonaface.data.categories import category_of
 from bonaface.data.identity import composed, names_nobody, on_disk
-from bonaface.data.row_problems import RowNamer, RowProblems, Rows, row_numbers
 from bonaface.errors import ManifestError, did_you_mean, format_list, one_line
 from bonaface.io import is_utf8, read_table, relative_paths, text_frame, write_json, write_table
 from bonaface.io.storage import is_remote, local_copy, named_as, remove, shown
@@ -26,6 +26,9 @@ COLUMNS = ("path", "label", "species", "category", "subject", "dataset", "split"
 BOX_COLUMNS = ("path", "frame", "x", "y", "w", "h")
 SPLITS = ("train", "val", "test")
 _READING = ("flip", "first_frames")
+
+_Rows = NDArray[np.bool_]
+_RowNamer = Callable[[Sequence[int]], list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,7 @@ class Manifest:
         flips, first = (self.table[name].tolist() if name in self.table else nothing for name in _READING)
         return [(flip, int(number) if number else None) for flip, number in zip(flips, first, strict=True)]
 
-    def select(self, rows: pd.Series | Rows) -> Manifest:
+    def select(self, rows: pd.Series | _Rows) -> Manifest:
         """Return the presentations where `rows` (a mask in row order) is True, with their boxes."""
         table = self.table[np.asarray(rows, dtype=bool)].reset_index(drop=True)
         boxes = self.boxes
@@ -203,14 +206,37 @@ def make_manifest(
     `row_names` are how errors name the rows, by default from 1. A `subject` without `/` gets its dataset
     before it. An attack's missing `category` is read from the words of its species (`category_of`).
     """
-    name_rows = row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
+    name_rows = _row_numbers if row_names is None else lambda rows: [row_names[row] for row in rows]
     manifest = _make(text_frame(table), _folder(root), name_rows, "")
     if boxes is not None:
-        boxes = _checked_boxes(boxes, "the boxes: ", row_numbers, manifest.table["path"])
+        boxes = _checked_boxes(boxes, "the boxes: ", _row_numbers, manifest.table["path"])
     return replace(manifest, boxes=boxes, notes=(*notes, *manifest.notes), about=dict(about or {}))
 
 
-def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> Manifest:
+class _RowProblems:
+    """Collect what is wrong with the rows of a table, each kind of fault once, with the rows that have it."""
+
+    def __init__(self, name_rows: _RowNamer) -> None:
+        self.found: list[str] = []
+        self._name_rows = name_rows
+
+    def add(self, what: str, rows: pd.Series | _Rows, *, values: pd.Series | None = None) -> None:
+        positions = np.flatnonzero(np.asarray(rows, dtype=bool))
+        if len(positions) == 0:
+            return
+        named = self._name_rows(positions.tolist())
+        if values is not None:
+            bad = values.iloc[positions].tolist()
+            named = [f"{name} ({value!r})" for name, value in zip(named, bad, strict=True)]
+        self.found.append(f"{what} in {format_list(named, limit=10)}")
+
+
+def _row_numbers(rows: Sequence[int]) -> list[str]:
+    """Return how rows of a table in memory are named, from 1."""
+    return [f"row {row + 1}" for row in rows]
+
+
+def _make(table: pd.DataFrame, root: Path, name_rows: _RowNamer, prefix: str) -> Manifest:
     """Return a manifest from a table of strings, checked and completed."""
     found = [str(name) for name in table.columns]
     missing = [name for name in ("path", "label") if name not in found]
@@ -226,7 +252,7 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
     for name in COLUMNS:
         if name not in found:
             table[name] = ""
-    problems = RowProblems(name_rows)
+    problems = _RowProblems(name_rows)
     _check_paths(table["path"], problems)
     _check_words(table, problems)
     own = table["path"].where(table["dataset"] == "", table["dataset"] + "/" + table["path"])
@@ -234,13 +260,13 @@ def _make(table: pd.DataFrame, root: Path, name_rows: RowNamer, prefix: str) -> 
     if problems.found:
         raise ManifestError(prefix + "; ".join(problems.found))
     nobody = names_nobody(table["subject"], table["dataset"]) & (table["subject"] != "")
-    notes = RowProblems(name_rows)
+    notes = _RowProblems(name_rows)
     notes.add("a word for an absent value as the subject, so the person is unknown,", nobody, values=table["subject"])
     return Manifest(table=_completed(table, known & ~nobody, own), root=root, notes=tuple(notes.found))
 
 
-def _check_paths(paths: pd.Series, problems: RowProblems) -> None:
-    def refuse(what: str, rows: pd.Series | Rows) -> None:
+def _check_paths(paths: pd.Series, problems: _RowProblems) -> None:
+    def refuse(what: str, rows: pd.Series | _Rows) -> None:
         problems.add(what, rows, values=paths)
 
     problems.add("no path", paths == "")
@@ -251,7 +277,7 @@ def _check_paths(paths: pd.Series, problems: RowProblems) -> None:
     refuse("a path that is listed more than once", paths.duplicated(keep=False) & (paths != ""))
 
 
-def _check_words(table: pd.DataFrame, problems: RowProblems) -> None:
+def _check_words(table: pd.DataFrame, problems: _RowProblems) -> None:
     label, species, category, split = (table[name] for name in ("label", "species", "category", "split"))
     labels = [str(each) for each in Label]
     problems.add(f"a label other than {' or '.join(labels)}", ~label.isin(labels), values=label)
@@ -267,7 +293,7 @@ def _check_words(table: pd.DataFrame, problems: RowProblems) -> None:
             problems.add(f"a {name} other than {expected} (or none)", odd, values=table[name])
 
 
-def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: RowProblems) -> pd.Series:
+def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: _RowProblems) -> pd.Series:
     """Return which subjects are known: by `subject_known` where the table has it, else by the subject itself."""
     known = (table["subject"] != "") & (table["subject"] != composed(own))
     if "subject_known" in table.columns:
@@ -300,14 +326,14 @@ def _normal_paths(paths: pd.Series) -> pd.Series:
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
 
 
-def _checked_boxes(boxes: pd.DataFrame, prefix: str, name_rows: RowNamer, paths: pd.Series) -> pd.DataFrame:
+def _checked_boxes(boxes: pd.DataFrame, prefix: str, name_rows: _RowNamer, paths: pd.Series) -> pd.DataFrame:
     """Return the boxes of the manifest's presentations, as numbers."""
     missing = [name for name in BOX_COLUMNS if name not in boxes.columns]
     if missing:
         raise ManifestError(f"{prefix}no column {', '.join(missing)}; expected {', '.join(BOX_COLUMNS)}")
     boxes = boxes.reset_index(drop=True)
     checked = text_frame(boxes[["path"]])
-    problems = RowProblems(name_rows)
+    problems = _RowProblems(name_rows)
     for name in BOX_COLUMNS[1:]:
         numbers = pd.to_numeric(boxes[name], errors="coerce").astype("float64")
         problems.add(f"no number as {name}", ~np.isfinite(numbers), values=boxes[name])

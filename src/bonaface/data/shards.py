@@ -51,8 +51,7 @@ def write_shards(
                 if not file:
                     places.append((-1, 0, 0))
                     continue
-                content = read_member(file)
-                content = _content(Path(file)) if content is None else content
+                content = read_crop(file)
                 if shard is None or shard.offset + len(content) + 2 * _BLOCK > most:
                     number += 1
                     if shard is not None:
@@ -121,23 +120,19 @@ def read_shards(path: Path, manifest: Manifest, settings: CropSettings, detector
     )
 
 
-def read_member(file: str) -> bytes | None:
-    """Return the content at a place in a shard; None for a path that is no such place. Raises MediaError."""
+def read_crop(file: str) -> bytes:
+    """Return the content of a JPEG: a file, or a place in a shard. Raises MediaError, InputError."""
     found = _MEMBER.fullmatch(file)
-    if found is None:
-        return None
-    offset, size = int(found[2]), int(found[3])
-    content = storage.read_range(Path(found[1]), offset, size)
+    try:
+        if found is None:
+            return Path(file).read_bytes()
+        offset, size = int(found[2]), int(found[3])
+        content = storage.read_range(Path(found[1]), offset, size)
+    except OSError as error:
+        raise MediaError(f"{file} of the crop store cannot be read ({error.strerror or error}); crop again") from None
     if len(content) != size:
         raise MediaError(f"{found[1]} is cut short: no {size} bytes at {offset}; make the shards again")
     return content
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise MediaError(f"{file} of the crop store cannot be read ({error.strerror or error}); crop again") from None
 
 
 def _open(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

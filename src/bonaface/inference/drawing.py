@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +64,8 @@ def _frame(
         pen.rectangle(corners, outline=colour, width=width)
         return
     dash = max((right - left + bottom - top) / 24, 4)
-    for start, end in (
-        ((left, top), (right, top)),
-        ((right, top), (right, bottom)),
-        ((right, bottom), (left, bottom)),
-        ((left, bottom), (left, top)),
-    ):
-        a, b = np.asarray(start), np.asarray(end)
+    ends = [np.array(end) for end in ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))]
+    for a, b in pairwise(ends):
         steps = max(int(np.linalg.norm(b - a) / dash), 1)
         for step in range(0, steps, 2):
             points = [tuple(map(float, a + (b - a) * share / steps)) for share in (step, min(step + 1, steps))]

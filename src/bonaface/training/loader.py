@@ -26,7 +26,7 @@ from bonaface.data.attack_simulation.attacks import simulate
 from bonaface.data.crop_store import load_crop
 from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest
-from bonaface.errors import BonafaceError, InputError, MediaError, SettingsError, format_list
+from bonaface.errors import BonafaceError, InputError, SettingsError, format_list
 from bonaface.training.augment import Picture, TrainingCrop
 from bonaface.types import Box, Label, Status
 
@@ -77,12 +77,7 @@ class StoredFrames:
     def load(self, frame: int) -> tuple[Picture, Box]:
         """Return a stored square and the face's box in it. Raises MediaError if the file is missing or damaged."""
         file = os.fsdecode(self.files[frame])
-        try:
-            return load_crop(file), Box(*self.boxes[frame])
-        except OSError as error:
-            raise MediaError(
-                f"{file} of the crop store cannot be read ({error.strerror or error}); crop again"
-            ) from None
+        return load_crop(file), Box(*self.boxes[frame])
 
 
 def frames_for_training(manifest: Manifest, crops: pd.DataFrame, *, first: bool = False) -> StoredFrames:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -92,9 +92,9 @@ def find_shared(
         [fact.views for fact in facts], compare=_matters(table), workers=workers, progress=progress
     )
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
-    found = [_shared("same_file", rows, pair) for pair in same]
+    found = [_shared(rows, pair) for pair in same]
     found += [
-        _shared("copy", rows, (copy.first, copy.second), copy)
+        _shared(rows, (copy.first, copy.second), copy)
         for copy in copies
         if rows[copy.first]["sha256"] != rows[copy.second]["sha256"]
     ]
@@ -132,24 +132,16 @@ def _matters(table: pd.DataFrame) -> Callable[[int], NDArray[np.bool_]]:
     return compare
 
 
-def _shared(
-    kind: Literal["same_file", "copy"], rows: list[dict[str, Any]], pair: tuple[int, int], copy: Copy | None = None
-) -> SharedContent:
+def _shared(rows: list[dict[str, Any]], pair: tuple[int, int], copy: Copy | None = None) -> SharedContent:
     one, other = (rows[position] for position in pair)
-    subjects, splits, labels = ((one[name], other[name]) for name in ("subject", "split", "label"))
+    paths, splits, subjects, labels = ((one[name], other[name]) for name in ("path", "split", "subject", "label"))
     level: Level = "remark"
     if splits[0] != splits[1] and all(splits):
         level = "leak"
     elif labels[0] != labels[1] or (subjects[0] != subjects[1] and all(subjects)):
         level = "warning"
-    found = SharedContent(kind, level, (one["path"], other["path"]), splits, subjects, labels)
     if copy is None:
-        return found
-    return replace(
-        found,
-        frames=copy.frames,
-        mirrored=copy.mirrored,
-        whole=int(copy.whole == copy.second),
-        crop=copy.crop,
-        likeness=copy.likeness,
-    )
+        return SharedContent("same_file", level, paths, splits, subjects, labels)
+    whole = int(copy.whole == copy.second)
+    about = (copy.frames, copy.mirrored, whole, copy.crop, copy.likeness)
+    return SharedContent("copy", level, paths, splits, subjects, labels, *about)

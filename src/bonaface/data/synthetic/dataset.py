@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,6 @@ class _Clip(NamedTuple):
     person: int
     seed: int
     species: str
-    frames: int
-    fps: int
 
 
 def write_demo_dataset(
@@ -48,18 +47,18 @@ def write_demo_dataset(
             for number, species in enumerate([*["live"] * takes, *SPECIES]):
                 file = fresh / species / f"person{person + 1:02d}" / f"{number + 1:02d}.mp4"
                 who = seed * 1000 + person
-                clips.append(_Clip(file, who, who * 100 + number, species, frames, fps))
-        for _ in counted(parallel_map(_write, clips, workers=workers), progress, len(clips)):
+                clips.append(_Clip(file, who, who * 100 + number, species))
+        for _ in counted(parallel_map(partial(_write, frames, fps), clips, workers=workers), progress, len(clips)):
             pass
 
 
-def _write(clip: _Clip) -> None:
+def _write(count: int, fps: int, clip: _Clip) -> None:
     cv2.setNumThreads(1)
     person = Person.random(clip.person)
     take = Take(person, clip.seed)
     if clip.species == "live":
-        frames = bona_fide_frames(take, clip.frames, clip.fps)
+        frames = bona_fide_frames(take, count, fps)
     else:
-        frames = presented_frames(Take(person, clip.seed + 50), take, clip.species, clip.frames, clip.fps)
+        frames = presented_frames(Take(person, clip.seed + 50), take, clip.species, count, fps)
     clip.file.parent.mkdir(parents=True, exist_ok=True)
-    write_video(clip.file, frames, fps=clip.fps)
+    write_video(clip.file, frames, fps=fps)
