@@ -78,7 +78,7 @@ def test_a_file_is_fetched_once_and_kept(server: str, tmp_path: Path, path: str)
         ("/gone", "404 Not Found"),
         ("/changed", "a different sha256"),
         ("/long", "a different sha256"),
-        ("/cut", "no connection|IncompleteRead"),
+        ("/cut", "no connection|the connection broke"),
     ],
 )
 def test_anything_else_is_an_error_that_says_how_to_do_it_by_hand(server: str, tmp_path: Path, path: str, said: str):
@@ -136,12 +136,12 @@ def test_nothing_is_written_to_the_console(server: str, tmp_path: Path, capfd: p
 
 
 def test_nobody_there_is_one_line(tmp_path: Path):
-    with pytest.raises(DownloadError, match=r"no connection to the server; fetch it by other means \(sha256"):
+    with pytest.raises(DownloadError, match=r"no connection to the server, .*; fetch it by other means \(sha256"):
         fetch(asset("http://127.0.0.1:9/x"), cache=tmp_path, timeout=2)
 
 
 def test_only_the_web_is_asked(tmp_path: Path):
-    with pytest.raises(DownloadError, match="No connection adapters"):
+    with pytest.raises(DownloadError, match="not a valid address"):
         fetch(asset("file:///etc/hostname"), cache=tmp_path)
 
 

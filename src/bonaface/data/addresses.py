@@ -71,7 +71,7 @@ def download(address: str) -> Path:
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, requests.RequestException | HTTPError | ValueError | OSError):
-            raise MediaError(f"{name}: {_reason(error)}") from None
+            raise MediaError(f"{name}: {why_it_failed(error, seconds=WAIT_SECONDS)}") from None
         raise
     return target
 
@@ -84,16 +84,20 @@ def _check(name: str, status: int, content: str) -> None:
         raise MediaError(f"{name}: a stream without end; expected a file, or the camera's rtsp:// address")
 
 
-def _reason(error: Exception) -> str:
+def why_it_failed(error: Exception, *, seconds: float) -> str:
+    """Return why a file could not be fetched; `seconds` is how long an answer was waited for."""
     from requests import exceptions
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+    answer = getattr(error, "response", None)
+    if answer is not None and not answer.ok:
+        return f"the server answered {answer.status_code} {answer.reason}"
     if isinstance(error, exceptions.SSLError):
         return "no connection: the server's certificate cannot be verified"
     if isinstance(error, exceptions.TooManyRedirects):
         return "the server redirects without end"
     if isinstance(error, exceptions.ConnectionError | exceptions.Timeout | ReadTimeoutError):
-        return f"no connection to the server, or no answer within {WAIT_SECONDS:.0f} seconds; check the address"
+        return f"no connection to the server, or no answer within {seconds:.0f} seconds; check the address"
     if isinstance(error, HTTPError | exceptions.ChunkedEncodingError):
         return "the connection broke before the file was complete"
     if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):

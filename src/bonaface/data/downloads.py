@@ -8,12 +8,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bonaface.errors import DownloadError, one_line
-
-if TYPE_CHECKING:
-    import requests
+from bonaface.data.addresses import why_it_failed
+from bonaface.errors import DownloadError
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
@@ -92,7 +89,7 @@ def fetch(
         pooch.retrieve(asset.url, f"sha256:{asset.sha256}", fname=asset.name, path=target.parent, downloader=download)
         target.chmod(0o644)
     except requests.RequestException as error:
-        raise DownloadError(f"{failed}: {_reason(error)}; {by_hand}") from None
+        raise DownloadError(f"{failed}: {why_it_failed(error, seconds=timeout)}; {by_hand}") from None
     except ValueError:
         raise DownloadError(f"{failed}: the file there has a different sha256; {by_hand}") from None
     except OSError as error:
@@ -108,15 +105,3 @@ def _holds(path: Path, sha256: str) -> bool:
         return path.is_file() and sha256_of(path) == sha256
     except OSError:
         return False
-
-
-def _reason(error: requests.RequestException) -> str:
-    import requests
-
-    if error.response is not None:
-        return f"the server answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection to the server"
-    return one_line(error)

@@ -213,7 +213,7 @@ def make_manifest(
     return replace(manifest, boxes=boxes, notes=(*notes, *manifest.notes), about=dict(about or {}))
 
 
-class _RowProblems:
+class RowProblems:
     """Collect what is wrong with the rows of a table, each kind of fault once, with the rows that have it."""
 
     def __init__(self, name_rows: _RowNamer) -> None:
@@ -252,7 +252,7 @@ def _make(table: pd.DataFrame, root: Path, name_rows: _RowNamer, prefix: str) ->
     for name in COLUMNS:
         if name not in found:
             table[name] = ""
-    problems = _RowProblems(name_rows)
+    problems = RowProblems(name_rows)
     _check_paths(table["path"], problems)
     _check_words(table, problems)
     own = table["path"].where(table["dataset"] == "", table["dataset"] + "/" + table["path"])
@@ -260,12 +260,12 @@ def _make(table: pd.DataFrame, root: Path, name_rows: _RowNamer, prefix: str) ->
     if problems.found:
         raise ManifestError(prefix + "; ".join(problems.found))
     nobody = names_nobody(table["subject"], table["dataset"]) & (table["subject"] != "")
-    notes = _RowProblems(name_rows)
+    notes = RowProblems(name_rows)
     notes.add("a word for an absent value as the subject, so the person is unknown,", nobody, values=table["subject"])
     return Manifest(table=_completed(table, known & ~nobody, own), root=root, notes=tuple(notes.found))
 
 
-def _check_paths(paths: pd.Series, problems: _RowProblems) -> None:
+def _check_paths(paths: pd.Series, problems: RowProblems) -> None:
     def refuse(what: str, rows: pd.Series | _Rows) -> None:
         problems.add(what, rows, values=paths)
 
@@ -277,7 +277,7 @@ def _check_paths(paths: pd.Series, problems: _RowProblems) -> None:
     refuse("a path that is listed more than once", paths.duplicated(keep=False) & (paths != ""))
 
 
-def _check_words(table: pd.DataFrame, problems: _RowProblems) -> None:
+def _check_words(table: pd.DataFrame, problems: RowProblems) -> None:
     label, species, category, split = (table[name] for name in ("label", "species", "category", "split"))
     labels = [str(each) for each in Label]
     problems.add(f"a label other than {' or '.join(labels)}", ~label.isin(labels), values=label)
@@ -293,7 +293,7 @@ def _check_words(table: pd.DataFrame, problems: _RowProblems) -> None:
             problems.add(f"a {name} other than {expected} (or none)", odd, values=table[name])
 
 
-def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: _RowProblems) -> pd.Series:
+def _known_subjects(table: pd.DataFrame, own: pd.Series, problems: RowProblems) -> pd.Series:
     """Return which subjects are known: by `subject_known` where the table has it, else by the subject itself."""
     known = (table["subject"] != "") & (table["subject"] != composed(own))
     if "subject_known" in table.columns:
@@ -333,7 +333,7 @@ def _checked_boxes(boxes: pd.DataFrame, prefix: str, name_rows: _RowNamer, paths
         raise ManifestError(f"{prefix}no column {', '.join(missing)}; expected {', '.join(BOX_COLUMNS)}")
     boxes = boxes.reset_index(drop=True)
     checked = text_frame(boxes[["path"]])
-    problems = _RowProblems(name_rows)
+    problems = RowProblems(name_rows)
     for name in BOX_COLUMNS[1:]:
         numbers = pd.to_numeric(boxes[name], errors="coerce").astype("float64")
         problems.add(f"no number as {name}", ~np.isfinite(numbers), values=boxes[name])

@@ -29,14 +29,13 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """The content of a folder: files as sorted posix paths relative to `root`.
+    """The content of a folder: files as sorted posix paths relative to it.
 
     `problems` are folders that cannot be listed, broken links, and entries that are neither file nor folder. `left_out`
     counts, by kind, what is skipped on purpose: hidden files, links to folders listed already.
     """
 
-    root: Path
-    files: list[str]
+    files: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -47,7 +46,7 @@ def walk(root: Path, *, progress: Callable[[int, int], None] | None = None) -> F
     Hidden files and those that systems leave behind are only counted. Links to folders are followed, except to folders that
     hold the link. `progress` gets the files found so far and 0, since the total is not known.
     """
-    found = Found(root, [])
+    found = Found()
     seen: set[tuple[int, int]] = set()
     links: list[tuple[str, str]] = []
     folders = [(str(root), "")]

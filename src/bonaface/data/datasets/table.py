@@ -12,6 +12,7 @@ import pandas as pd
 from bonaface.data.datasets.adapter import Layout, Request
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words, normal, split_of_word
 from bonaface.data.identity import on_disk
+from bonaface.data.manifest import RowProblems
 from bonaface.errors import ManifestError, SettingsError, did_you_mean, format_list
 from bonaface.io import TABLE_SUFFIXES, TextTable, read_table, relative_paths
 
@@ -83,14 +84,12 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
     words = Words(mapping)
     kinds = {str(name): words.kind(str(name)) for name in rows["label"].unique()}
     unknown = rows["label"].map(lambda name: kinds[name] is None).to_numpy(dtype=bool)
-    if unknown.any():
-        positions = np.flatnonzero(unknown)
-        where = zip(table.places(positions.tolist()), rows["label"].iloc[positions], strict=True)
-        example = rows["label"].iloc[positions[0]] or "VALUE"
+    problems = RowProblems(table.places)
+    problems.add("a label that is not recognised", unknown, values=rows["label"])
+    if problems.found:
+        example = rows["label"].iloc[unknown.argmax()] or "VALUE"
         raise ManifestError(
-            f"{table.name}: a label that is not recognised in "
-            f"{format_list([f'{line} ({value!r})' for line, value in where])}; "
-            f"recognised are {UNDERSTOOD}; or map it (--map {example}=bona_fide or "
+            f"{table.name}: {problems.found[0]}; recognised are {UNDERSTOOD}; or map it (--map {example}=bona_fide or "
             f"--map {example}=attack:NAME)"
         )
     words.refuse_unused(sorted(kinds))
@@ -107,14 +106,10 @@ def _with_kinds(table: TextTable, rows: pd.DataFrame, mapping: Mapping[str, str]
 
 def _split_words(table: TextTable, split: pd.Series) -> pd.Series:
     known = {str(word): "" if word == "" else split_of_word(str(word)) for word in split.unique()}
-    unknown = np.flatnonzero(split.map(lambda word: known[word] is None).to_numpy(dtype=bool))
-    if len(unknown):
-        where = zip(table.places(unknown.tolist()), split.iloc[unknown], strict=True)
-        raise ManifestError(
-            f"{table.name}: a split that is not recognised in "
-            f"{format_list([f'{line} ({value!r})' for line, value in where])}; "
-            "expected train, val (dev, devel) or test"
-        )
+    problems = RowProblems(table.places)
+    problems.add("a split that is not recognised", split.map(lambda word: known[word] is None), values=split)
+    if problems.found:
+        raise ManifestError(f"{table.name}: {problems.found[0]}; expected train, val (dev, devel) or test")
     return split.map(known)
 
 
