@@ -111,17 +111,11 @@ class _Process:
         self._socket, theirs = socket.socketpair()
         self._channel = self._socket.makefile("rwb")
         self._waiting = 0
+        imports = json.dumps([str(path) for path in sys.path])
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-P",
-                        "-c",
-                        _START,
-                        json.dumps([str(path) for path in sys.path]),
-                        str(theirs.fileno()),
-                    ],
+                    [sys.executable, "-P", "-c", _START, imports, str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -10,36 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    event,
-    insert,
-)
-from sqlalchemy.engine import make_url
+import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from bonaface.errors import SettingsError
 
-DECISIONS = Table(
+DECISIONS = sql.Table(
     "decisions",
-    MetaData(),
+    sql.MetaData(),
     # 32 bits would be used up in three days of 10,000 decisions a second. SQLite counts in 64 bits whatever the name.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("request_id", String(64), nullable=False),  # may come from the client, and twice
-    Column("time", DateTime, nullable=False, index=True),
-    Column("verdict", String(16), nullable=False),
-    Column("score", Float(53)),
-    Column("threshold", Float(53), nullable=False),
-    Column("bundle", String(16), nullable=False),
+    sql.Column("id", sql.BigInteger().with_variant(sql.Integer, "sqlite"), primary_key=True),
+    sql.Column("request_id", sql.String(64), nullable=False),  # may come from the client, and twice
+    sql.Column("time", sql.DateTime, nullable=False, index=True),
+    sql.Column("verdict", sql.String(16), nullable=False),
+    sql.Column("score", sql.Float(53)),
+    sql.Column("threshold", sql.Float(53), nullable=False),
+    sql.Column("bundle", sql.String(16), nullable=False),
 )
 """The columns: `time` in UTC without a zone, `score` empty if there is none, `bundle` the id."""
 
@@ -59,7 +45,7 @@ class Decision:
     bundle: str
 
 
-def open_log(address: str, *, create: bool = True, also: Table | None = None) -> Engine:
+def open_log(address: str, *, create: bool = True, also: sql.Table | None = None) -> sql.Engine:
     """Return the database at an SQLAlchemy address, or in the SQLite file of that name, with its table made if missing.
 
     `also` is a further table to make. A SQLite file is used in WAL mode, so that several processes can share it.
@@ -71,11 +57,11 @@ def open_log(address: str, *, create: bool = True, also: Table | None = None) ->
             if not create and not Path(address).is_file():
                 raise SettingsError(f"no decision log at {address}; expected a SQLite file or an SQLAlchemy address")
             address = f"sqlite:///{address}"
-        url = make_url(address)
+        url = sql.make_url(address)
         sqlite = url.get_backend_name() == "sqlite"
-        engine = create_engine(url, pool_pre_ping=not sqlite)
+        engine = sql.create_engine(url, pool_pre_ping=not sqlite)
         if sqlite and create:
-            event.listen(engine, "connect", _share_file)
+            sql.event.listen(engine, "connect", _share_file)
         if create:
             for table in (DECISIONS, also):
                 if table is not None:
@@ -91,7 +77,7 @@ def open_log(address: str, *, create: bool = True, also: Table | None = None) ->
     return engine
 
 
-def _create(table: Table, engine: Engine) -> None:
+def _create(table: sql.Table, engine: sql.Engine) -> None:
     try:
         table.metadata.create_all(engine)
     except SQLAlchemyError:  # another process made it between the look and the making
@@ -145,6 +131,6 @@ class DecisionLog:
             try:
                 if rows:
                     with self._engine.begin() as connection:
-                        connection.execute(insert(DECISIONS), rows)
+                        connection.execute(sql.insert(DECISIONS), rows)
             except Exception:  # whatever the database's driver raises: the server continues without its log
                 self._lost(len(rows))

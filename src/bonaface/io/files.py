@@ -119,14 +119,9 @@ def check_free(path: str | Path, *, what: str) -> Path:
         return path
     with reraise_os_error(path):
         if path.exists() and (not path.is_dir() or any(not _is_temporary(item) for item in path.iterdir())):
-            held = (
-                "holds another run"
-                if (path / "run.json").exists()
-                else "is not empty"
-                if path.is_dir()
-                else "is a file"
-            )
-            hint = ", or add --resume to continue it" if (path / "run.json").exists() and what == "training run" else ""
+            is_run = (path / "run.json").exists()
+            held = "holds another run" if is_run else "is not empty" if path.is_dir() else "is a file"
+            hint = ", or add --resume to continue it" if is_run and what == "training run" else ""
             raise OutputError(f"{path} {held}; name a different folder for the {what}{hint}")
     return path
 

@@ -181,11 +181,9 @@ def _no_media(chosen: Layout, request: Request) -> str:
     """Return the message for a folder without a single file that the layout reads."""
     files, hidden = request.files, request.left_out["hidden files"] + request.left_out["hidden folders"]
     what = "an image or a video" if chosen.suffixes is None else " or ".join(sorted(chosen.suffixes))
-    held = (
-        f"{len(files)} files, none of them {what}"
-        if files
-        else "no files" + (f" but {hidden} hidden ones" * (hidden > 0))
-    )
+    held = "no files" + (f" but {hidden} hidden ones" if hidden else "")
+    if files:
+        held = f"{len(files)} files, none of them {what}"
     shown = f"; found: {format_list(files, limit=3)}{_looks_like(files, chosen)}" if files else ""
     notes = "".join(f"; {note}" for note in request.notes)
     return f"{request.root} holds {held}: expected {chosen.expects}{shown}{notes}"
