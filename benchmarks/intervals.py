@@ -142,7 +142,7 @@ def _simulate(task: tuple[int, int, range, int, int]) -> list[tuple[str, bool]]:
         arrays, other = _draw(scenario, persons, generator)
         evaluations = {
             "first": evaluate_arrays(arrays, [POINT]),
-            "second": evaluate_arrays(other, [POINT], intervals=False),
+            "second": evaluate_arrays(other, [POINT]),
         }
         first = evaluations["first"]
         figures = {**{name: getattr(first.at[0], name) for name in OURS[:-1]}, "auc": first.ranking.auc}

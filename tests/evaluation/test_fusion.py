@@ -98,8 +98,6 @@ def test_what_a_first_frame_gave_is_not_guessed_from_a_fused_score():
     assert presentations(table.iloc[1:], mode="image")["status"].tolist() == ["ok", "unreadable"]
 
 
-def test_unknown_words_are_refused():
+def test_an_unknown_rule_is_refused():
     with pytest.raises(SettingsError, match=r"unknown fusion rule 'max' .*known: mean, median"):
         presentations(MIXED, rule="max")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="unknown mode 'frame'; known: image, video"):
-        presentations(MIXED, mode="frame")  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def hand():
 
 
 def test_every_rate_of_a_table_counted_by_hand():
-    (at,) = evaluate(hand(), [HALF], intervals=False).at
+    (at,) = evaluate(hand(), [HALF]).at
     assert {name: (rate.errors, rate.total) for name, rate in at.apcer.items()} == {"print": (2, 3), "replay": (1, 3)}
     assert (at.apcer_max.errors, at.apcer_max.total, at.worst_species) == (2, 3, "print")
     assert (at.bpcer.errors, at.bpcer.total) == (1, 3)
@@ -59,29 +59,29 @@ def test_every_rate_of_a_table_counted_by_hand():
 
 
 def test_what_got_no_score_may_be_left_out_instead():
-    (at,) = evaluate(hand(), [HALF], policy="exclude", intervals=False).at
+    (at,) = evaluate(hand(), [HALF], policy="exclude").at
     assert (at.far.errors, at.far.total) == (3, 6)
     assert (at.frr.errors, at.frr.total) == (1, 3)
     with pytest.raises(SettingsError):
-        evaluate(hand(), [HALF], policy="ignore", intervals=False)  # type: ignore[arg-type]
+        evaluate(hand(), [HALF], policy="ignore")  # type: ignore[arg-type]
 
 
 def test_the_published_figures_come_out_of_their_counts():
     rows = [("bona_fide", 1.0)] * (449 - 24) + [("bona_fide", -1.0)] * 24 + [("print", -1.0)] * 1300
-    (at,) = evaluate(table(rows), [HALF], intervals=False).at
+    (at,) = evaluate(table(rows), [HALF]).at
     summary = published_summary(at)
     for line in ("Test Acc  : 0.9863", "FAR       : 0.0000", "FRR       : 0.0535", "HTER      : 0.0267"):
         assert line in summary
 
 
 def test_a_score_at_the_threshold_is_accepted():
-    (at,) = evaluate(table([("bona_fide", 0.0), ("print", 0.0)]), [HALF], intervals=False).at
+    (at,) = evaluate(table([("bona_fide", 0.0), ("print", 0.0)]), [HALF]).at
     assert (at.bpcer.errors, at.far.errors) == (0, 1)
 
 
 @pytest.mark.parametrize("rows", [[("print", 1.0), ("print", -1.0)], [("bona_fide", 1.0)]])
 def test_one_class_alone_leaves_the_rest_undefined(rows):
-    evaluation = evaluate(table(rows), [HALF], intervals=False)
+    evaluation = evaluate(table(rows), [HALF])
     (at,) = evaluation.at
     attacks = rows[0][0] == "print"
     assert at.far.defined == attacks
@@ -102,19 +102,19 @@ def test_ranks_and_loss_are_those_of_scikit_learn(seed):
     rows = drawn(seed)
     scored = rows[rows["status"] == "ok"]
     real = (scored["label"] == "bona_fide").to_numpy()
-    evaluation = evaluate(rows, [HALF], intervals=False)
+    evaluation = evaluate(rows, [HALF])
     assert evaluation.ranking.auc.value == pytest.approx(roc_auc_score(real, scored["logit"]))
     assert evaluation.at[0].loss.value == pytest.approx(log_loss(real, scored["score"]))
 
 
 def test_equal_scores_of_both_classes_count_half():
-    assert evaluate(table([("bona_fide", 1.0), ("print", 1.0)]), [], intervals=False).ranking.auc.value == 0.5
+    assert evaluate(table([("bona_fide", 1.0), ("print", 1.0)]), []).ranking.auc.value == 0.5
 
 
 def test_species_of_two_datasets_do_not_mix():
     one, two = hand().assign(dataset="one"), hand().assign(dataset="two")
     two["presentation"] = "two/" + two["presentation"]
-    (at,) = evaluate(pd.concat([one, two], ignore_index=True), [HALF], intervals=False).at
+    (at,) = evaluate(pd.concat([one, two], ignore_index=True), [HALF]).at
     assert set(at.apcer) == {"one/print", "one/replay", "two/print", "two/replay"}
 
 
@@ -209,8 +209,8 @@ def test_order_and_monotone_scores_do_not_matter(seed, digits):
 
 def test_parts_add_up_whatever_the_batch():
     rows = drawn(8)
-    whole = evaluate(rows, [HALF], intervals=False).at[0]
-    parts = [evaluate(rows.iloc[i : i + 37], [HALF], intervals=False).at[0] for i in range(0, len(rows), 37)]
+    whole = evaluate(rows, [HALF]).at[0]
+    parts = [evaluate(rows.iloc[i : i + 37], [HALF]).at[0] for i in range(0, len(rows), 37)]
     for name in ("far", "frr", "bpcer", "accuracy"):
         assert sum(getattr(part, name).errors for part in parts) == getattr(whole, name).errors
         assert sum(getattr(part, name).total for part in parts) == getattr(whole, name).total
@@ -225,17 +225,17 @@ def test_no_error_among_few_is_no_proof_of_none():
 
 def test_groups_add_up_to_the_whole():
     rows = drawn(4)
-    groups = by_group(ScoreArrays.from_table(rows), rows["device"].to_numpy(), HALF, intervals=False)
-    (whole,) = evaluate(rows, [HALF], intervals=False).at
+    groups = by_group(ScoreArrays.from_table(rows), rows["device"].to_numpy(), HALF)
+    (whole,) = evaluate(rows, [HALF]).at
     assert sum(part.far.errors for part in groups.values()) == whole.far.errors
     assert sum(part.frr.total for part in groups.values()) == whole.frr.total
 
 
 def test_a_threshold_on_probabilities_says_nothing_about_other_scores():
     raw = table([("bona_fide", 30.0), ("print", -7.0)], foreign=True)
-    (at,) = evaluate(raw, [HALF], intervals=False).at
+    (at,) = evaluate(raw, [HALF]).at
     assert not at.far.defined
-    (own,) = evaluate(raw, [given_point(0.0)], intervals=False).at
+    (own,) = evaluate(raw, [given_point(0.0)]).at
     assert (own.far.errors, own.frr.errors) == (0, 0)
     assert not own.loss.defined
 
@@ -243,6 +243,6 @@ def test_a_threshold_on_probabilities_says_nothing_about_other_scores():
 def test_the_chosen_threshold_gives_the_errors_that_it_promises():
     rows = drawn(6, failed=0)
     point = choose_threshold(rows, "eer")
-    (at,) = evaluate(rows, [point], intervals=False).at
+    (at,) = evaluate(rows, [point]).at
     assert at.far.value == pytest.approx(point.chosen_on["far"])
     assert at.frr.value == pytest.approx(point.chosen_on["frr"])

@@ -209,10 +209,6 @@ def test_a_strange_presentation_and_a_missing_column_are_named():
         join_manifest(pd.DataFrame({"presentation": ["a.mp4", "z.mp4"], "score": [1.0, 2.0]}), MANIFEST)
     with pytest.raises(ScoreTableError, match="the scores have no column presentation; found: file, score"):
         join_manifest(pd.DataFrame({"file": ["a.mp4"], "score": [1.0]}), MANIFEST)
-    with pytest.raises(ScoreTableError, match=r"the manifest names a\.mp4 twice"):
-        join_manifest(
-            pd.DataFrame({"presentation": ["a.mp4"], "score": [1.0]}), pd.concat([MANIFEST, MANIFEST.iloc[:1]])
-        )
 
 
 def test_the_digest_knows_scores_but_not_the_order_of_rows():

@@ -233,7 +233,7 @@ def test_what_rejects_everything_does_so_for_scores_of_any_size(foreign):
     rows = table([("bona_fide", -1e300), ("bona_fide", 2.0), ("print", 7e299)], foreign=foreign)
     point = choose_threshold(rows, "apcer<=0")
     assert point.chosen_on["apcer_max"] == 0
-    (at,) = evaluate(rows, [point], intervals=False).at
+    (at,) = evaluate(rows, [point]).at
     assert at.far.errors == 0
 
 

@@ -146,7 +146,7 @@ def test_groups_stand_in_the_order_that_people_count_in_and_say_once_that_one_pe
     test, point = drawn(2, failed=0), fixed_point(0.5)
     data = ReportInput(
         title="t",
-        evaluations={"all": evaluate(test, [point], intervals=False)},
+        evaluations={"all": evaluate(test, [point])},
         presentations={"all": ScoreArrays.from_table(test)},
         groups={"subject": by_group(ScoreArrays.from_table(test), text_column(test, "subject"), point)},
     )

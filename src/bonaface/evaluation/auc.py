@@ -33,13 +33,11 @@ class Area(NamedTuple):
     influence: Floats
 
 
-def auc(arrays: ScoreArrays, *, intervals: bool = True) -> Figure:
+def auc(arrays: ScoreArrays) -> Figure:
     """Return the area under the ROC curve of scored presentations; undefined where a class is missing."""
     area = area_of(arrays)
     if area is None:
         return Figure(math.nan, reason="needs scores of both classes")
-    if not intervals:
-        return Figure(area.value, arrays.subjects)
     classes = [arrays.per_subject(arrays.ok & (arrays.bona_fide == side)) for side in (True, False)]
     found = spread(area.influence, min(int(np.count_nonzero(of)) for of in classes))
     low, high, method, reason = _interval(area.value, found, min(effective_subjects(of) for of in classes))

@@ -41,13 +41,13 @@ class Difference:
     measure: str
     first: str
     second: str
-    value: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    real: bool
-    better: str
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    p_holm: float = math.nan
+    real: bool = False
+    better: str = ""
     reason: str = ""
 
 
@@ -194,33 +194,28 @@ def _figures(arrays: ScoreArrays, evaluation: Evaluation) -> dict[str, _Figure]:
 
 def _difference(measure: str, pair: tuple[str, str], figures: Mapping[str, dict[str, _Figure]]) -> Difference:
     first, second = (figures[name][measure] for name in pair)
-    nan = math.nan
     for name, one in zip(pair, (first, second), strict=True):
         if one.reason:
-            return Difference(measure, *pair, nan, nan, nan, nan, nan, False, "", f"{name}: {one.reason}")
+            return Difference(measure, *pair, reason=f"{name}: {one.reason}")
     value = second.value - first.value
     found = spread(second.influence - first.influence, min(first.subjects, second.subjects))
     if not found.freedom:
-        return Difference(measure, *pair, value, nan, nan, nan, nan, False, "", ONE_PERSON)
+        return Difference(measure, *pair, value, reason=ONE_PERSON)
     if not found.error:
         reason = "equal in every presentation that counts" if value == 0 else "no spread between persons"
-        p = 1.0 if value == 0 else nan
-        return Difference(measure, *pair, value, value, value, p, nan, False, "", reason)
+        return Difference(measure, *pair, value, value, value, 1.0 if value == 0 else math.nan, reason=reason)
     low, high = max(value - found.reach, -1.0), min(value + found.reach, 1.0)
-    return Difference(measure, *pair, value, low, high, student_p(value, found), nan, False, "")
+    return Difference(measure, *pair, value, low, high, student_p(value, found))
 
 
 def _holm(differences: list[Difference]) -> tuple[Difference, ...]:
     """Holm's step-down correction over all differences that have a p-value."""
-    tested = sorted((d for d in differences if not math.isnan(d.p)), key=lambda d: d.p)
-    corrected: dict[int, float] = {}
-    largest = 0.0
-    for rank, difference in enumerate(tested):
-        largest = max(largest, min(1.0, difference.p * (len(tested) - rank)))
-        corrected[id(difference)] = largest
+    p_values = np.array([difference.p for difference in differences])
+    tested = np.argsort(p_values)[: np.isfinite(p_values).sum()]  # NaN comes last
+    corrected = np.full(len(differences), math.nan)
+    corrected[tested] = np.maximum.accumulate(np.minimum(p_values[tested] * np.arange(len(tested), 0, -1), 1.0))
     result = []
-    for difference in differences:
-        p = corrected.get(id(difference), math.nan)
+    for difference, p in zip(differences, corrected.tolist(), strict=True):
         real = p < 1 - CONFIDENCE
         second_is_better = (difference.value > 0) == (difference.measure == "auc")
         better = (difference.second if second_is_better else difference.first) if real else ""

@@ -92,8 +92,6 @@ def _curve(arrays: ScoreArrays, values: Floats, accepted: Bools, name: str) -> D
 def _discarded(arrays: ScoreArrays, accepted: Bools, kept: Bools, limit: str) -> Discarded:
     bona_fide = arrays.bona_fide
     far, frr = float(accepted[kept & ~bona_fide].mean()), float((~accepted[kept & bona_fide]).mean())
-    counts = count_errors(arrays.take(kept))
-    equal = counts.equal_error_steps()[0]
     return Discarded(
         limit=limit,
         share=float((~kept).mean()),
@@ -102,5 +100,5 @@ def _discarded(arrays: ScoreArrays, accepted: Bools, kept: Bools, limit: str) ->
         far=far,
         frr=frr,
         hter=(far + frr) / 2,
-        eer=float(counts.far[equal] + counts.frr[equal]) / 2,
+        eer=count_errors(arrays.take(kept)).eer,
     )

@@ -77,6 +77,12 @@ class ErrorCounts:
         nearest = np.flatnonzero(apart == apart.min())
         return np.asarray(nearest[sums[nearest] == sums[nearest].min()])
 
+    @property
+    def eer(self) -> float:
+        """The mean of FAR and FRR where they are nearest to each other."""
+        step = self.equal_error_steps()[0]
+        return float(self.far[step] + self.frr[step]) / 2
+
     def threshold(self, first: int, last: int) -> float:
         """Return the threshold in the middle of steps `first` to `last`; beyond the outermost value by a margin.
 
@@ -148,7 +154,7 @@ class ErrorCurves:
 class Histogram:
     """Counts of bona fide and of attacks (all, and by species) in bins of `edges`, on `scale`.
 
-    The outermost bins also hold what lies beyond them; `below` and `above` count that.
+    The outermost bins also hold what lies beyond them.
     """
 
     edges: Floats
@@ -156,8 +162,6 @@ class Histogram:
     attacks: Counts
     species: dict[str, Counts]
     scale: Scale
-    below: int = 0
-    above: int = 0
 
 
 def roc(errors: ErrorCounts, *, points: int = 2000) -> RocCurve | None:
@@ -227,8 +231,6 @@ def histogram(arrays: ScoreArrays, *, bins: int = 60) -> Histogram:
         attacks=count(~arrays.bona_fide),
         species={name: count(arrays.species == k) for k, name in enumerate(arrays.species_names)},
         scale="logit" if arrays.on_logits else "score",
-        below=int((arrays.value[arrays.ok] < low).sum()),
-        above=int((arrays.value[arrays.ok] > high).sum()),
     )
 
 

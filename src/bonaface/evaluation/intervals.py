@@ -114,12 +114,13 @@ def spread(influence: Floats, subjects: int) -> Spread:
     """
     if subjects < 2:
         return Spread(math.nan, 0.0)
-    squares = influence**2
-    variance = float(squares.sum())
+    with np.errstate(over="ignore"):  # logits may be as large as floats are; the interval is then without an end
+        squares = influence**2
+        variance, fourth = float(squares.sum()), float((squares**2).sum())
     if variance <= 1e-24:
         return Spread(0.0, subjects - 1.0)
-    apart = float((squares**2).sum()) - variance**2 / subjects
-    freedom = 2 * variance**2 / apart if apart > 1e-12 * variance**2 else math.inf
+    apart = fourth - variance * variance / subjects
+    freedom = 2 * variance * variance / apart if apart > 1e-12 * variance * variance else math.inf
     return Spread(math.sqrt(variance * subjects / (subjects - 1)), min(freedom, subjects - 1.0))
 
 

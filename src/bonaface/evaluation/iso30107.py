@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ def evaluate(
     points: Sequence[Threshold],
     *,
     policy: Policy = "reject",
-    intervals: bool = True,
 ) -> Evaluation:
     """Measure presentations (see `scores.presentations`) at each operating point.
 
@@ -50,61 +50,51 @@ def evaluate(
     if not len(presentations):
         raise ScoreTableError("there are no presentations to evaluate; expected at least one")
     arrays = ScoreArrays.from_table(presentations)
-    found = evaluate_arrays(arrays, points, policy=policy, intervals=intervals)
-    if not intervals or not any("digest" in point.chosen_on for point in points):
+    found = evaluate_arrays(arrays, points, policy=policy)
+    if not any("digest" in point.chosen_on for point in points):
         return found
     measured = digest(presentations)
     at = (_without_intervals(each) if each.point.chosen_on.get("digest") == measured else each for each in found.at)
     return replace(found, at=tuple(at))
 
 
-def evaluate_arrays(
-    arrays: ScoreArrays, points: Sequence[Threshold], *, policy: Policy = "reject", intervals: bool = True
-) -> Evaluation:
+def evaluate_arrays(arrays: ScoreArrays, points: Sequence[Threshold], *, policy: Policy = "reject") -> Evaluation:
     """Measure presentations that were read before at each operating point."""
     check_policy(policy)
     counts = count(arrays)
     return Evaluation(
         counts=counts,
-        ranking=rank(arrays, intervals=intervals),
-        at=tuple(measure(arrays, point, policy=policy, intervals=intervals) for point in points),
+        ranking=rank(arrays),
+        at=tuple(measure(arrays, point, policy=policy) for point in points),
         notes=_notes(counts),
     )
 
 
 def by_group(
-    arrays: ScoreArrays,
-    values: NDArray[Any],
-    point: Threshold,
-    *,
-    policy: Policy = "reject",
-    intervals: bool = True,
+    arrays: ScoreArrays, values: NDArray[Any], point: Threshold, *, policy: Policy = "reject"
 ) -> dict[str, Measures]:
     """Return the measures of each value of a column, in order of the values; an empty value is the group `""`."""
     check_policy(policy)
     code, names = pd.factorize(values, sort=True)
-    return {
-        str(name): measure(arrays.take(code == i), point, policy=policy, intervals=intervals)
-        for i, name in enumerate(names)
-    }
+    return {str(name): measure(arrays.take(code == i), point, policy=policy) for i, name in enumerate(names)}
 
 
 def published_summary(measures: Measures) -> str:
     """Return the five lines that the published baseline prints, without a final newline."""
-    rows = (
-        ("Test Loss", measures.loss.value, measures.loss.reason),
-        ("Test Acc", measures.accuracy.value, measures.accuracy.reason),
-        ("FAR", measures.far.value, measures.far.reason),
-        ("FRR", measures.frr.value, measures.frr.reason),
-        ("HTER", measures.hter.value, measures.hter.reason),
-    )
+    rows: dict[str, Rate | Figure] = {
+        "Test Loss": measures.loss,
+        "Test Acc": measures.accuracy,
+        "FAR": measures.far,
+        "FRR": measures.frr,
+        "HTER": measures.hter,
+    }
     return "\n".join(
-        f"{title:<9} : " + (f"undefined ({reason})" if math.isnan(value) else f"{value:.4f}")
-        for title, value, reason in rows
+        f"{title:<9} : " + (f"{each.value:.4f}" if each.defined else f"undefined ({each.reason})")
+        for title, each in rows.items()
     )
 
 
-def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject", intervals: bool = True) -> Measures:
+def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject") -> Measures:
     """Return the measures of presentations at one operating point."""
     counts = count(arrays)
     accepted, undefined = accepts(arrays, point)
@@ -117,12 +107,7 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
     )
     wrong = accepted != bona_fide
 
-    def rate(hit: Bools, of: Bools, nothing: str) -> Rate:
-        return _rate(arrays, hit, of, nothing, intervals=intervals)
-
-    def mean_error_rate(attacks: Bools, real: Bools, rates: tuple[Rate, Rate]) -> Figure:
-        return _mean_error_rate(arrays, wrong, attacks, real, rates, intervals=intervals)
-
+    rate, mean_error_rate = partial(_rate, arrays), partial(_mean_error_rate, arrays, wrong)
     apcer, apnrr = {}, {}
     for k, name in enumerate(arrays.species_names):
         species = arrays.species == k
@@ -134,7 +119,7 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
     bpcer = rate(~accepted, scored & bona_fide, no_bona_fide)
     far = rate(accepted, base & attack, no_attack)
     frr = rate(~accepted, base & bona_fide, no_bona_fide)
-    pooled = _rate(arrays, accepted, scored & attack, no_attack, intervals=False)
+    pooled = rate(accepted, scored & attack, no_attack)
     notes = list(_notes(counts))
     if point.logit_threshold is not None and not undefined:
         apart = rounded_apart(arrays, point.threshold, point.logit_threshold)
@@ -156,7 +141,7 @@ def measure(arrays: ScoreArrays, point: Threshold, *, policy: Policy = "reject",
         accuracy=rate(~wrong, base, undefined or "no presentation has a score"),
         apnrr=apnrr,
         bpnrr=rate(~ok, bona_fide, "no bona fide presentations"),
-        loss=_loss(arrays, intervals=intervals),
+        loss=_loss(arrays),
         notes=tuple(notes),
     )
 
@@ -178,19 +163,17 @@ def count(arrays: ScoreArrays) -> Counts:
     )
 
 
-def _rate(arrays: ScoreArrays, hit: Bools, of: Bools, nothing: str, *, intervals: bool) -> Rate:
+def _rate(arrays: ScoreArrays, hit: Bools, of: Bools, nothing: str) -> Rate:
     """Return the share of `of` where `hit` holds as well; undefined for the reason `nothing` where `of` is empty."""
     errors, total = int((hit & of).sum()), int(of.sum())
     if not total:
         return Rate(0, 0, 0, reason=nothing)
-    persons = arrays.subjects_in(of)
-    if not intervals:
-        return Rate(errors, total, persons)
-    return Rate(errors, total, persons, *rate_interval(arrays.per_subject(hit & of), arrays.per_subject(of)))
+    bounds = rate_interval(arrays.per_subject(hit & of), arrays.per_subject(of))
+    return Rate(errors, total, arrays.subjects_in(of), *bounds)
 
 
 def _mean_error_rate(
-    arrays: ScoreArrays, wrong: Bools, attacks: Bools, bona_fide: Bools, rates: tuple[Rate, Rate], *, intervals: bool
+    arrays: ScoreArrays, wrong: Bools, attacks: Bools, bona_fide: Bools, rates: tuple[Rate, Rate]
 ) -> Figure:
     """Return the mean of the two classes' rates: the error rate of presentations of which each class weighs half."""
     for rate in rates:
@@ -198,8 +181,6 @@ def _mean_error_rate(
             return Figure(math.nan, reason=rate.reason)
     value = (rates[0].value + rates[1].value) / 2
     persons = arrays.subjects_in(attacks | bona_fide)
-    if not intervals:
-        return Figure(value, persons)
     if min(rate.persons for rate in rates) < 2:
         return Figure(value, persons, *NONE_OF_ONE)
 
@@ -229,7 +210,7 @@ def _worst_species(apcer: dict[str, Rate]) -> str:
     return max(known, key=lambda name: (known[name].value, known[name].total), default="")
 
 
-def _loss(arrays: ScoreArrays, *, intervals: bool) -> Figure:
+def _loss(arrays: ScoreArrays) -> Figure:
     if not arrays.ok.any():
         return Figure(math.nan, reason="no presentation has a score")
     if not arrays.on_logits:
@@ -238,8 +219,6 @@ def _loss(arrays: ScoreArrays, *, intervals: bool) -> Figure:
     # Sorted, so that the last bit does not depend on the order of the rows.
     value = float(np.sort(losses[arrays.ok]).mean())
     persons = arrays.subjects_in(arrays.ok)
-    if not intervals:
-        return Figure(value, persons)
     influence = mean_influence(arrays.per_subject(losses), arrays.per_subject(arrays.ok))
     return Figure(value, persons, *log_interval(value, spread(influence, persons)))
 

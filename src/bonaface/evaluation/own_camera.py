@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bonaface.errors import ScoreTableError
-from bonaface.evaluation.arrays import Floats, ScoreArrays
+from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.intervals import TAIL, mean_influence, rate_interval, spread
 from bonaface.evaluation.planning import plan
 from bonaface.types import percent
@@ -74,7 +74,11 @@ def camera_shift(arrays: ScoreArrays, validation: Mapping[str, Any]) -> str:
     if mean is None or not sd:
         return ""
     which = arrays.ok & arrays.bona_fide
-    value, half = _mean(arrays.value, which, arrays)
+    of = arrays.per_subject(which)
+    amount = arrays.per_subject(np.where(which, arrays.value, 0.0))
+    value = float(amount.sum() / of.sum())
+    found = spread(mean_influence(amount, of), int(np.count_nonzero(of)))
+    half = found.reach if found.freedom > 0 else math.nan
     low, high = value - mean - half, value - mean + half
     own = float(arrays.value[which].std(ddof=1)) if which.sum() > 1 else math.nan
     figures = f"{value - mean:+.2f} ({low:+.2f} to {high:+.2f}) on average, spread {own:.2f} instead of {sd:.2f}"
@@ -96,13 +100,3 @@ def like_attacks(arrays: ScoreArrays, validation: Mapping[str, Any]) -> str:
         f"the presentations labelled bona fide score like attacks (median logit {middle:.2f}; in the bundle's validation "
         f"bona fide {live:.2f}, attacks {attack:.2f} on average): are they live persons?"
     )
-
-
-def _mean(values: Floats, which: Any, arrays: ScoreArrays) -> tuple[float, float]:
-    """Return the mean over presentations, and half the width of its interval over subjects."""
-    of = arrays.per_subject(which)
-    met = of > 0
-    amount = arrays.per_subject(np.where(which, values, 0.0))[met]
-    value = float(amount.sum() / of[met].sum())
-    found = spread(mean_influence(amount, of[met]), int(met.sum()))
-    return value, found.reach if found.freedom > 0 else math.nan

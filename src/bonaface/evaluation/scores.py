@@ -60,36 +60,33 @@ def join_manifest(
     Every presentation of the splits that occur must have a score or a status: `missing="unreadable"` adds
     the absent ones as failed samples instead of refusing, so that they are counted. Raises ScoreTableError.
     """
-    for column, of, what in (("presentation", scores, "the scores"), ("path", manifest, "the manifest")):
-        if column not in of.columns:
-            raise ScoreTableError(f"{what} have no column {column}; found: {', '.join(map(str, of.columns)) or 'none'}")
-    names = text_column(scores, "presentation")
-    known = pd.Index(text_column(manifest, "path"))
-    if not known.is_unique:
-        raise ScoreTableError(f"the manifest names {known[known.duplicated()][0]} twice; a path may occur once")
-    at = known.get_indexer(pd.Index(names))
-    if (at < 0).any():
-        strange = pd.unique(names[at < 0])
-        example = f"; the manifest has paths such as {known[0]}" if len(known) else "; the manifest is empty"
+    if "presentation" not in scores.columns:
         raise ScoreTableError(
-            f"{len(strange)} scored presentations are not in the manifest, such as {strange[0]}{example}"
+            f"the scores have no column presentation; found: {', '.join(map(str, scores.columns)) or 'none'}"
+        )
+    names = text_column(scores, "presentation")
+    facts = manifest.drop(columns=[column for column in SCORE_COLUMNS if column in manifest.columns])
+    facts = facts.rename(columns={"path": "presentation"})
+    strange = pd.unique(names[~pd.Index(names).isin(facts["presentation"])])
+    if len(strange):
+        raise ScoreTableError(
+            f"{len(strange)} scored presentations are not in the manifest, such as {strange[0]}; the manifest has paths "
+            f"such as {format_list(facts['presentation'], limit=1)}"
         )
     own = [column for column in scores.columns if column in SCORE_COLUMNS or column not in manifest.columns]
-    left = scores[own].reset_index(drop=True)
-    right = manifest.drop(columns=["path", *(c for c in SCORE_COLUMNS if c in manifest.columns)])
-    joined = pd.concat([left, right.iloc[at].reset_index(drop=True)], axis=1)
-    absent = _absent(manifest, at)
+    joined = scores[own].assign(presentation=names).merge(facts, on="presentation", how="left")
+    scored = facts["presentation"].isin(names)
+    absent = facts[~scored & facts["split"].isin(facts.loc[scored, "split"])]
     if len(absent) and missing == "refuse":
         raise ScoreTableError(
-            f"{len(absent)} presentations of the manifest have no score, such as {known[absent[0]]}; add a "
+            f"{len(absent)} presentations of the manifest have no score, such as {absent['presentation'].iloc[0]}; add a "
             f"row with a status ({', '.join(s for s in Status if s != Status.OK)}) for each, "
             "or have them counted as unreadable"
         )
     if len(absent):
-        status = joined["status"] if "status" in joined else pd.Series(Status.OK.value, index=joined.index)
-        joined["status"] = status
-        failed = right.iloc[absent].assign(presentation=known[absent], status=Status.UNREADABLE.value)
-        joined = pd.concat([joined, failed.reset_index(drop=True)], ignore_index=True)
+        if "status" not in joined:
+            joined["status"] = Status.OK.value
+        joined = pd.concat([joined, absent.assign(status=Status.UNREADABLE.value)], ignore_index=True)
     return check_scores(joined)
 
 
@@ -104,60 +101,43 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
     """
     if rule is not None and rule not in FUSION_RULES:
         raise SettingsError(f"unknown fusion rule {rule!r} (--fusion); known: {', '.join(FUSION_RULES)}")
-    names = text_column(table, "presentation")
-    code, order_of_names = pd.factorize(names)
-    count = len(order_of_names)
-    # In frame order, a fused row (frame -1) before its frames.
+    code, names = pd.factorize(text_column(table, "presentation"))
     frame = table["frame"].fillna(-1).to_numpy(dtype=np.int64)
-    order = np.lexsort((frame, code))
-    code, frame = code[order], frame[order]
-    first_row = np.searchsorted(code, np.arange(count))
-    is_fused = frame == -1
-    has_fused = is_fused[first_row] if count else np.zeros(0, dtype=bool)
-    last_row = np.searchsorted(code, np.arange(count), side="right") - 1
-    has_frames = frame[last_row] >= 0
-
-    # The row that stands for the presentation: its fused row, or its first frame.
-    row = first_row.copy()
+    order = np.lexsort((frame, code))  # in frame order, a fused row (frame -1) before its frames
+    table, code, frame = table.iloc[order], code[order], frame[order]
+    ok = text_column(table, "status") == Status.OK
+    first = np.flatnonzero(np.diff(code, prepend=-1))
+    last = np.append(first[1:], len(table)) - 1
+    is_fused, has_frames = frame[first] == -1, frame[last] >= 0
+    first_frame = first + (is_fused & has_frames)
     if mode == "image":
-        bad = ~has_frames & (text_column(table, "status")[order][first_row] == Status.OK)
+        bad = ~has_frames & ok[first]
         if bad.any():
             raise ScoreTableError(
                 f"{int(bad.sum())} presentations have a fused score but no frame rows "
-                f"({format_list(np.asarray(order_of_names)[bad], limit=2)}); what their first frame gave is not known: "
+                f"({format_list(names[bad], limit=2)}); what their first frame gave is not known: "
                 "evaluate the fused scores (video) instead"
             )
-        row = np.where(has_fused & has_frames, first_row + 1, first_row)
-        fuse = np.zeros(count, dtype=bool)
-    elif mode == "video":
-        failed = has_fused & (text_column(table, "status")[order][first_row] != Status.OK)
-        fuse = has_frames & ~failed if rule is not None else has_frames & ~has_fused
-        row = np.where(fuse & has_fused, first_row + 1, first_row)
-    else:
-        raise SettingsError(f"unknown mode {mode!r}; known: image, video")
-
-    result = table.iloc[order[row]].reset_index(drop=True)
-    result["frame"] = pd.array([pd.NA] * count, dtype="Int64")
-    if fuse.any():
-        values = {column: result[column].to_numpy(dtype=np.float64, copy=True) for column in ("logit", "score")}
-        status = text_column(result, "status").copy()
-        usable = (text_column(table, "status")[order] == Status.OK) & ~is_fused & fuse[code]
-        logits = table["logit"].to_numpy(dtype=np.float64)[order]
-        on = "logit" if bool((usable & ~np.isnan(logits)).any()) else "score"
-        source = logits if on == "logit" else table["score"].to_numpy(dtype=np.float64)[order]
-        got, fused = _fuse_groups(code[usable], source[usable], rule or "mean")
-        for value in values.values():
-            value[fuse] = np.nan
-        values[on][got] = fused
-        if on == "logit":
-            values["score"][got] = probability(fused)
-        status[got] = Status.OK.value
-        result = result.assign(**values, status=status)
-        # The quality of a presentation is that of its fused row, the median over its frames.
-        for column in (column for column in QUALITY_COLUMNS if column in table):
-            of_first = table[column].iloc[order[first_row]].set_axis(result.index)
-            result[column] = result[column].where(~(fuse & has_fused), of_first)
+        return _one_row_each(table, first_frame)
+    fuse = has_frames & ~is_fused if rule is None else has_frames & ~(is_fused & ~ok[first])
+    result = _one_row_each(table, np.where(fuse, first_frame, first))
+    usable = ok & (frame >= 0) & fuse[code]
+    on = "logit" if table["logit"][usable].notna().any() else "score"
+    got, fused = _fuse_groups(code[usable], table[on].to_numpy(dtype=np.float64)[usable], rule or "mean")
+    result.loc[fuse, ["logit", "score"]] = np.nan
+    result.loc[got, on] = fused
+    result.loc[got, "status"] = Status.OK.value
+    if on == "logit":
+        result.loc[got, "score"] = probability(fused)
+    # The quality of a presentation is that of its fused row, the median over its frames.
+    quality = [column for column in QUALITY_COLUMNS if column in table]
+    result[quality] = _one_row_each(table, first)[quality]
     return result
+
+
+def _one_row_each(table: pd.DataFrame, rows: NDArray[np.intp]) -> pd.DataFrame:
+    """Return these rows, one a presentation, without the number of a frame."""
+    return table.iloc[rows].reset_index(drop=True).assign(frame=pd.array([pd.NA] * len(rows), dtype="Int64"))
 
 
 def oriented(table: pd.DataFrame, higher_is: HigherIs, *more: pd.Series) -> tuple[pd.DataFrame, Turned]:
@@ -194,16 +174,6 @@ def digest(table: pd.DataFrame) -> str:
         values = table[column].to_numpy(dtype=np.float64)[order]
         total.update(np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes())
     return total.hexdigest()
-
-
-def _absent(manifest: pd.DataFrame, at: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Rows of the manifest without a score, in the splits that were scored at all."""
-    scored = np.zeros(len(manifest), dtype=bool)
-    scored[at] = True
-    if "split" in manifest.columns:
-        split = text_column(manifest, "split")
-        scored |= ~np.isin(split, np.unique(split[scored]))
-    return np.flatnonzero(~scored)
 
 
 def _fuse_groups(

@@ -37,8 +37,8 @@ _TARGETS = (
 )
 
 
-def rank(arrays: ScoreArrays, *, intervals: bool = True) -> Ranking:
-    """Measure the order of the scores; with `intervals=False` without an interval of the AUC."""
+def rank(arrays: ScoreArrays) -> Ranking:
+    """Measure the order of the scores."""
     scored = {"bona fide": arrays.ok & arrays.bona_fide, "attack": arrays.ok & ~arrays.bona_fide}
     missing = [title for title, which in scored.items() if not which.any()]
     if missing:
@@ -48,10 +48,9 @@ def rank(arrays: ScoreArrays, *, intervals: bool = True) -> Ranking:
         return Ranking(undefined, undefined, math.nan, at)
     errors = count_errors(arrays)
     step = int(errors.equal_error_steps()[0])
-    value = float(errors.far[step] + errors.frr[step]) / 2
     return Ranking(
-        auc=auc(arrays, intervals=intervals),
-        eer=Figure(value, arrays.subjects, reason=CHOSEN_HERE, note=CHOSEN_HERE),
+        auc=auc(arrays),
+        eer=Figure(errors.eer, arrays.subjects, reason=CHOSEN_HERE, note=CHOSEN_HERE),
         eer_threshold=_score(arrays, errors.threshold(step, step)),
         at={target.name: _at(target, arrays, errors) for target in _TARGETS},
     )

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,27 +64,32 @@ def choose_threshold(
             f"add {missing} presentations"
             f"{', or use bpcer<=0.05, which takes bona fide alone' if missing == 'attack' else ' or use fixed=0.5'}"
         )
+    real = count_errors(arrays)
     if alone:
-        return _from_bona_fide(
-            arrays, criterion, limit, {**_counts(arrays, split, scored), "digest": digest(validation)}
-        )
-    more = None if widened is None else ScoreArrays.from_table(pd.concat([validation, widened], ignore_index=True))
-    errors = count_errors(more or arrays)
-    first, last = _steps(errors, name, limit)
-    value = errors.threshold(first, last)
-    real = errors if more is None else count_errors(arrays)
-    step = int(np.searchsorted(real.values, value, side="left"))
+        value, warnings = bona_fide_threshold(arrays, limit)
+        rates = {"frr": _rates(real, value)["frr"]}
+    else:
+        every = validation if widened is None else pd.concat([validation, widened], ignore_index=True)
+        errors = real if widened is None else count_errors(ScoreArrays.from_table(every))
+        value = errors.threshold(*_steps(errors, name, limit))
+        rates = _rates(real, value)
+        step = int(np.searchsorted(real.values, value))
+        warnings = _warnings(real, step, name, limit, widened=widened is not None)
     threshold = float(probability(value)) if arrays.on_logits else value
-    warnings = _warnings(real, step, name, limit, widened=widened is not None)
-    if arrays.on_logits:
-        apart = rounded_apart(arrays, threshold, value)
-        if apart:
-            warnings.append(f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits")
+    if arrays.on_logits and (apart := rounded_apart(arrays, threshold, value)):
+        warnings.append(f"{apart} validation scores lie within rounding of {threshold!r}: decide on logits")
     if "train" in split:
         warnings.append(ON_TRAINING)
     chosen_on = {
-        **_counts(arrays, split, scored),
-        **_rates(real, value),
+        "split": "+".join(split),
+        "presentations": len(arrays),
+        "persons": arrays.subjects,
+        "persons_known": arrays.subjects_known,
+        "bona_fide": scored["bona fide"],
+        "attacks": scored["attack"],
+        "failed": int((~arrays.ok).sum()),
+        **(score_statistics(arrays) if arrays.on_logits else {}),
+        **rates,
         "digest": digest(validation),
     }
     if widened is not None:
@@ -96,35 +99,12 @@ def choose_threshold(
 
 
 def _rates(errors: ErrorCounts, threshold: float) -> dict[str, float]:
-    step = int(np.searchsorted(errors.values, threshold, side="left"))
+    step = int(np.searchsorted(errors.values, threshold))
     return {
         "far": float(errors.far[step]),
         "frr": float(errors.frr[step]),
         "apcer_max": float(errors.apcer_max[step]),
     }
-
-
-def _counts(arrays: ScoreArrays, split: Sequence[str], scored: dict[str, int]) -> dict[str, Any]:
-    """Return what a threshold records of the presentations that chose it."""
-    return {
-        "split": "+".join(split),
-        "presentations": len(arrays),
-        "persons": arrays.subjects,
-        "persons_known": arrays.subjects_known,
-        "bona_fide": scored["bona fide"],
-        "attacks": scored["attack"],
-        "failed": int((~arrays.ok).sum()),
-        **(score_statistics(arrays) if arrays.on_logits else {}),
-    }
-
-
-def _from_bona_fide(arrays: ScoreArrays, criterion: str, limit: float, chosen_on: dict[str, Any]) -> Threshold:
-    value, notes = bona_fide_threshold(arrays, limit)
-    if "train" in chosen_on["split"].split("+"):
-        notes.append(ON_TRAINING)
-    chosen_on["frr"] = float((arrays.value[arrays.ok] < value).mean())
-    score = float(probability(value)) if arrays.on_logits else value
-    return Threshold(score, value if arrays.on_logits else None, criterion, chosen_on, tuple(notes))
 
 
 def fixed_point(score: float = 0.5) -> Threshold:

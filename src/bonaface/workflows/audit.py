@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -120,16 +119,15 @@ def _shortcuts(table: pd.DataFrame, properties: pd.DataFrame, progress: Progress
 
 def _shortcut(trait: Trait, arrays: ScoreArrays, area: Figure) -> Shortcut:
     """Return the trait with its AUC over all attacks, and over those of the species that it separates best."""
-    species: dict[str, float] = {}
-    for number, name in enumerate(arrays.species_names):
-        part = arrays.take(arrays.bona_fide | (arrays.species == number))
-        species[name] = auc(part, intervals=False).value
-    named = {name: value for name, value in species.items() if not math.isnan(value)}
+    species = {
+        name: auc(arrays.take(arrays.bona_fide | (arrays.species == number)))
+        for number, name in enumerate(arrays.species_names)
+    }
+    named = {name: figure for name, figure in species.items() if figure.defined}
     worst, figure = "", area
     if len(named) > 1:
-        worst = max(named, key=lambda name: (named[name], name))
-        part = arrays.take(arrays.bona_fide | (arrays.species == arrays.species_names.index(worst)))
-        figure = auc(part)
+        worst = max(named, key=lambda name: (named[name].value, name))
+        figure = named[worst]
     title = PROPERTIES[trait.name] if trait.source == "file" else trait.name
     return Shortcut(trait.name, title, trait.source, trait.how, trait.direction, _area(area), worst, _area(figure))
 

@@ -104,7 +104,7 @@ def _refuse_unscored(validation: pd.DataFrame) -> None:
 
 def refuse_inverted(validation: pd.DataFrame) -> None:
     """Raise ScoreTableError where a validation score table ranks attacks above bona fide presentations."""
-    area = auc(ScoreArrays.from_table(presentations(validation)), intervals=False).value
+    area = auc(ScoreArrays.from_table(presentations(validation))).value
     if area < 0.5:
         raise ScoreTableError(
             f"the validation scores rank attacks above bona fide presentations (AUC {area:.4f}), so they look inverted and "
