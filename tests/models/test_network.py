@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import bonaface
 from bonaface.config import ModelSettings
 from bonaface.errors import SettingsError, WeightsError
-from bonaface.models.network import build_network, load_network, save_network
+from bonaface.models.network import build_network, network_bytes, network_from_bytes
 from bonaface.models.onnx_export import check_parity, export_onnx
 
 SMALL = ModelSettings(name="mobilenetv3_small_050", weights="none", input_size=64)
@@ -42,10 +42,10 @@ def test_normalisation_is_inside(network):
     torch.testing.assert_close(logit, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_a_saved_network_gives_the_same(network, tmp_path: Path):
-    save_network(network, tmp_path / "n.safetensors")
+def test_a_saved_network_gives_the_same(network):
+    content = network_bytes(network)
     with torch.no_grad():
-        assert torch.equal(load_network(tmp_path / "n.safetensors", SMALL)(crops())[0], network(crops())[0])
+        assert torch.equal(network_from_bytes(content, SMALL)(crops())[0], network(crops())[0])
 
 
 def test_a_backbone_file_with_another_head_leaves_the_fresh_one(network, tmp_path: Path):
@@ -78,9 +78,9 @@ def test_rescaled_logits_are_the_same_line_in_torch_and_in_onnx(network):
 
 
 def test_weights_of_another_architecture_are_refused_by_name(network, tmp_path: Path):
-    save_network(network, tmp_path / "n.safetensors")
+    content = network_bytes(network)
     with pytest.raises(WeightsError, match="mobilenetv3_small_050"):
-        load_network(tmp_path / "n.safetensors", SMALL.model_copy(update={"name": "mobilenetv3_small_075"}))
+        network_from_bytes(content, SMALL.model_copy(update={"name": "mobilenetv3_small_075"}))
     save_file(
         {name: value.contiguous() for name, value in network.backbone.state_dict().items()}, tmp_path / "b.safetensors"
     )

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from bonaface.config import ModelSettings
 from bonaface.errors import SettingsError, WeightsError, did_you_mean, one_line
-from bonaface.io import write_bytes
 from bonaface.models.weights import (
     METADATA_KEY,
     Weights,
@@ -117,23 +116,18 @@ def build_network(settings: ModelSettings) -> LivenessNet:
     return _assemble(settings, weights)
 
 
-def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
-    """Build a trained network from the file that `save_network` wrote, ready to score. Raises WeightsError."""
-    return _assemble(settings, _own(read_weights(Path(path)))).eval()
-
-
 def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
-    """Do the same from the content of the file."""
-    return _assemble(settings, _own(parse_weights(content, source="model.safetensors"))).eval()
-
-
-def save_network(network: LivenessNet, path: Path) -> None:
-    """Write a network's weights, with mean and std, as safetensors, whole or not at all."""
-    write_bytes(path, network_bytes(network))
+    """Build a trained network from what `network_bytes` gave, ready to score. Raises WeightsError."""
+    weights = parse_weights(content, source="model.safetensors")
+    if not weights.about:
+        raise WeightsError(
+            f"{weights.source} is not a network that Bonaface trained; start a training from it with model.weights"
+        )
+    return _assemble(settings, weights).eval()
 
 
 def network_bytes(network: LivenessNet) -> bytes:
-    """Return the content of that file."""
+    """Return a network's weights, with mean and std, as safetensors."""
     about = {
         "architecture": network.architecture,
         "input_size": network.input_size,
@@ -144,14 +138,6 @@ def network_bytes(network: LivenessNet) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One entry only: safetensors writes several in no fixed order, and equal weights shall give equal bytes.
     return bytes(safetensors.save(tensors, metadata={METADATA_KEY: json.dumps(about)}))
-
-
-def _own(weights: Weights) -> Weights:
-    if not weights.about:
-        raise WeightsError(
-            f"{weights.source} is not a network that Bonaface trained; start a training from it with model.weights"
-        )
-    return weights
 
 
 def _assemble(settings: ModelSettings, weights: Weights | None) -> LivenessNet:

@@ -21,7 +21,7 @@ from bonaface.config import Recipe
 from bonaface.config.recipe import with_new_keys
 from bonaface.errors import InputError, OutputError, format_list, one_line
 from bonaface.io import write_bytes, write_json, write_table
-from bonaface.models.network import LivenessNet, save_network
+from bonaface.models.network import LivenessNet, network_bytes
 from bonaface.models.weights import METADATA_KEY
 from bonaface.training.loader import StoredFrames
 
@@ -159,7 +159,7 @@ class Checkpoints:
 
     def keep_best(self, network: LivenessNet, record: Record, *, recipe: Recipe) -> None:
         """Make this epoch's weights the best ones."""
-        save_network(network, self.best)
+        write_bytes(self.best, network_bytes(network))
         about = {
             "epoch": int(record["epoch"]),
             "monitor": recipe.training.monitor,
@@ -182,16 +182,14 @@ class Checkpoints:
         try:
             with safe_open(self.last, framework="pt") as file:
                 state = State.model_validate_json((file.metadata() or {})[METADATA_KEY])
-                names = list(file.keys())
-                misfits = [name for name in names if not _fits(file.get_slice(name), expected.get(name))]
-                if misfits or any(row.get("epoch") != place for place, row in enumerate(state.history, start=1)):
-                    raise ValueError(f"unexpected content: {format_list(misfits or ['history'])}")
-                if any({"val_loss", "val_hter", "train_loss"} - row.keys() for row in state.history):
-                    raise ValueError("incomplete history")
-                tensors = {name: file.get_tensor(name) for name in names}
-                missing = [name for name in expected if name not in tensors]
-                if missing:
-                    raise ValueError(f"missing tensors: {format_list(missing)}")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            if apart := sorted({name for name, _ in _shapes(tensors) ^ _shapes(expected)}):
+                raise ValueError(f"missing or unexpected tensors: {format_list(apart)}")
+            needed = {"val_loss", "val_hter", "train_loss"}
+            if any(
+                row.get("epoch") != place or needed - row.keys() for place, row in enumerate(state.history, start=1)
+            ):
+                raise ValueError("incomplete history")
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             reason = one_line(error)
             raise InputError(
@@ -207,15 +205,8 @@ class Checkpoints:
                 raise OutputError(f"{path} exists; resume that training, or name another folder")
 
 
-def _fits(found: Any, expected: Tensor | None) -> bool:
-    return (
-        expected is not None
-        and tuple(found.get_shape()) == tuple(expected.shape)
-        and found.get_dtype() == _DTYPES.get(str(expected.dtype))
-    )
-
-
-_DTYPES = {"torch.float32": "F32", "torch.int64": "I64", "torch.float64": "F64"}
+def _shapes(tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[object, ...]]]:
+    return {(name, (*tensor.shape, tensor.dtype)) for name, tensor in tensors.items()}
 
 
 def _flat(values: Any, prefix: str) -> dict[str, Any]:

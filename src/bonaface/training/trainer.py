@@ -22,11 +22,12 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
 from bonaface.errors import BonafaceError, InputError, SettingsError
-from bonaface.models.network import LivenessNet, build_network, load_network
+from bonaface.models.network import LivenessNet, build_network, network_from_bytes
 from bonaface.training.checkpoints import (
     Checkpoints,
     Record,
@@ -39,7 +40,6 @@ from bonaface.training.checkpoints import (
     tensorboard_writer,
 )
 from bonaface.training.distributed import lost_processes_reported, make_accelerator, ready_to_fork
-from bonaface.training.ema import averaged_copy
 from bonaface.training.loader import (
     EpochSampler,
     StoredFrames,
@@ -182,7 +182,7 @@ class Trainer:
         if outcome != "interrupted" and self.is_main:
             with torch.random.fork_rng():
                 # Built again, without what the training wrapped around it.
-                self.network = load_network(self._checkpoints.best, self.recipe.model)
+                self.network = network_from_bytes(self._checkpoints.best.read_bytes(), self.recipe.model)
         return TrainingResult(
             best_weights=self._checkpoints.best,
             best_epoch=best_epoch(self.history, settings.monitor).epoch,
@@ -219,7 +219,11 @@ class Trainer:
         self._positive_weight = torch.tensor(weight, device=self._accelerator.device)
         # Before Accelerate wraps the network: a copy of the wrapped one would still run the original.
         steps = settings.ema_epochs * len(self._train_loader) / settings.gradient_accumulation
-        self._average = averaged_copy(self.network, steps, self._accelerator.device) if steps else None
+        self._average: AveragedModel | None = None
+        if steps:
+            averaging = get_ema_multi_avg_fn(1 - 1 / max(steps, 1))  # type: ignore[no-untyped-call]
+            device = self._accelerator.device
+            self._average = AveragedModel(self.network, device, multi_avg_fn=averaging, use_buffers=True)
         if self._synchronised:
             convert_sync_batchnorm(self.network)
         self._model = self._accelerator.prepare_model(self.network)
@@ -390,7 +394,6 @@ class Trainer:
 
 
 def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Outcome:
-    """Return what a training with this history is."""
     if out_of_patience(history, settings.monitor, patience=settings.early_stopping):
         return "early" if len(history) < settings.epochs else "finished"
     return "finished" if len(history) >= settings.epochs else "interrupted"
