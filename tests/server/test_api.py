@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from bonaface.data.sources import Source
-from bonaface.errors import SettingsError
 from bonaface.inference.bundle import load_bundle
 from bonaface.server.app import create_app
 from bonaface.server.errors import ERRORS
@@ -92,8 +91,6 @@ def test_several_faces_are_scored_as_on_the_command_line(server, servers, frames
     assert (largest["verdict"], largest["faces"], largest["reason"]) == ("bona_fide", 2, "2 faces, the largest scored")
     refused = post(servers("--faces", "refuse"), two).json()
     assert (refused["verdict"], refused["accepted"], refused["score"]) == ("several_faces", False, None)
-    with pytest.raises(SettingsError, match="--faces some: expected largest, all or refuse"):
-        ServerSettings(faces="some")  # type: ignore[arg-type]
 
 
 def test_face_counts_what_liveness_would_score(servers, jpeg):
@@ -142,8 +139,8 @@ def test_openapi_has_an_example_for_every_error(server):
     assert operation["x-codeSamples"]
     assert document["components"]["schemas"]["LivenessAnswer"]["examples"][0]["verdict"] == "bona_fide"
     assert "servers" not in document
-    for code, kind in ERRORS.items():
-        examples = operation["responses"][str(kind.status)]["content"]["application/json"]["examples"]
+    for code, (status, _) in ERRORS.items():
+        examples = operation["responses"][str(status)]["content"]["application/json"]["examples"]
         assert examples[code]["value"]["error"]["code"] == code
     for path, statuses in (("/v1/model", {"200", "401"}), ("/readyz", {"200", "503"}), ("/healthz", {"200"})):
         assert set(document["paths"][path]["get"]["responses"]) == statuses
@@ -154,10 +151,10 @@ def test_docs_show_each_example_under_its_status(server):
     assert f"{server.url}{URL}" in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
     sections = dict(re.findall(r"<h3>(\d+)</h3>(.*?)(?=<h3>|$)", page.split("</section>")[0], re.S))
-    for code, kind in ERRORS.items():
-        shown = re.findall(r'"code": "(\w+)"', unescape(sections[str(kind.status)]))
+    for code, (status, _) in ERRORS.items():
+        shown = re.findall(r'"code": "(\w+)"', unescape(sections[str(status)]))
         assert code in shown
-        assert all(ERRORS[other].status == kind.status for other in shown)
+        assert all(ERRORS[other][0] == status for other in shown)
     assert '"verdict": "no_face"' in unescape(sections["200"])
 
 

@@ -152,14 +152,20 @@ def call(function: Callable[..., Result], given: Mapping[str, Any], *without: st
     Those in `without` are left out, and `changed` replaces what the function takes in another form. `no_x` is passed on as
     `x`, and `quiet` and `json_log` as the progress that they leave.
     """
-    left_out = {"quiet", "json_log", *without}
-    options = {name: value for name, value in {**given, **changed}.items() if name not in left_out}
-    for name in [name for name in options if name.startswith("no_")]:
-        options[name.removeprefix("no_")] = not options.pop(name)
+    options = passed_on(given, *without, **changed)
     if "quiet" not in given:
         return function(**options)
     with show_progress(quiet=given["quiet"], json_log=given["json_log"]) as progress:
         return function(**options, progress=progress)
+
+
+def passed_on(given: Mapping[str, Any], *without: str, **changed: Any) -> dict[str, Any]:
+    """Return the arguments that `call` passes on, but for the progress."""
+    left_out = {"quiet", "json_log", *without}
+    options = {name: value for name, value in {**given, **changed}.items() if name not in left_out}
+    for name in [name for name in options if name.startswith("no_")]:
+        options[name.removeprefix("no_")] = not options.pop(name)
+    return options
 
 
 @dataclass

@@ -14,7 +14,7 @@ import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import call, echo, echo_left_out, show_progress
+from bonaface.cli.output import call, echo, echo_left_out, passed_on, show_progress
 from bonaface.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -77,32 +77,17 @@ def predict_command(
         raise SettingsError(f"{', '.join(other)}: not {'without' if engine is None else 'with'} --engine ray")
     outcomes: Counter[str] = Counter()
     looked_at = 0
+    unknown = ("bundle", "sources", "engine", "as_json")
     if output is not None:
-        unknown = ("bundle", "sources", "engine", "as_json", "save", "seconds", "threads")
-        outcomes.update(call(partial(bonaface.predict_on_ray, bundle, *sources), given, *unknown))
+        predict = partial(bonaface.predict_on_ray, bundle, *sources)
+        outcomes.update(call(predict, given, *unknown, "save", "seconds", "threads"))
         echo(f"{_counted(outcomes)}; written to {output}")
         raise typer.Exit(_exit_code(outcomes))
     # On a terminal the verdicts show the progress.
     seen = sys.stdout is not None and sys.stdout.isatty()
     with show_progress(quiet=quiet or (seen and not json_log), json_log=json_log) as progress:
-        verdicts = bonaface.predict(
-            bundle,
-            *sources,
-            frames=frames,
-            frames_as_video=frames_as_video,
-            save=save,
-            threads=threads,
-            variant=variant,
-            root=root,
-            faces=faces,
-            detector=detector,
-            detector_weights=detector_weights,
-            backend=backend,
-            min_face=min_face,
-            quality=not no_quality,
-            seconds=seconds,
-            progress=progress,
-        )
+        options = passed_on(given, *unknown, "output", "address", "workers")
+        verdicts = bonaface.predict(bundle, *sources, **options, progress=progress)
         started = time.monotonic()
         for verdict in verdicts:
             outcomes[verdict.outcome.value] += 1

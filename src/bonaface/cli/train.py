@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +33,11 @@ def train_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Train, export, score and report: from a manifest to a bundle and its error rates."""
-    extra = ["data.allow_leak=true"] if allow_leak else []
     is_main = os.environ.get("RANK", "0") == "0"  # the others are further processes that torchrun started
-    with show_progress(quiet=quiet or not is_main, json_log=json_log) as progress:
-        run = bonaface.train(
-            recipe, *(overrides or []), *extra, output=output, resume=resume, faces=not no_faces, progress=progress
-        )
+    given = {**locals(), "quiet": quiet or not is_main}
+    settings = [*(overrides or []), *(["data.allow_leak=true"] if allow_leak else [])]
+    train = partial(bonaface.train, recipe, *settings)
+    run = call(train, given, "recipe", "overrides", "allow_leak", "is_main")
     if is_main:
         echo_lines(run_lines(run))
     if run.stopped == "interrupted":
@@ -100,8 +100,7 @@ def demo_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Try everything on generated videos: index, split, crop, train, evaluate, explain, embed, report."""
-    with show_progress(quiet=quiet, json_log=json_log) as progress:
-        result = bonaface.demo(*(overrides or []), output=output, persons=persons, seed=seed, progress=progress)
+    result = call(partial(bonaface.demo, *(overrides or [])), locals(), "overrides")
     echo_lines(demo_lines(result))
     if result.run.stopped == "interrupted":
         raise typer.Exit(130)

@@ -117,8 +117,7 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     )
     async def liveness(request: Request) -> Response:
         """Send one file as the body, files as `file` in multipart/form-data, or base64 in JSON. Nothing of it is stored."""
-        slot = Slot(queue)
-        async with in_time():
+        async with slot_in_time() as slot:
             found = await score(request, slot)
         found = replace(found, seconds={**found.seconds, "total": time.perf_counter() - slot.started})
         metrics.count_verdict(found)
@@ -129,23 +128,23 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
         return JSONResponse(verdict_json(found, request_id=request_id))
 
     @asynccontextmanager
-    async def in_time() -> AsyncIterator[None]:
+    async def slot_in_time() -> AsyncIterator[Slot]:
+        slot = Slot(queue)
         try:
             async with asyncio.timeout(limits.timeout):
-                yield
+                yield slot
         except TimeoutError:
             raise ApiError("timeout") from None
+        finally:
+            if not slot.running:  # else the thread gives it back
+                slot.leave()
 
     async def score(request: Request, slot: Slot) -> Verdict:
         upload = await enter(request, slot)
         if sessions is None:
             return await verdict(upload, slot)
         token = request.headers.get("x-session", "")
-        try:
-            await asyncio.to_thread(sessions.use, token)
-        except BaseException:
-            slot.leave()
-            raise
+        await asyncio.to_thread(sessions.use, token)
         try:
             return await verdict(upload, slot)
         except ApiError:
@@ -153,12 +152,8 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
             raise
 
     async def enter(request: Request, slot: Slot) -> Upload:
-        try:
-            upload = await read_upload(request, limits, slot.add)
-            slot.enter()
-        except BaseException:
-            slot.leave()
-            raise
+        upload = await read_upload(request, limits, slot.add)
+        slot.enter()
         return upload
 
     async def verdict(upload: Upload, slot: Slot) -> Verdict:
@@ -200,11 +195,9 @@ def create_app(pipeline: Pipeline, settings: ServerSettings | None = None) -> Fa
     )
     async def face(request: Request) -> FaceAnswer:
         """Send one small image. Nothing is scored, no session is used, nothing is stored."""
-        slot = Slot(queue)
-        async with in_time():
+        async with slot_in_time() as slot:
             upload = await enter(request, slot)
             if upload.files > 1 or upload.kind != "image":
-                slot.leave()
                 raise ApiError("too_many_files")
             return await queue.run(slot, partial(find_face, upload))
 

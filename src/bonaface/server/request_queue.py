@@ -37,6 +37,8 @@ class Slot:
     queue: RequestQueue
     started: float = field(default_factory=time.perf_counter)
     bytes: int = 0
+    running: bool = False
+    """Whether a thread works for the request, and gives the slot back when it is done."""
     _entered: bool = False
 
     def add(self, count: int) -> None:
@@ -103,6 +105,7 @@ class RequestQueue:
         """
         loop = asyncio.get_running_loop()
         work = self._pool.submit(self._work, task, time.perf_counter())
+        slot.running = True
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(slot.leave))
         return await asyncio.wrap_future(work)
 

@@ -214,14 +214,12 @@ def describe(bundle: Bundle, settings: ServerSettings, rules: FaceRules) -> Mode
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors of some statuses (default: all), with an example for each code."""
     found: dict[int | str, dict[str, Any]] = {}
-    for code, kind in ERRORS.items():
-        if statuses and kind.status not in statuses:
+    for code, (status, message) in ERRORS.items():
+        if statuses and status not in statuses:
             continue
-        given = found.setdefault(
-            kind.status,
-            {"model": ErrorAnswer, "description": "", "content": {"application/json": {"examples": {}}}},
-        )
-        given["description"] = f"{given['description']} `{code}`: {kind.message}".strip()
-        example = {"summary": kind.message, "value": ApiError(code).body(EXAMPLE_ID)}
+        empty = {"model": ErrorAnswer, "description": "", "content": {"application/json": {"examples": {}}}}
+        given = found.setdefault(status, empty)
+        given["description"] = f"{given['description']} `{code}`: {message}".strip()
+        example = {"summary": message, "value": ApiError(code).body(EXAMPLE_ID)}
         given["content"]["application/json"]["examples"][code] = example
     return found
