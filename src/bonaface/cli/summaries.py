@@ -78,8 +78,8 @@ def evaluate_lines(evaluated: Evaluated) -> Iterator[str]:
 
 def compare_lines(compared: Compared) -> Iterator[str]:
     """Yield each system's figures, then every difference with its interval and whether it is real."""
+    from bonaface.report.formatting import MEASURE_NAMES, number, score
     from bonaface.report.formatting import difference as points
-    from bonaface.report.formatting import measure_name, number, score
     from bonaface.types import percent
 
     found = compared.comparison
@@ -96,7 +96,7 @@ def compare_lines(compared: Compared) -> Iterator[str]:
     yield ""
     yield "differences (second minus first), paired over persons, with 95 % interval:"
     for item in found.differences:
-        what = f"  {measure_name(item.measure):<21} {item.first} → {item.second}"
+        what = f"  {MEASURE_NAMES[item.measure]:<21} {item.first} → {item.second}"
         if math.isnan(item.p):
             yield f"{what}: not known ({item.reason})"
             continue
@@ -211,12 +211,10 @@ def threshold(point: Threshold) -> str:
     """
     from bonaface.report.formatting import number, score
 
-    shown = score(point.threshold)
-    saturated = point.logit_threshold is not None and not 1e-4 <= point.threshold < 1 - 1e-4
-    logit = (
-        f", logit {number(point.logit_threshold, places=3)}" if saturated and point.logit_threshold is not None else ""
-    )
-    return f"threshold {shown}{logit} ({point.criterion})"
+    logit = ""
+    if point.logit_threshold is not None and not 1e-4 <= point.threshold < 1 - 1e-4:
+        logit = f", logit {number(point.logit_threshold, places=3)}"
+    return f"threshold {score(point.threshold)}{logit} ({point.criterion})"
 
 
 def _notes(notes: Iterable[str]) -> Iterator[str]:

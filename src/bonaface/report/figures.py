@@ -53,7 +53,7 @@ def roc_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         axes.set(xlim=(0, 1), ylim=(0, 1))
         percent_axes(axes, x=True, y=True)
         tidy(axes, x="attacks accepted (FAR)", y="bona fide accepted")
-        _legend(figure, axes, marks=_marks(points))
+        _legend_of_points(figure, axes, points)
 
     return draw(
         name,
@@ -92,7 +92,7 @@ def det_figure(name: str, curves: Mapping[str, RocCurve], points: Mapping[str, S
         tidy(axes, x="attacks accepted, %", y="bona fide refused, %")
         if worst:
             axes.plot([], [], color=MUTED, linewidth=0.9, label="thin: the worst species")
-        _legend(figure, axes, marks=_marks(points))
+        _legend_of_points(figure, axes, points)
 
     return draw(
         name,
@@ -133,7 +133,7 @@ def histogram_figure(
             panels[1].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
             panels[1].minorticks_off()
             tidy(panels[1], x="score (probability of bona fide)", y="share, log axis")
-        _legend(figure, panels[0])
+        legend(figure, panels[0])
 
     return draw(
         name,
@@ -168,7 +168,7 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
             axes.set_xlim(finite[0], finite[-1])
         percent_axes(axes, y=True)
         tidy(axes, x=f"threshold ({curves.scale})", y="error rate")
-        _legend(figure, axes)
+        legend(figure, axes)
 
     return draw(
         name,
@@ -196,7 +196,7 @@ def discard_figure(name: str, curves: Sequence[DiscardCurve]) -> Drawing:
         axes.set_ylim(bottom=0)
         percent_axes(axes, x=True, y=True)
         tidy(axes, x="discarded, the worst first", y="HTER of the others")
-        _legend(figure, axes)
+        legend(figure, axes)
 
     return draw(
         name,
@@ -238,7 +238,7 @@ def species_figure(name: str, arrays: ScoreArrays, points: Sequence[Threshold]) 
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(False, axis="y")
         tidy(axes, x=scale)
-        _legend(figure, axes)
+        legend(figure, axes)
 
     left_out = len(attacks) - MOST_SPECIES
     return draw(
@@ -278,14 +278,6 @@ def _mark(axes: Axes, x: float, y: float, mark: str, colour: str) -> None:
         axes.plot(x, y, mark, color=colour, markersize=7, markeredgecolor=TEXT, clip_on=False, zorder=5)
 
 
-def _marks(points: Mapping[str, Sequence[Measures]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for measured in points.values():
-        for mark, measures in zip(POINT_MARKS * 4, measured, strict=False):
-            found.setdefault(point_name(measures.point), mark)
-    return found
-
-
 def _bars(axes: Axes, edges: NDArray[np.float64], classes: Mapping[str, NDArray[np.int64]]) -> None:
     for label, counts in classes.items():
         total = int(counts.sum())
@@ -312,7 +304,12 @@ def percent_axes(axes: Axes, *, x: bool = False, y: bool = False) -> None:
             axis.set_major_formatter(PercentFormatter(1.0, symbol="%"))
 
 
-def _legend(figure: Figure, axes: Axes, *, marks: Mapping[str, str] | None = None) -> None:
-    for title, mark in (marks or {}).items():
-        axes.plot([], [], mark, color=MUTED, markeredgecolor=TEXT, label=plain(title))
+def _legend_of_points(figure: Figure, axes: Axes, points: Mapping[str, Sequence[Measures]]) -> None:
+    """Put the legend above the axes, with the mark of each operating point."""
+    marks: dict[str, str] = {}
+    for measured in points.values():
+        for mark, measures in zip(POINT_MARKS * 4, measured, strict=False):
+            marks.setdefault(plain(point_name(measures.point)), mark)
+    for title, mark in marks.items():
+        axes.plot([], [], mark, color=MUTED, markeredgecolor=TEXT, label=title)
     legend(figure, axes)

@@ -63,12 +63,8 @@ def interval(measure: Rate | Figure, *, nats: bool = False) -> str:
     return f"{percent(measure.low, unit=False)} to {percent(measure.high, unit=False)}"
 
 
-_MEASURES = {"hter": "HTER", "apcer_max": "APCER, worst species", "auc": "AUC"}
-
-
-def measure_name(measure: str) -> str:
-    """Return the name of a compared measure."""
-    return _MEASURES.get(measure, measure)
+MEASURE_NAMES = {"hter": "HTER", "apcer_max": "APCER, worst species", "auc": "AUC"}
+"""The name of each compared measure."""
 
 
 def difference(value: float, measure: str) -> str:
@@ -117,15 +113,6 @@ def point_name(point: Threshold) -> str:
     if source:
         return f"from {source} ({criterion_words(point.criterion)})"
     return "given" if point.criterion == "given" else criterion_words(point.criterion)
-
-
-def column_title(point: Threshold) -> str:
-    """The heading of an operating point's column.
-
-    >>> column_title(Threshold(0.7, None, "eer", {"split": "val"}))
-    'Threshold from validation (EER)'
-    """
-    return f"Threshold {point_name(point)}"
 
 
 def chosen_words(point: Threshold) -> str:
@@ -206,8 +193,8 @@ def _environment() -> jinja2.Environment:
     style = resources.files("bonaface.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
     for function in (
         *(percent, number, score, interval, reason_of, capital, sentence, soft),
-        *(point_name, column_title, difference, measure_name, chosen_words, criterion_words),
+        *(point_name, difference, chosen_words, criterion_words),
     ):
         environment.globals[function.__name__] = function
-    environment.globals.update(style=Markup(style), status_name=lambda status: STATUS_NAMES.get(status, status))
+    environment.globals.update(style=Markup(style), status_names=STATUS_NAMES, measure_names=MEASURE_NAMES)
     return environment

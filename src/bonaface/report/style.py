@@ -98,8 +98,7 @@ def draw(
 
     The same input gives the same bytes: fixed identifiers, no date, and no user's matplotlib style.
     """
-    with _house_style(name):
-        figure = _painted(paint, (WIDTH, height))
+    with _painted(name, paint, (WIDTH, height)) as figure:
         svg = io.BytesIO()
         figure.savefig(
             svg, format="svg", facecolor="white", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -110,8 +109,8 @@ def draw(
 
 def png_of(name: str, paint: Callable[[Figure], None], *, size: tuple[float, float]) -> bytes:
     """Have `paint` fill a new figure of `size` inches, and return it as PNG."""
-    with _house_style(name):
-        return _png(_painted(paint, size))
+    with _painted(name, paint, size) as figure:
+        return _png(figure)
 
 
 def as_uri(content: bytes, media_type: str) -> str:
@@ -120,21 +119,17 @@ def as_uri(content: bytes, media_type: str) -> str:
 
 
 @contextmanager
-def _house_style(name: str) -> Iterator[None]:
+def _painted(name: str, paint: Callable[[Figure], None], size: tuple[float, float]) -> Iterator[Figure]:
     with mpl.style.context(["default", {**_STYLE, "svg.hashsalt": name}]), warnings.catch_warnings():
         # A name in a script that the shipped font lacks is drawn as boxes in the PNG and as itself in the SVG.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        yield
-
-
-def _painted(paint: Callable[[Figure], None], size: tuple[float, float]) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    paint(figure)
-    # Laid out once: the SVG and the PNG are then the same drawing, and the second costs half.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        paint(figure)
+        # Laid out once: the SVG and the PNG are then the same drawing, and the second costs half.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        yield figure
 
 
 def _png(figure: Figure) -> bytes:

@@ -150,18 +150,10 @@ def _styles(values: pd.Series[str], by: str) -> Mapping[str | None, tuple[str, s
         ordered = sorted(counts.index, reverse=True)
     styles: dict[str | None, tuple[str, str, str]] = {}
     kept = ordered if len(ordered) <= MOST_COLOURS else ordered[: MOST_COLOURS - 1]
-    palette = list(SERIES[1:]) if by == "species" else list(SERIES)
-    others = iter(
-        zip([*palette, *SERIES], [*_MARKERS[1:], *_MARKERS] if by == "species" else _MARKERS * 2, strict=False)
-    )
+    looks = cycle(zip(SERIES, _MARKERS, strict=True))
+    fixed = {"bona_fide": ("bona fide", *next(looks))} if by in {"label", "species"} else {}
     for value in kept:
-        if by in {"label", "species"} and value == "bona_fide":
-            styles[value] = ("bona fide", SERIES[0], "o")
-        elif by == "label" and value == "attack":
-            styles[value] = ("attack", SERIES[1], "^")
-        else:
-            colour, marker = next(others)
-            styles[value] = (value or "(empty)", colour, marker)
+        styles[value] = fixed[value] if value in fixed else (value or "(empty)", *next(looks))
     if len(kept) < len(ordered):
         styles[None] = (f"{len(ordered) - len(kept)} others", SERIES[-1], ".")
     return styles
