@@ -5,13 +5,14 @@ import json
 import math
 import pickle
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.choices import FUSION_RULES
+from bonaface.choices import FusionRule
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, FrameScore, Label, Status, fuse, logit, probability
 
@@ -26,7 +27,7 @@ def test_fusion_rules_on_a_hand_computed_case(rule, value):
 
 
 def test_every_rule_agrees_on_a_single_frame():
-    assert {fuse([0.25], rule=rule) for rule in FUSION_RULES} == {0.25}
+    assert {fuse([0.25], rule=rule) for rule in get_args(FusionRule)} == {0.25}
 
 
 def test_fusing_nothing_is_an_error_and_not_zero():

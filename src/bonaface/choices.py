@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 Engine = Literal["ray"]
 """Where a long job runs other than on this machine."""
@@ -11,7 +11,6 @@ FacePolicy = Literal["largest", "all", "refuse"]
 """Which of several faces is scored: the largest; all, the least bona fide deciding; or none."""
 
 FusionRule = Literal["mean", "median", "max_attack", "first"]
-FUSION_RULES: tuple[FusionRule, ...] = get_args(FusionRule)
 """How the scores of frames become the score of a presentation."""
 
 HigherIs = Literal["bona_fide", "attack"]

@@ -19,7 +19,7 @@ works but not as it should, as one line too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
@@ -159,6 +159,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def check_choice(what: str, value: object, known: Collection[str]) -> None:
+    """Raise SettingsError for the value of an option that is not one of those known; None, its default, is accepted."""
+    if value is not None and value not in known:
+        hint = did_you_mean(str(value), known)
+        raise SettingsError(f"unknown {what} {value!r} (--{what}){hint}; known: {', '.join(known)}")
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:

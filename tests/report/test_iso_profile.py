@@ -147,7 +147,15 @@ def test_without_a_profile_there_is_no_table(rows: pd.DataFrame, tmp_path: Path)
     assert 'id="profile"' not in (tmp_path / "r" / "report.html").read_text()
 
 
-def test_unknown_profile_is_refused(rows: pd.DataFrame, tmp_path: Path):
-    with pytest.raises(SettingsError, match=r"unknown profile 'iso30107'.*did you mean 'iso30107-3'"):
-        bonaface.report_scores(rows, output=tmp_path / "r", profile="iso30107")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [
+        ("profile", "iso30107", "did you mean 'iso30107-3'"),
+        ("policy", "ignore", "known: reject, exclude"),
+        ("fusion", "max", "known: mean, median, max_attack, first"),
+    ],
+)
+def test_unknown_choice_is_refused(rows: pd.DataFrame, tmp_path: Path, option: str, value: str, known: str):
+    with pytest.raises(SettingsError, match=rf"unknown {option} '{value}' \(--{option}\).*{known}"):
+        bonaface.report_scores(rows, output=tmp_path / "r", **{option: value})  # type: ignore[arg-type]
     assert not (tmp_path / "r").exists()

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.choices import Policy
-from bonaface.errors import ScoreTableError, SettingsError
+from bonaface.errors import ScoreTableError
 from bonaface.evaluation.arrays import Bools, Floats, ScoreArrays, binary_cross_entropy
 from bonaface.evaluation.intervals import NONE_OF_ONE, log_interval, mean_influence, rate_interval, spread
 from bonaface.evaluation.results import Counts, Evaluation, Figure, Measures, Rate
@@ -60,7 +60,6 @@ def evaluate(
 
 def evaluate_arrays(arrays: ScoreArrays, points: Sequence[Threshold], *, policy: Policy = "reject") -> Evaluation:
     """Measure presentations that were read before at each operating point."""
-    check_policy(policy)
     counts = count(arrays)
     return Evaluation(
         counts=counts,
@@ -74,7 +73,6 @@ def by_group(
     arrays: ScoreArrays, values: NDArray[Any], point: Threshold, *, policy: Policy = "reject"
 ) -> dict[str, Measures]:
     """Return the measures of each value of a column, in order of the values; an empty value is the group `""`."""
-    check_policy(policy)
     code, names = pd.factorize(values, sort=True)
     return {str(name): measure(arrays.take(code == i), point, policy=policy) for i, name in enumerate(names)}
 
@@ -227,10 +225,3 @@ def _notes(counts: Counts) -> tuple[str, ...]:
     if counts.persons == 1:
         return (ONE_PERSON,)
     return () if counts.persons_known else (PERSONS_UNKNOWN,)
-
-
-def check_policy(policy: str) -> None:
-    if policy not in {"reject", "exclude"}:
-        raise SettingsError(
-            f"unknown policy {policy!r} for presentations without a score (--policy); known: reject, exclude"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import math
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,16 +123,14 @@ def _bounded(errors: int, subjects: int, per_subject: int, confidence: float) ->
     placements = [[1] * errors] if errors <= subjects else []
     if errors <= per_subject:
         placements.append([errors])
-    found = [_interval(placed, subjects, per_subject, confidence) for placed in placements]
-    low, high = max(found, key=operator.itemgetter(1))
-    return PlannedSet(errors, subjects, subjects * per_subject, low, high)
-
-
-def _interval(placed: Sequence[int], subjects: int, per_subject: int, confidence: float) -> tuple[float, float]:
-    wrong = np.array([0.0, *placed])
-    alike = np.array([subjects - len(placed), *[1] * len(placed)], dtype=np.float64)
-    found = rate_interval(wrong, np.full(len(wrong), float(per_subject)), alike=alike, confidence=confidence)
-    return found.low, found.high
+    found = []
+    for placed in placements:
+        wrong = np.array([0.0, *placed])
+        alike = np.array([subjects - len(placed), *[1] * len(placed)], dtype=np.float64)
+        of = np.full(len(wrong), float(per_subject))
+        found.append(rate_interval(wrong, of, alike=alike, confidence=confidence))
+    worst = max(found, key=lambda each: each.high)
+    return PlannedSet(errors, subjects, subjects * per_subject, worst.low, worst.high)
 
 
 def _share(name: str, value: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.choices import FUSION_RULES, FusionRule, HigherIs
+from bonaface.choices import FusionRule, HigherIs
 from bonaface.errors import ScoreTableError, SettingsError, format_list
 from bonaface.evaluation.checking import SCORE_COLUMNS, check_scores, text_column
 from bonaface.io import read_table, write_table
@@ -99,8 +99,6 @@ def presentations(table: pd.DataFrame, *, mode: Mode = "video", rule: FusionRule
     none of its frames has a score, with the status of its first frame, and where its fused row says that it
     failed (too few of its frames had a face). Expects a checked table (`check_scores`).
     """
-    if rule is not None and rule not in FUSION_RULES:
-        raise SettingsError(f"unknown fusion rule {rule!r} (--fusion); known: {', '.join(FUSION_RULES)}")
     code, names = pd.factorize(text_column(table, "presentation"))
     frame = table["frame"].fillna(-1).to_numpy(dtype=np.int64)
     order = np.lexsort((frame, code))  # in frame order, a fused row (frame -1) before its frames

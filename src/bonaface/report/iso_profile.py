@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import get_args
 
 import pandas as pd
 
-from bonaface.choices import Profile
-from bonaface.errors import SettingsError, did_you_mean
 from bonaface.evaluation.arrays import Bools, ScoreArrays, known_subjects
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.results import Evaluation, Rate
 from bonaface.report.formatting import chosen_words
 from bonaface.types import UNSPECIFIED, Threshold
 
-PROFILES: tuple[Profile, ...] = get_args(Profile)
 STANDARD = "ISO/IEC 30107-3"
 IN_WORDS = (
     "for the evaluator to describe: how the instruments were made and used, where their pictures came from, the capture "
@@ -57,14 +53,6 @@ class IsoProfile:
     source: str
     missing: tuple[str, ...]
     in_words: str = IN_WORDS
-
-
-def check_profile(profile: str | None) -> None:
-    """Raise SettingsError for a profile that is not known."""
-    if profile is not None and profile not in PROFILES:
-        raise SettingsError(
-            f"unknown profile {profile!r} (--profile){did_you_mean(profile, PROFILES)}; known: {', '.join(PROFILES)}"
-        )
 
 
 def iso_profile(rows: pd.DataFrame, arrays: ScoreArrays, evaluation: Evaluation) -> IsoProfile:

@@ -162,7 +162,6 @@ def _balance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _notes(manifest: Manifest, files: Sequence[FileFacts], crowded: int) -> list[str]:
-    """Return the notes of the audit: limits of the findings, and imbalances."""
     table = manifest.table
     notes = [note for note in manifest.notes if not note.startswith(SPLIT_NOTE)]
     splits = [split for split in SPLITS if (table["split"] == split).any()]

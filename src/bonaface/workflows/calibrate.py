@@ -80,7 +80,10 @@ def calibrate_bundle(
     if not isinstance(scores, str | Path):
         given = scores
     elif _is_manifest(Path(scores)):
-        given = _scored(model, Path(scores), detector_weights, threads, root, progress)
+        manifest = read_manifest(scores, root=root)
+        part, _ = part_of(manifest, "val" if "val" in set(manifest.table["split"]) else "all")
+        report = partial(progress, "score") if progress else None
+        given = score_manifest(model, part, detector_weights=detector_weights, threads=threads, progress=report).table
     else:
         given = read_scores(scores)
     table, _ = oriented(given, higher_is)
@@ -116,21 +119,6 @@ def _is_manifest(path: Path) -> bool:
         return False
     columns = read_table(path, error=ScoreTableError).columns
     return "path" in columns and "presentation" not in columns
-
-
-def _scored(
-    model: Bundle,
-    path: Path,
-    detector_weights: str | Path | None,
-    threads: int | None,
-    root: str | Path | None,
-    progress: Progress | None,
-) -> pd.DataFrame:
-    """Return the bundle's scores of a manifest's split val, or of all of it where it has no splits."""
-    manifest = read_manifest(path, root=root)
-    part, _ = part_of(manifest, "val" if "val" in set(manifest.table["split"]) else "all")
-    report = partial(progress, "score") if progress else None
-    return score_manifest(model, part, detector_weights=detector_weights, threads=threads, progress=report).table
 
 
 def _with_shift(

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from bonaface.choices import FusionRule, HigherIs, Policy
 from bonaface.data.manifest import Manifest
-from bonaface.errors import SettingsError, format_list
+from bonaface.errors import SettingsError, check_choice, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.compare import Comparison, Mismatch
 from bonaface.evaluation.compare import compare as compare_tables
-from bonaface.evaluation.iso30107 import check_policy
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.io import json_safe, new_folder, write_json
 from bonaface.report.page import ReportInput, write_page
@@ -86,7 +86,7 @@ def compare(
             raise SettingsError(
                 f"{option} names {format_list(strange)}, which is not compared; known: {', '.join(scores)}"
             )
-    check_policy(policy)
+    check_choice("policy", policy, get_args(Policy))
     parse_criterion(criterion)
     with new_folder(output, what="comparison") if output is not None else nullcontext() as folder:
         reader = ScoreReader(manifest=manifest, mapping=mapping, fusion=fusion, allow_missing=allow_missing)

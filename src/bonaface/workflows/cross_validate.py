@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bonaface.data.splits import split_manifest
 from bonaface.errors import InputError, SettingsError, format_list, reraise_os_error
 from bonaface.evaluation.results import Evaluation
 from bonaface.io import fresh_folder, read_json, write_json, write_text
-from bonaface.types import Progress
+from bonaface.types import Progress, counted
 from bonaface.workflows.train import Run, train
 
 MEASURES = ("far", "frr", "hter", "apcer_max", "bpcer", "acer_max", "auc")
@@ -88,15 +89,16 @@ def folds(
         fresh_folder(folder, what="folds")
     with reraise_os_error(folder):
         (folder / "folds").mkdir(parents=True, exist_ok=True)
-    crops = settings.data.crops or folder / "crops"
+    crops, as_json = settings.data.crops or folder / "crops", settings.model_dump_json(exclude={"data"})
     rows: list[dict[str, object]] = []
     runs: dict[str, Run] = {}
-    for number, (name, manifest) in enumerate(manifests.items(), start=1):
-        if progress:
-            progress("folds", number - 1, len(manifests))
+    report = partial(progress, "folds") if progress else None
+    if report:
+        report(0, len(manifests))
+    for name, manifest in counted(manifests.items(), report, len(manifests)):
         run = folder / "folds" / name
         kept = folder / "folds" / f"{name}.json"
-        held = _held(kept, manifest, settings.model_dump_json(exclude={"data"}))
+        held = _held(kept, manifest, as_json)
         if held is None:
             done = train(
                 recipe,
@@ -116,11 +118,8 @@ def folds(
                 {"fold": name, "kind": titles[kind], **_figures(evaluation)}
                 for kind, evaluation in done.assessment.evaluations.items()
             ]
-            recipe_json = settings.model_dump_json(exclude={"data"})
-            write_json(kept, {"manifest": manifest.digest, "recipe": recipe_json, "rows": held})
+            write_json(kept, {"manifest": manifest.digest, "recipe": as_json, "rows": held})
         rows += held
-    if progress:
-        progress("folds", len(manifests), len(manifests))
     table = pd.DataFrame(rows)
     write_text(folder / "folds.csv", table.to_csv(index=False, lineterminator="\n"))
     result = Folded(table, runs, folder)

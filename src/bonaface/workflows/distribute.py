@@ -21,7 +21,7 @@ from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Boxes
 from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Input, Source, expand, fetched
-from bonaface.errors import InputError, SettingsError, format_list
+from bonaface.errors import InputError, SettingsError, check_choice, format_list
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import Scored, score_through
@@ -44,8 +44,7 @@ Whole = TypeVar("Whole", bound=Sized)
 
 def check_engine(engine: str | None, **of_a_cluster: object) -> None:
     """Raise SettingsError for an engine that is not known, and for options of a cluster without one."""
-    if engine not in (None, *get_args(Engine)):
-        raise SettingsError(f"engine {engine!r}: expected {format_list(get_args(Engine))}, or none for this machine")
+    check_choice("engine", engine, get_args(Engine))
     given = [name for name, value in of_a_cluster.items() if value is not None]
     if engine is None and given:
         raise SettingsError(f"{format_list(given)}: an option of a cluster; give the engine too (--engine ray)")
@@ -69,16 +68,8 @@ def score_on_ray(
     """
     parts = Partitions(parts_folder(output), _key(bundle, options, f"{manifest.digest} {manifest.root}"))
     with parts.locked():
-        _do_missing(
-            parts,
-            manifest,
-            part_of,
-            partial(_scorer, bundle, boxes_of(manifest), parts, options),
-            partial(_scorer, bundle, None, parts, options, problem=LOST),
-            address=address,
-            workers=workers,
-            progress=progress,
-        )
+        scorer = partial(_scorer, bundle, boxes_of(manifest), parts, options)
+        _do_missing(parts, manifest, part_of, scorer, address=address, workers=workers, progress=progress)
         scored = _scored(parts.read())
         scored.refuse_all_unreadable(manifest)
     return scored
@@ -138,16 +129,8 @@ def predict_on_ray(
     parts = Partitions(Path(output), _key(model, {**options, "frames": frames}, names))
     with parts.locked():
         storage.remove(parts.folder / "_SUCCESS")
-        _do_missing(
-            parts,
-            found,
-            lambda all_of_them, start, count: all_of_them[start : start + count],
-            partial(_predictor, model, parts, options, frames),
-            partial(_predictor, model, parts, options, frames, problem=LOST),
-            address=address,
-            workers=workers,
-            progress=progress,
-        )
+        predictor = partial(_predictor, model, parts, options, frames)
+        _do_missing(parts, found, _slice, predictor, address=address, workers=workers, progress=progress)
         write_bytes(parts.folder / "_SUCCESS", b"")
         return parts.counts("verdict")
 
@@ -201,14 +184,16 @@ def _do_missing(
     parts: Partitions,
     whole: Whole,
     take: Callable[[Whole, int, int], Whole],
-    make: Callable[[], Callable[[str, Whole], None]],
-    make_unreadable: Callable[[], Callable[[str, Whole], None]],
+    make: Callable[..., Callable[[str, Whole], None]],
     *,
     address: str | None,
     workers: int | None,
     progress: Progress | None,
 ) -> None:
-    """Do the parts of all presentations that are not complete; `take` returns so many of them from a place on."""
+    """Do the parts of all presentations that are not complete; `take` returns so many of them from a place on.
+
+    What `make` returns does a part; made with a `problem`, it gives presentations that cannot be read.
+    """
     total, held = len(whole), parts.complete()
     size = part_size(total)
     todo = [start for start in range(0, total, size) if part_name(start) not in held]
@@ -225,7 +210,7 @@ def _do_missing(
         make,
         ((part_name(start), take(whole, start, size)) for start in todo),
         divide=lambda part: (take(part, place, 1) for place in range(len(part))),
-        lost=lambda name, part: make_unreadable()(name, part),  # noqa: PLW0108 (a pipeline only where it is needed)
+        lost=lambda name, part: make(problem=LOST)(name, part),  # noqa: PLW0108 (a pipeline only where it is needed)
         done=done,
         address=address,
         workers=workers,
@@ -267,6 +252,10 @@ def _cropper(crop: Callable[[Job], str]) -> Callable[[str, Sequence[Job]], None]
     return crop_each
 
 
+def _slice(sources: list[Source], start: int, count: int) -> list[Source]:
+    return sources[start : start + count]
+
+
 def part_size(total: int) -> int:
     """Return how many presentations a part of a job has, whatever the number of workers."""
     return max(1, min(PART, total // PARTS))
@@ -292,13 +281,11 @@ def _table(scored: Scored) -> pd.DataFrame:
 
 
 def _scored(table: pd.DataFrame) -> Scored:
-    names = table["presentation"].tolist()
-    embedded = [(name, vector) for name, vector in zip(names, table[_EMBEDDING], strict=True) if vector]
+    with_vector, with_note = table[table[_EMBEDDING] != b""], table[table[_NOTE] != ""]
+    vectors = [np.frombuffer(vector, np.float32) for vector in with_vector[_EMBEDDING]]
     return Scored(
         table.drop(columns=[_NOTE, _EMBEDDING]),
-        [name for name, _ in embedded],
-        np.stack([np.frombuffer(vector, np.float32) for _, vector in embedded])
-        if embedded
-        else np.empty((0, 0), np.float32),
-        {name: note for name, note in zip(names, table[_NOTE], strict=True) if note},
+        with_vector["presentation"].tolist(),
+        np.stack(vectors) if vectors else np.empty((0, 0), np.float32),
+        dict(zip(with_note["presentation"], with_note[_NOTE], strict=True)),
     )

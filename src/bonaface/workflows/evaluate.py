@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack, get_args
 
 import pandas as pd
 
 from bonaface.choices import Engine, Profile
 from bonaface.data.manifest import Manifest, read_manifest
-from bonaface.errors import InputError, MissingExtraError, OutputError
+from bonaface.errors import InputError, MissingExtraError, OutputError, check_choice
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.discard import discard_curves
@@ -28,13 +28,13 @@ from bonaface.inference.pipeline import ScoringOptions
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
 from bonaface.io.storage import is_remote
-from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
+from bonaface.report.iso_profile import IsoProfile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.types import Progress
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.distribute import check_engine, parts_folder, score_on_ray
 from bonaface.workflows.embed import map_of
-from bonaface.workflows.explain import Explainer, gallery
+from bonaface.workflows.explain import explainer_of, gallery
 from bonaface.workflows.operating_points import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.partitions import Partitions
 from bonaface.workflows.prepare import counts_line, part_of
@@ -116,31 +116,27 @@ def evaluate(
         print(done.assessment.measures("video").apcer_max, done.report)
         ```
     """
-    check_profile(profile)
+    check_choice("profile", profile, get_args(Profile))
     check_engine(engine, address=address, workers=workers)
-    scoring: dict[str, Any] = {
-        **dict.fromkeys(("detector_weights", "detector", "backend", "min_face")),
-        "quality": True,
-        **options,
-    }
-    threads, detector, min_face = scoring.pop("threads", None), scoring["detector"], scoring["min_face"]
-    model = find_bundle(bundle, detector_weights=scoring["detector_weights"], progress=progress)
+    weights, detector, min_face = options.get("detector_weights"), options.get("detector"), options.get("min_face")
+    model = find_bundle(bundle, detector_weights=weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
     part, name = part_of(whole, split)
     target = Path(output)
     with new_folder(target, what="evaluation") as folder:
         if engine == "ray":
-            scored = score_on_ray(model, part, target, address=address, workers=workers, progress=progress, **scoring)
+            options.pop("threads", None)  # each worker of a cluster has one
+            scored = score_on_ray(model, part, target, address=address, workers=workers, progress=progress, **options)
         else:
             reported = partial(progress, "score") if progress else None
-            scored = score_manifest(model, part, threads=threads, progress=reported, **scoring)
+            scored = score_manifest(model, part, progress=reported, **options)
         write_scores(scored.table, folder / "scores.csv")
         try:
             notes = _notes(model, whole, part, scored.table, split=name, detector=detector)
             if min_face is not None and min_face != model.card.min_face:
                 notes.append(f"faces from {min_face:g} pixels are scored, in place of the bundle's own bound")
-            if not scoring["quality"] and model.card.quality:
+            if not options.get("quality", True) and model.card.quality:
                 notes.append("the bundle's limits on quality were switched off")
             assessment = assess(scored.table, model, notes=tuple(notes))
             data = report_input(
@@ -150,7 +146,7 @@ def evaluate(
                 part,
                 split=name,
                 faces=faces,
-                detector_weights=scoring["detector_weights"],
+                detector_weights=weights,
                 detector=detector,
                 profile=profile,
             )
@@ -173,7 +169,7 @@ def report_input(
     faces: bool,
     history: pd.DataFrame | None = None,
     recipe: str = "",
-    detector_weights: Path | None = None,
+    detector_weights: str | Path | None = None,
     detector: str | None = None,
     validation: pd.DataFrame | None = None,
     widened: pd.DataFrame | None = None,
@@ -189,7 +185,7 @@ def report_input(
     kind = assessment.last
     explainer = None
     try:
-        explainer = Explainer(bundle, network) if faces else None
+        explainer = explainer_of(bundle, network) if faces else None
     except (InputError, MissingExtraError) as error:
         notes.append(f"no Grad-CAM: {error}")
     items = gallery(

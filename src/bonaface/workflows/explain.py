@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,17 @@ from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.inference.verdict import Verdict
 from bonaface.io import TABLE_SUFFIXES, new_folder
 from bonaface.report.pictures import GalleryItem, contact_sheet, strip
-from bonaface.types import Progress, Status
+from bonaface.types import Progress, Status, counted
 from bonaface.workflows.bundle import find_bundle
-from bonaface.workflows.operating_points import rows_of
+from bonaface.workflows.operating_points import KINDS, rows_of
 from bonaface.workflows.prepare import part_of
 
 if TYPE_CHECKING:
     from bonaface.models.network import LivenessNet
+
+
+Explainer = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Gives heat maps `(n, size, size)` in 0..1 of what speaks for bona fide in crops, and of what speaks for attack."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +102,19 @@ def explain(
     tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()]
     found = expand([path for path in paths if path not in tables], frames_as_video=frames_as_video)
     galleries = [(path, part_of(read_manifest(path, root=root), split)[0]) for path in tables]
-    explainer = Explainer(model)
+    explainer = explainer_of(model)
     names: list[str] = []
     verdicts: list[Verdict] = []
     with new_folder(output, what="pictures") as folder:
         if found.items:
+            report = partial(progress, "explain") if progress else None
             with Pipeline(model, detector_weights=detector_weights) as pipeline:
-                for done, (verdict, picture) in enumerate(
-                    _explained(pipeline, found.items, explainer, frames), start=1
-                ):
+                explained = _explained(pipeline, found.items, explainer, frames)
+                for verdict, picture in counted(explained, report, len(found.items)):
                     verdicts.append(verdict)
                     if picture is not None:
-                        names.append(f"{done:03d}-{Path(verdict.source).stem}.png")
+                        names.append(f"{len(verdicts):03d}-{Path(verdict.source).stem}.png")
                         (folder / names[-1]).write_bytes(picture)
-                    if progress:
-                        progress("explain", done, len(found.items))
         for path, manifest in galleries:
             for group, picture in _galleries(model, manifest, explainer, count, detector_weights, progress):
                 names.append(f"{path.stem}-{group}.png")
@@ -124,20 +126,16 @@ def _explained(
     pipeline: Pipeline, sources: list[Source], explainer: Explainer, frames: int
 ) -> Iterator[tuple[Verdict, bytes | None]]:
     """The verdict on each presentation and its picture, None where there is no crop."""
-    model = pipeline.bundle
-
+    points = {kind: pipeline.bundle.operating_point(kind) for kind in KINDS}
     # The verdict rests on as many frames as its threshold was chosen for, whatever is drawn.
-    for scored in pipeline.score(
-        sources, frames=lambda source: model.operating_point(source.kind).frames, keep_crops=True
-    ):
-        source = scored.source
-        point = model.operating_point(source.kind)
-        verdict = verdict_of(scored, point, bundle=model.id)
-        result = scored
+    for result in pipeline.score(sources, frames=lambda source: points[source.kind].frames, keep_crops=True):
+        point = points[result.source.kind]
+        verdict = verdict_of(result, point, bundle=pipeline.bundle.id)
+        drawn = result
         if point.frames not in (1, frames):
-            (result,) = pipeline.score([source], frames=frames, keep_crops=True)
-        items = _frames(result, explainer, verdict)
-        title, subtitle = Path(source.name).name, f"{verdict.outcome}, {verdict.describe()}"
+            (drawn,) = pipeline.score([result.source], frames=frames, keep_crops=True)
+        items = _frames(drawn, explainer, verdict)
+        title, subtitle = Path(verdict.source).name, f"{verdict.outcome}, {verdict.describe()}"
         yield verdict, strip(items, title=title, subtitle=subtitle) if items else None
 
 
@@ -151,12 +149,8 @@ def _galleries(
 ) -> Iterator[tuple[str, bytes]]:
     """The contact sheet of each group of a manifest's presentations."""
     point = model.operating_point("video")
-    scored = score_manifest(
-        model,
-        manifest,
-        detector_weights=detector_weights,
-        progress=partial(progress, "score") if progress else None,
-    )
+    report = partial(progress, "score") if progress else None
+    scored = score_manifest(model, manifest, detector_weights=detector_weights, progress=report)
     items = gallery(
         model,
         manifest,
@@ -188,36 +182,29 @@ def _frames(result: PresentationResult, explainer: Explainer, verdict: Verdict) 
             threshold=verdict.threshold,
             note="" if frame.time is None else f"{frame.time:.2f} s",
         )
-        for frame, crop, bona_fide, attack in zip(scored, result.crops, *explainer.maps(result.crops), strict=True)
+        for frame, crop, bona_fide, attack in zip(scored, result.crops, *explainer(result.crops), strict=True)
     ]
 
 
-class Explainer:
-    """Grad-CAM through a bundle's weights, or through `network`, which was built with them.
+def explainer_of(bundle: Bundle, network: LivenessNet | None = None) -> Explainer:
+    """Return Grad-CAM through a bundle's weights, or through `network`, which was built with them.
 
     Raises MissingExtraError without torch, BundleError for a bundle without weights that carry gradients, InputError for
     a network that keeps no map of features over the picture.
     """
-
-    def __init__(self, bundle: Bundle, network: LivenessNet | None = None) -> None:
-        if "model.safetensors" not in bundle.card.files or not bundle.card.network:
-            raise BundleError(
-                f"{bundle.path} holds no model.safetensors of a network that Bonaface can build; "
-                "Grad-CAM needs gradients, which an ONNX file alone does not give"
-            )
-        with needs_extra("explaining a verdict"):
-            from bonaface.models.grad_cam import grad_cam, refuse_without_map
-            from bonaface.models.network import network_from_bytes
-        if network is None:
-            settings = ModelSettings.model_validate(bundle.card.network)
-            network = network_from_bytes(bundle.contents["model.safetensors"], settings)
-        self._network = network
-        refuse_without_map(self._network)
-        self._grad_cam = grad_cam
-
-    def maps(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return heat maps `(n, size, size)` in 0..1 of what speaks for bona fide, and of what speaks for attack."""
-        return self._grad_cam(self._network, crops)
+    if "model.safetensors" not in bundle.card.files or not bundle.card.network:
+        raise BundleError(
+            f"{bundle.path} holds no model.safetensors of a network that Bonaface can build; "
+            "Grad-CAM needs gradients, which an ONNX file alone does not give"
+        )
+    with needs_extra("explaining a verdict"):
+        from bonaface.models.grad_cam import grad_cam, refuse_without_map
+        from bonaface.models.network import network_from_bytes
+    if network is None:
+        settings = ModelSettings.model_validate(bundle.card.network)
+        network = network_from_bytes(bundle.contents["model.safetensors"], settings)
+    refuse_without_map(network)
+    return partial(grad_cam, network)
 
 
 def pick(rows: pd.DataFrame, *, logit_threshold: float, count: int) -> dict[str, list[int]]:
@@ -269,7 +256,7 @@ def gallery(
             crop = crops[0] if crops is not None and len(crops) else None
             bona_fide = attack = None
             if crop is not None and explainer is not None:
-                (bona_fide,), (attack,) = explainer.maps(crop[None])
+                (bona_fide,), (attack,) = explainer(crop[None])
             scored = row["status"] == Status.OK.value
             item = GalleryItem(
                 presentation=str(row["presentation"]),

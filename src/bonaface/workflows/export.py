@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.scores import read_scores
-from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, write_bundle
+from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
 from bonaface.inference.scoring import score_manifest
 from bonaface.io import json_safe, now, versions
@@ -111,29 +111,27 @@ def export(
         settings = settings.model_copy(
             update={"crop": settings.crop.model_copy(update={"weights": Path(detector_weights)})}
         )
-    store = fill_store(
-        manifest, _store_of(folder, settings, crops), settings.crop, min_face=settings.model.min_face, progress=progress
-    )
+    kept = settings.data.crops
+    # Where the store of the training is gone, the run folder gets one of its own.
+    where = Path(crops) if crops is not None else kept if kept is not None and kept.is_dir() else folder / "crops"
+    store = fill_store(manifest, where, settings.crop, min_face=settings.model.min_face, progress=progress)
     usable = _usable(store.table, folder)
     parity = _compare_with_torch(bundle, settings, usable)
+    tables = {name: folder / "scores" / f"{name}.csv" for name in ("test", "val", "widened")}
+    scores = {name: read_scores(path) for name, path in tables.items() if path.is_file()}
+    split = next((name for name in ("test", "val") if name in scores), None)
     bundle = change_bundle(
         bundle,
         path=Path(output),
         training={**bundle.card.training, "parity": parity},
         licence=bundle.card.licence if licence is None else licence,
-        results=_results_of_run(folder, bundle) or bundle.card.results,
+        results=results_of(assess(scores[split], bundle), split) if split else bundle.card.results,
         variants={},
     )
     if wanted:
-        path = folder / "scores" / "widened.csv"
-        widened = read_scores(path) if path.is_file() else None
-        bundle = make_variants(
-            bundle,
-            wanted,
-            _frames(usable, manifest, settings),
-            points=partial(_points, manifest=manifest, settings=settings, widened=widened),
-            progress=progress,
-        )
+        points = partial(_points, manifest=manifest, settings=settings, widened=scores.get("widened"))
+        frames = _frames(usable, manifest, settings)
+        bundle = make_variants(bundle, wanted, frames, points=points, progress=progress)
     write_bundle(bundle)
     return Exported(Path(output), bundle, parity)
 
@@ -181,12 +179,7 @@ def export_network(
         },
         notes=manifest.notes,
     )
-    return Bundle(path, card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)})
-
-
-def with_card(draft: Bundle, **changes: Any) -> Bundle:
-    """Return a draft under a card with some entries changed."""
-    return replace(draft, card=draft.card.model_copy(update=changes))
+    return make_bundle(path, card, {"model.onnx": onnx, "model.safetensors": network_bytes(network)})
 
 
 def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
@@ -200,14 +193,6 @@ def results_of(assessment: Assessment, split: str) -> dict[str, Any]:
             "auc": json_safe(evaluation.ranking.auc),
         }
     return results
-
-
-def _store_of(folder: Path, settings: Recipe, crops: str | Path | None) -> Path:
-    if crops is not None:
-        return Path(crops)
-    kept = settings.data.crops
-    # Where the store of the training is gone, the run folder gets one of its own.
-    return kept if kept is not None and kept.is_dir() else folder / "crops"
 
 
 def _usable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -233,13 +218,6 @@ def _compare_with_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) 
         bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
     )
     return asdict(check_parity(network, bundle.contents["model.onnx"], _crops(usable, settings, EXPORT_CROPS)))
-
-
-def _results_of_run(folder: Path, bundle: Bundle) -> dict[str, Any]:
-    for split in ("test", "val"):
-        if (folder / "scores" / f"{split}.csv").is_file():
-            return results_of(assess(read_scores(folder / "scores" / f"{split}.csv"), bundle), split)
-    return {}
 
 
 def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd.DataFrame | None) -> Points:

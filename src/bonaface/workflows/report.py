@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from bonaface.choices import FusionRule, HigherIs, Policy, Profile
 from bonaface.data.manifest import Manifest
-from bonaface.errors import SettingsError, did_you_mean, format_list
+from bonaface.errors import SettingsError, check_choice, did_you_mean, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.checking import text_column
 from bonaface.evaluation.discard import discard_curves
-from bonaface.evaluation.iso30107 import by_group, check_policy, evaluate_arrays
+from bonaface.evaluation.iso30107 import by_group, evaluate_arrays
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.io import new_folder
-from bonaface.report.iso_profile import IsoProfile, check_profile, iso_profile
+from bonaface.report.iso_profile import IsoProfile, iso_profile
 from bonaface.report.page import MOST_GROUPS, ReportInput, write_page
 from bonaface.workflows.score_tables import ScoreReader, ScoreSource, inverted
 
@@ -87,8 +88,8 @@ def report_scores(
         print(reported.evaluation.at[0].apcer_max, reported.path)
         ```
     """
-    check_policy(policy)
-    check_profile(profile)
+    check_choice("policy", policy, get_args(Policy))
+    check_choice("profile", profile, get_args(Profile))
     parse_criterion(criterion)
     with new_folder(output, what="report") as folder:
         reader = ScoreReader(manifest=manifest, mapping=mapping, fusion=fusion, allow_missing=allow_missing)

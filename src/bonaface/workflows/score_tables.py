@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from bonaface.choices import FUSION_RULES, FusionRule, HigherIs
+from bonaface.choices import FusionRule, HigherIs
 from bonaface.data.datasets.label_names import IGNORE, UNDERSTOOD, Kind, Words
 from bonaface.data.manifest import Manifest, make_manifest
-from bonaface.errors import InputError, ManifestError, ScoreTableError, SettingsError, format_list
+from bonaface.errors import InputError, ManifestError, ScoreTableError, check_choice, format_list
 from bonaface.evaluation.arrays import ScoreArrays
 from bonaface.evaluation.auc import auc
 from bonaface.evaluation.checking import check_scores, text_column
@@ -87,8 +87,7 @@ class ScoreReader:
         fusion: FusionRule | None = None,
         allow_missing: bool = False,
     ) -> None:
-        if fusion is not None and fusion not in FUSION_RULES:
-            raise SettingsError(f"unknown fusion rule {fusion!r} (--fusion); known: {', '.join(FUSION_RULES)}")
+        check_choice("fusion", fusion, get_args(FusionRule))
         self._words = Words(mapping)
         self._mapped = bool(mapping)
         self._labels: set[str] = set()

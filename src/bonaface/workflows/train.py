@@ -18,17 +18,17 @@ from bonaface.data.crop_store import CropStore, fill_store
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.merge import merge_manifests
 from bonaface.data.splits import check_no_copies, check_no_leaks
-from bonaface.errors import InputError, SettingsError, format_list, needs_extra, reraise_os_error
+from bonaface.errors import InputError, SettingsError, format_list, needs_extra
 from bonaface.evaluation.calibration import fit_scale_and_offset
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
-from bonaface.inference.bundle import Bundle, make_bundle, write_bundle
+from bonaface.inference.bundle import Bundle, change_bundle, write_bundle
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
 from bonaface.types import Label, Progress, Status, probability
 from bonaface.workflows.evaluate import report_input
-from bonaface.workflows.export import export_network, results_of, with_card
+from bonaface.workflows.export import export_network, results_of
 from bonaface.workflows.fine_tune import differences_from, started_from
 from bonaface.workflows.operating_points import Assessment, assess, choose_operating_points
 from bonaface.workflows.prepare import small_faces_note, too_small
@@ -177,7 +177,7 @@ def _evaluate(
     if settings.scoring.widen:
         widened = _calibrated(network, footage.where("val"), store, settings, about, progress)
         if widened is not None:
-            write_scores(widened, _scores(run) / "widened.csv")
+            write_scores(widened, run / "scores" / "widened.csv")
     draft = export_network(network, run / "bundle", settings, footage, store, training=about)
     scored: dict[str, Scored] = {}
     for split in ("val", "test"):
@@ -193,7 +193,7 @@ def _evaluate(
             detector_weights=settings.crop.weights,
             progress=partial(progress, f"score {split}") if progress else None,
         )
-        write_scores(scored[split].table, _scores(run) / f"{split}.csv")
+        write_scores(scored[split].table, run / "scores" / f"{split}.csv")
     points = choose_operating_points(
         scored["val"].table,
         criterion=settings.scoring.criterion,
@@ -201,7 +201,7 @@ def _evaluate(
         fusion=settings.scoring.fusion,
         widened=widened,
     )
-    draft = with_card(draft, operating_points=points, notes=tuple(notes))
+    draft = change_bundle(draft, operating_points=points, notes=tuple(notes))
     last = "test" if "test" in scored else "val"
     if before is not None and last == "val":
         own.append("without a test split the result is not compared with the bundle that this training started from")
@@ -212,8 +212,7 @@ def _evaluate(
         ).table
         own += differences_from(before, scores, scored[last].table, points["video"])
     assessment = assess(scored[last].table, draft, notes=(*notes, *own))
-    draft = with_card(draft, results=results_of(assessment, last))
-    bundle = make_bundle(draft.path, draft.card, draft.contents)
+    bundle = change_bundle(draft, results=results_of(assessment, last))
     write_bundle(bundle)
     data = report_input(
         bundle,
@@ -273,13 +272,6 @@ def _calibrated(
     logits = scale * table["logit"] + offset
     simulated = table["widened"] != PLAIN
     return table.assign(logit=logits, score=probability(logits.to_numpy()))[simulated].reset_index(drop=True)
-
-
-def _scores(run: Path) -> Path:
-    """Return the folder of a run's score tables."""
-    with reraise_os_error(run / "scores"):
-        (run / "scores").mkdir(exist_ok=True)
-    return run / "scores"
 
 
 def _check_trainable(manifest: Manifest) -> None:

@@ -63,8 +63,6 @@ def make_variants(
 
     Raises BundleError if the frames are too few, or if a variant changes more decisions than accepted.
     """
-    if not names:
-        return bundle
     if len(frames.compared) < FEWEST_FRAMES:
         raise BundleError(
             f"variants are compared with model.onnx on at least {FEWEST_FRAMES} frames, and there are "
