@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,21 +12,19 @@ from bonaface.cli import options
 from bonaface.cli.output import call, echo, echo_lines
 from bonaface.cli.summaries import calibrate_lines
 
-if TYPE_CHECKING:
-    from bonaface.inference.bundle_schema import BundleCard
-
 app = typer.Typer(rich_markup_mode=None, help="Show bundles, make them from third-party networks, download open ones.")
 
 
 @app.command("show")
 def show_command(bundle: options.BundlePath) -> None:
     """Check every file of a bundle, and print what it is, what it holds and how it was measured."""
+    from bonaface.inference.model_card import describe
     from bonaface.workflows.bundle import find_bundle
 
     shown = find_bundle(bundle)
     card = shown.card
     echo(f"{card.name}, bundle {shown.id}, format {card.format}, made {card.created}")
-    _print_card(card)
+    echo_lines(describe(card))
     echo("files, each with the sha256 that bundle.json lists:")
     for name, digest in card.files.items():
         echo(f"  {name}  {len(shown.contents[name]):,} bytes  sha256 {digest[:16]}...")
@@ -66,7 +64,9 @@ def from_onnx_command(
         mean=options.as_numbers(mean, "--mean"),
         std=options.as_numbers(std, "--std"),
     )
-    _print_card(made.card)
+    from bonaface.inference.model_card import describe
+
+    echo_lines(describe(made.card))
     echo(f"bundle {made.id}: {made.path}")
 
 
@@ -118,8 +118,7 @@ def limits_command(
     from bonaface.inference.model_card import limits_lines
 
     done = bonaface.set_limits(bundle, limits or (), output=output, min_face=min_face)
-    for line in limits_lines(done.card):
-        echo(line)
+    echo_lines(limits_lines(done.card))
     echo(f"bundle {done.id}: {done.path}")
     echo("its thresholds and errors are of validation without these limits: measure again with `bonaface evaluate`")
 
@@ -145,10 +144,3 @@ def pull_command(
     else:
         echo(f"written: {pulled.path}")
         echo(f"try it: bonaface predict {pulled.path} photo.jpg")
-
-
-def _print_card(card: BundleCard) -> None:
-    from bonaface.inference.model_card import describe
-
-    for line in describe(card):
-        echo(line)

@@ -33,7 +33,9 @@ def grad_cam(network: LivenessNet, crops: NDArray[np.uint8]) -> tuple[NDArray[np
     strongest = np.abs(maps).max(axis=(1, 2), keepdims=True)
     scaled = maps / np.where(strongest > 0, strongest, 1)
     towards = (np.maximum(each, 0).astype(np.float32) for each in (scaled, -scaled))
-    bona_fide, attack = (_enlarged(each, crops.shape[1:3]) for each in towards)
+    size = (crops.shape[2], crops.shape[1])
+    enlarged = ([cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in maps] for maps in towards)
+    bona_fide, attack = (np.clip(np.stack(each), 0, 1) for each in enlarged)
     return bona_fide, attack
 
 
@@ -52,7 +54,7 @@ def evidence(network: LivenessNet, crops: NDArray[np.uint8]) -> NDArray[np.float
             parts.append(_evidence(network, batch).float().cpu().numpy())
     finally:
         network.train(training)
-    return np.concatenate(parts) if parts else np.empty((0, 1, 1), np.float32)
+    return np.concatenate(parts)
 
 
 @torch.inference_mode(mode=False)
@@ -81,9 +83,3 @@ def _channel_axis(network: LivenessNet, features: torch.Tensor) -> int:
         f"{network.architecture} has no map of features over the picture, so Grad-CAM cannot say where it looked; "
         "a convolutional network has"
     )
-
-
-def _enlarged(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    height, width = shape
-    sized = [cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in maps]
-    return np.clip(np.stack(sized), 0, 1) if sized else np.empty((0, height, width), np.float32)

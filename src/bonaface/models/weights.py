@@ -17,7 +17,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
-from bonaface.errors import DownloadError, WeightsError, format_list, one_line
+from bonaface.errors import DownloadError, WeightsError, one_line
 
 HUB_FILE = "model.safetensors"
 PINNED: Mapping[str, tuple[str, str]] = {
@@ -137,28 +137,14 @@ def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, archite
     if any(name in given and given[name].shape != own[name].shape for name in head):
         for name in head:
             given.pop(name, None)
-    faults = _faults(own, given, optional=set(head))
-    if faults:
-        raise WeightsError(
-            f"{weights.source} does not fit {architecture}: {faults}; set model.name to their architecture"
-        )
     if not set(head) <= given.keys():  # a new classifier starts at zero: its first logits are then of no size
         given |= {name: torch.zeros_like(own[name]) for name in head}
-    backbone.load_state_dict(given, strict=False)
-
-
-def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional: set[str]) -> str:
-    # num_batches_tracked is a counter that older files lack; no output depends on it.
-    needed = [name for name in own if name not in optional and not name.endswith("num_batches_tracked")]
-    missing = [name for name in needed if name not in given]
-    unexpected = [name for name in given if name not in own]
-    misshapen = [
-        f"{name} {tuple(tensor.shape)} for {tuple(own[name].shape)}"
-        for name, tensor in given.items()
-        if name in own and tensor.shape != own[name].shape
-    ]
-    parts = [("missing", missing), ("unexpected", unexpected), ("of a different shape", misshapen)]
-    return "; ".join(f"{len(names)} {what} ({format_list(names, limit=3)})" for what, names in parts if names)
+    try:
+        backbone.load_state_dict(given)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{weights.source} does not fit {architecture}: {one_line(error)}; set model.name to their architecture"
+        ) from None
 
 
 def _about(content: bytes) -> dict[str, object]:

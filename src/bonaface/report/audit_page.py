@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bonaface.data.audit.duplicates import SAME
 from bonaface.data.audit.file_stats import PROPERTIES
 from bonaface.data.audit.findings import Area, Audit
-from bonaface.data.audit.leaks import Level, SharedContent
+from bonaface.data.audit.leaks import SharedContent
 from bonaface.data.frames import Frames
 from bonaface.errors import MediaError
 from bonaface.report.formatting import number, render
@@ -24,36 +24,29 @@ MOST_ROWS = 200
 _PICTURED = 30
 
 
-class _Group(NamedTuple):
-    """Title, effect and remedy of the pairs of one level."""
-
-    level: Level
-    title: str
-    meaning: str
-    remedy: str
-
-
-_GROUPS = (
-    _Group(
-        "leak",
-        "The same content in two splits",
-        "The model is trained on content that it is later measured on, so error rates are too low.",
-        "Remove one presentation of each pair, or put both into one split. Two subjects in one picture: correct the subject "
-        "first, then split again.",
-    ),
-    _Group(
-        "warning",
-        "The same content under two names",
-        "Within one split, or before any: one of the two subjects or labels is wrong.",
-        "Look at both, correct the wrong subject or label in the manifest, and remove one of the two.",
-    ),
-    _Group(
-        "remark",
-        "The same content twice",
-        "The same label and no known difference between the subjects: it is counted more than once.",
-        "Remove the repetition. If the subjects are unknown, remove it before you split, because a split may part the two.",
-    ),
+_GROUPS: tuple[dict[str, Any], ...] = (
+    {
+        "level": "leak",
+        "title": "The same content in two splits",
+        "meaning": "The model is trained on content that it is later measured on, so error rates are too low.",
+        "remedy": "Remove one presentation of each pair, or put both into one split. Two subjects in one picture: correct "
+        "the subject first, then split again.",
+    },
+    {
+        "level": "warning",
+        "title": "The same content under two names",
+        "meaning": "Within one split, or before any: one of the two subjects or labels is wrong.",
+        "remedy": "Look at both, correct the wrong subject or label in the manifest, and remove one of the two.",
+    },
+    {
+        "level": "remark",
+        "title": "The same content twice",
+        "meaning": "The same label and no known difference between the subjects: it is counted more than once.",
+        "remedy": "Remove the repetition. If the subjects are unknown, remove it before you split, because a split may part "
+        "the two.",
+    },
 )
+"""Title, effect and remedy of the pairs of each level."""
 
 
 def render_page(audit: Audit, *, faces: bool) -> str:
@@ -63,13 +56,13 @@ def render_page(audit: Audit, *, faces: bool) -> str:
         flips = dict(zip(audit.manifest.table["path"], audit.manifest.table["flip"], strict=True))
     groups = []
     for group in _GROUPS:
-        pairs = audit.of_level(group.level)
-        pictured = _PICTURED if faces and group.level != "remark" else 0
+        pairs = audit.of_level(group["level"])
+        pictured = _PICTURED if faces and group["level"] != "remark" else 0
         shown = [
             (pair, _pictures(audit, pair, flips) if place < pictured else [])
             for place, pair in enumerate(pairs[:MOST_PAIRS])
         ]
-        groups.append({**group._asdict(), "count": len(pairs), "shown": shown})
+        groups.append({**group, "count": len(pairs), "shown": shown})
     splits = [str(name) for name in audit.balance.columns[2:] if not str(name).endswith("_subjects")]
     return render(
         "audit.html.j2",

@@ -151,7 +151,6 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        several = len(curves.species) > 1
         lines = [
             (curves.far, "attacks accepted (FAR)", ATTACK, "--", 1.8),
             (curves.apcer_max, "worst species (APCER)", ATTACK, "-.", 0.9),
@@ -159,7 +158,7 @@ def error_figure(name: str, curves: ErrorCurves, points: Sequence[Threshold]) ->
             (curves.hter, "their mean (HTER)", MUTED, "-", 1.2),
         ]
         for rate, title, colour, dash, width in lines:
-            if np.isfinite(rate).any() and (several or rate is not curves.apcer_max):
+            if np.isfinite(rate).any() and (curves.species > 1 or rate is not curves.apcer_max):
                 axes.plot(curves.threshold, rate, color=colour, linestyle=dash, linewidth=width, label=title)
         threshold_lines(axes, points, curves.scale)
         axes.set_ylim(0, 1)

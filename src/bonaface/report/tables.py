@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from bonaface.data.frame_folder import natural_order
@@ -38,7 +39,7 @@ def species_rows(measures: Measures) -> tuple[list[tuple[str, Rate, Rate]], int]
     """Species with APCER and APNRR, the worst first, and how many more there are than a page shows."""
     ordered = sorted(
         measures.apcer,
-        key=lambda name: (-_sortable(measures.apcer[name].value), -_sortable(measures.apcer[name].high), name),
+        key=lambda name: (-np.nan_to_num(measures.apcer[name].value), -np.nan_to_num(measures.apcer[name].high), name),
     )
     rows = [(name, measures.apcer[name], measures.apnrr[name]) for name in ordered[:MOST_ROWS]]
     return rows, max(len(ordered) - MOST_ROWS, 0)
@@ -48,7 +49,7 @@ def group_rows(groups: Mapping[str, Measures]) -> tuple[list[tuple[str, Measures
     """Groups by name, 2 before 10, or, of very many, those with the highest HTER; and how many more there are."""
     rows = sorted(groups.items(), key=lambda row: natural_order(row[0]))
     if len(rows) > MOST_ROWS:
-        rows = sorted(rows, key=lambda row: -_sortable(row[1].hter.value))[:MOST_ROWS]
+        rows = sorted(rows, key=lambda row: -np.nan_to_num(row[1].hter.value))[:MOST_ROWS]
     return rows, max(len(groups) - MOST_ROWS, 0)
 
 
@@ -80,7 +81,7 @@ def axis_end(rates: Iterable[Rate]) -> float:
     >>> axis_end([Rate(1, 40, 9, 0.001, 0.13), Rate(0, 0, 0)])
     0.2
     """
-    highest = max((_sortable(max(rate.value, rate.high)) for rate in rates), default=0.0)
+    highest = np.nan_to_num([max(rate.value, rate.high) for rate in rates]).max(initial=0.0)
     return next((end for end in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if highest <= end), 1.0)
 
 
@@ -125,7 +126,3 @@ def methods(evaluations: Mapping[str, Evaluation]) -> list[str]:
             if measure.method:
                 found.setdefault(_METHODS[measure.method])
     return list(found)
-
-
-def _sortable(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
