@@ -152,13 +152,10 @@ class Frames:
             self._note_faults(reader)
 
     def _read_pictures(self) -> Iterator[tuple[int, None, NDArray[np.uint8]]]:
-        for index in range(self.total) if self._wanted is None else sorted(self._wanted):
-            held = self._pictures[index]
-            yield (
-                index,
-                None,
-                held if isinstance(held, np.ndarray) else read_image(held, trusted=isinstance(held, Path)),
-            )
+        for index, held in enumerate(self._pictures):
+            if self._wanted is None or index in self._wanted:
+                picture = held if isinstance(held, np.ndarray) else read_image(held, trusted=isinstance(held, Path))
+                yield index, None, picture
 
     def _note_faults(self, reader: Reader) -> None:
         info = reader.info

@@ -56,10 +56,9 @@ class WatchedVideo:
         self._process: _Process | None = None
         # The process keeps the folder that it was started in.
         path = "" if isinstance(source, bytes) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
-        request = {"open": path or None}
         payload = source if isinstance(source, bytes) else b""
         try:
-            self._process, answer = _open(request, payload)
+            self._process, answer = _open({"open": path or None}, payload)
         except _Ended as ended:
             raise MediaError(f"{self.name}: {ended}") from None
         if "error" in answer:

@@ -11,17 +11,11 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, labelled, take
 
-_BONA_FIDE, _WARPED, _CUT, _REPLAY = (
-    ("", ""),
-    ("warped_photo", "print"),
-    ("cut_photo", "print"),
-    ("replay", "replay"),
-)
 _KINDS = {
-    **dict.fromkeys(("1", "2", "HR_1"), _BONA_FIDE),
-    **dict.fromkeys(("3", "4", "HR_2"), _WARPED),
-    **dict.fromkeys(("5", "6", "HR_3"), _CUT),
-    **dict.fromkeys(("7", "8", "HR_4"), _REPLAY),
+    **dict.fromkeys(("1", "2", "HR_1"), ("", "")),
+    **dict.fromkeys(("3", "4", "HR_2"), ("warped_photo", "print")),
+    **dict.fromkeys(("5", "6", "HR_3"), ("cut_photo", "print")),
+    **dict.fromkeys(("7", "8", "HR_4"), ("replay", "replay")),
 }
 _QUALITY = {**dict.fromkeys("1357", "low"), **dict.fromkeys("2468", "normal")}
 _SCENARIOS = {"warped": "warped_photo", "cut": "cut_photo", "replay": "replay"}
