@@ -164,7 +164,7 @@ class Histogram:
     scale: Scale
 
 
-def roc(errors: ErrorCounts, *, points: int = 2000) -> RocCurve | None:
+def roc(errors: ErrorCounts, *, points: int = 600) -> RocCurve | None:
     """Return the ROC (and DET) in at most `points` points; None where a class is missing."""
     attacks, bona_fide = int(errors.attacks.sum()), errors.bona_fide
     if not attacks or not bona_fide:
@@ -185,7 +185,7 @@ def roc(errors: ErrorCounts, *, points: int = 2000) -> RocCurve | None:
     )
 
 
-def error_curves(errors: ErrorCounts, *, points: int = 2000) -> ErrorCurves:
+def error_curves(errors: ErrorCounts, *, points: int = 600) -> ErrorCurves:
     """Return FAR, FRR, HTER and the worst species' APCER along the threshold, in at most `points` points."""
     at = _thresholds(errors)
     far, frr = errors.far, errors.frr

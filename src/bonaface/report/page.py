@@ -43,7 +43,6 @@ from bonaface.report.style import Drawing, slug
 from bonaface.report.tables import axis_end, group_rows, methods, no_answer, species_rows, whisker
 from bonaface.report.training_figures import embedding_figure, training_figure
 
-POINTS = 600
 MOST_GROUPS = 60
 """A column with more values than this is not used for grouping."""
 
@@ -93,7 +92,7 @@ def _lines(arrays: ScoreArrays) -> _Lines:
     known = None
     if arrays.on_logits and len(np.unique(arrays.bona_fide[arrays.ok])) == 2:
         known = reliability(arrays.score[arrays.ok], arrays.bona_fide[arrays.ok])
-    return _Lines(roc(errors, points=POINTS), error_curves(errors, points=POINTS), histogram(arrays), known)
+    return _Lines(roc(errors), error_curves(errors), histogram(arrays), known)
 
 
 def write_page(data: ReportInput, folder: Path, *, faces: bool = True) -> None:
@@ -137,8 +136,8 @@ def _drawings(data: ReportInput, lines: Mapping[str, _Lines]) -> dict[str, list[
             counts = histogram(validation)
             title = "Scores on validation"
             found.append(histogram_figure(f"validation{stem}", validation, counts, points[:1], title=title))
-            chosen, widened = error_curves(count_errors(validation), points=POINTS), data.widened.get(name)
-            wide = None if widened is None else error_curves(count_errors(widened), points=POINTS)
+            chosen, widened = error_curves(count_errors(validation)), data.widened.get(name)
+            wide = None if widened is None else error_curves(count_errors(widened))
             found.append(chosen_figure(f"chosen{stem}", chosen, wide, points[0]))
         drawn[f"scores/{name}"] = found
     drawn["discards"] = [discard_figure("discards", data.discards)] if data.discards else []
