@@ -64,10 +64,10 @@ def test_a_frame_refused_for_several_faces_refuses_the_video():
 def test_a_whole_frame_is_resized_before_it_is_cut_and_its_box_stays_in_the_frame(tiny: Bundle):
     frame = np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8)
     bundle = change_bundle(tiny, resize=80, crop_scale=0.8)
-    (judged,) = Pipeline(bundle, threads=1).score([Source("frame", (frame,))], frames=1, keep_crops=True)
-    assert judged.crops is not None
-    assert np.array_equal(judged.crops[0], resize_frame(frame, 80)[8:72, 34:98])  # (133 - 64) / 2 is 34.5
-    assert judged.frames[0].box == (40, 0, 120, 120)
+    (result,) = Pipeline(bundle, threads=1).score([Source("frame", (frame,))], frames=1, keep_crops=True)
+    assert result.crops is not None
+    assert np.array_equal(result.crops[0], resize_frame(frame, 80)[8:72, 34:98])  # (133 - 64) / 2 is 34.5
+    assert result.frames[0].box == (40, 0, 120, 120)
 
 
 class Bright:
@@ -91,7 +91,7 @@ def clip(path: Path, levels: Sequence[int]) -> Path:
     return path
 
 
-def judged(bundle: Bundle, source: Path, *, frames: int = 4, faces: FacePolicy = "largest"):
+def verdict_of_clip(bundle: Bundle, source: Path, *, frames: int = 4, faces: FacePolicy = "largest"):
     with Pipeline(bundle, threads=2, faces=faces) as pipeline:
         (found,) = pipeline.score([Source(source.name, source)], frames=frames)
     return found, verdict_of(found, point(frames))
@@ -109,7 +109,7 @@ def judged(bundle: Bundle, source: Path, *, frames: int = 4, faces: FacePolicy =
     ids=["late", "early", "middle", "first", "too_late"],
 )
 def test_frames_with_a_face_are_searched(bright: Bundle, tmp_path: Path, levels: list[int], with_face: int):
-    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels))
+    found, verdict = verdict_of_clip(bright, clip(tmp_path / "a.mp4", levels))
     had = [frame.frame for frame in found.frames if frame.logit is not None]
     assert len(had) <= 4
     assert all(levels[number] == 130 for number in had)
@@ -126,7 +126,7 @@ def test_frames_with_a_face_are_searched(bright: Bundle, tmp_path: Path, levels:
 def test_a_frame_without_a_face_is_replaced_by_one_near_it(bright: Bundle, tmp_path: Path):
     chosen = set(spread(48, 4)[1:])
     levels = [20 if number in chosen else 130 for number in range(48)]
-    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels))
+    found, verdict = verdict_of_clip(bright, clip(tmp_path / "a.mp4", levels))
     had = [frame.frame for frame in found.frames if frame.logit is not None]
     assert [part_of(number, total=48, count=4) for number in had] == [0, 1, 2, 3]
     assert verdict.score is not None
@@ -135,7 +135,7 @@ def test_a_frame_without_a_face_is_replaced_by_one_near_it(bright: Bundle, tmp_p
 @pytest.mark.parametrize("period", [4, 8, 16])
 def test_pulsing_light_does_not_change_the_verdict(bright: Bundle, tmp_path: Path, period: int):
     levels = [20 if number % period == 0 or number % period > period / 2 else 130 for number in range(64)]
-    found, verdict = judged(bright, clip(tmp_path / "a.mp4", levels), frames=8)
+    found, verdict = verdict_of_clip(bright, clip(tmp_path / "a.mp4", levels), frames=8)
     assert sum(frame.logit is not None for frame in found.frames) == 8
     assert verdict.score is not None
 
@@ -150,7 +150,7 @@ def test_too_few_frames_with_a_face_are_no_verdict():
 
 
 def test_a_video_with_faces_everywhere_has_no_note(bright: Bundle, tmp_path: Path):
-    found, verdict = judged(bright, clip(tmp_path / "a.mp4", [130] * 20))
+    found, verdict = verdict_of_clip(bright, clip(tmp_path / "a.mp4", [130] * 20))
     assert [frame.frame for frame in found.frames] == spread(20, 4)
     assert (verdict.reason, verdict.faces) == ("", 1)
 
@@ -166,7 +166,7 @@ def test_a_video_with_faces_everywhere_has_no_note(bright: Bundle, tmp_path: Pat
 def test_several_faces_are_counted_in_the_verdict(
     bright: Bundle, tmp_path: Path, faces: FacePolicy, said: str, scored: bool
 ):
-    _, verdict = judged(bright, clip(tmp_path / "a.mp4", [130] * 10 + [230] * 10), faces=faces)
+    _, verdict = verdict_of_clip(bright, clip(tmp_path / "a.mp4", [130] * 10 + [230] * 10), faces=faces)
     assert (verdict.faces, verdict.score is not None) == (2, scored)
     assert verdict.reason == f"2 faces in 2 of 4 frames, {said}"
     with Pipeline(bright, threads=1, faces=faces) as pipeline:

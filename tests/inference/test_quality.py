@@ -192,7 +192,7 @@ def test_presentation_outside_a_limit_is_low_quality(tiny: Bundle):
     assert verdict(strict, DARK, quality=False).score == verdict(tiny, DARK).score
 
 
-def test_half_the_frames_within_limits_are_judged_and_fewer_are_not(tiny: Bundle):
+def test_half_the_frames_within_limits_are_scored_and_fewer_are_not(tiny: Bundle):
     strict = change_bundle(tiny, quality=LIMITS)
     assert verdict(strict, *LIGHT[:2], DARK, DARK).score is not None
     few = verdict(strict, LIGHT[0], DARK, DARK, DARK)

@@ -231,8 +231,8 @@ def test_the_page_asks_nothing_of_other_hosts(server, path):
 
 def test_the_examples_are_answers_as_they_are_given(server, jpeg, frames):
     schemas = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]
-    judged, nobody = schemas["LivenessAnswer"]["examples"]
-    for example, content in ((judged, jpeg), (nobody, encoded(frames[0] * 0 + 90))):
+    scored, nobody = schemas["LivenessAnswer"]["examples"]
+    for example, content in ((scored, jpeg), (nobody, encoded(frames[0] * 0 + 90))):
         answer = post(server, content).json()
         for values in (example, answer):  # Haar finds no landmarks
             values["quality"] = {name: value for name, value in values["quality"].items() if "head_pose" not in name}

@@ -24,8 +24,8 @@ def test_a_system_is_no_better_than_itself_and_noise_is_worse(tmp_path: Path):
     assert by_measure["auc"].better == "good"
     assert by_measure["hter"].value > 0.2
     assert "real: good is better" in "\n".join(compare_lines(found))
-    told = json.loads((tmp_path / "c" / "comparison.json").read_text())
-    assert len(told["differences"]) == 3
+    written = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert len(written["differences"]) == 3
     page = (tmp_path / "c" / "report.html").read_text()
     assert "Which differences are real" in page
     assert '<h3 class="name">good</h3>' in page

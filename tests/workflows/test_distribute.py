@@ -181,7 +181,7 @@ def test_verdicts_are_those_of_one_machine(cluster: Cluster, footage: Path, mani
     seen.counts.clear()
     assert bonaface.predict_on_ray(footage / "bundle", clips, **options) == counts
     assert seen.counts == [len(manifest)]
-    with pytest.raises(InputError, match="holds parts of another job"):
+    with pytest.raises(InputError, match="holds parts of a different job"):
         bonaface.predict_on_ray(footage / "bundle", clips / "live", **options)
 
 
@@ -304,7 +304,7 @@ def test_variant_is_another_job(footage: Path):
 def test_parts_of_other_footage_are_refused(footage: Path, manifest: Manifest, tmp_path: Path):
     bundle = load_bundle(footage / "bundle")
     Partitions(parts_folder(tmp_path / "out"), _key(bundle, FACES, manifest.digest)).write("000000000", pd.DataFrame())
-    with pytest.raises(InputError, match="holds parts of another job"):
+    with pytest.raises(InputError, match="holds parts of a different job"):
         score_on_ray(bundle, replace(manifest, root=tmp_path), tmp_path / "out", **FACES)
 
 

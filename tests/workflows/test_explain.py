@@ -41,8 +41,8 @@ def test_explain_finds_what_predict_finds(bundle: Path, photos: Path, tmp_path: 
     if sys.platform != "win32":
         (photos / "gone.png").symlink_to(photos / "nothing")
     shown = bonaface.explain(bundle, photos, output=tmp_path / "why")
-    judged = list(bonaface.predict(bundle, photos))
-    assert [(one.source, one.outcome) for one in shown.verdicts] == [(one.source, one.outcome) for one in judged]
+    verdicts = list(bonaface.predict(bundle, photos))
+    assert [(one.source, one.outcome) for one in shown.verdicts] == [(one.source, one.outcome) for one in verdicts]
     assert len(shown.pictures) == 11
     assert all(picture.stat().st_size > 1000 for picture in shown.pictures)
     assert shown.sources.left_out == {"hidden folders": 1}

@@ -41,7 +41,7 @@ def test_part_that_was_changed_is_refused(parts: Partitions):
 
 
 def test_parts_of_another_job_are_refused(parts: Partitions):
-    with pytest.raises(InputError, match="holds parts of another job"):
+    with pytest.raises(InputError, match="holds parts of a different job"):
         Partitions(parts.folder, "1" * 16).complete()
 
 
@@ -54,7 +54,7 @@ def test_two_jobs_do_not_write_into_one_output_in_storage():
     folder = Path("memory://jobs/verdicts")
     first, other = Partitions(folder, "0" * 16), Partitions(folder, "1" * 16)
     with first.locked():
-        with pytest.raises(InputError, match="holds parts of another job"), other.locked():
+        with pytest.raises(InputError, match="holds parts of a different job"), other.locked():
             pass
         with Partitions(folder, first.key).locked():  # the same parts, as after a job that was killed
             first.write("000000000", pd.DataFrame({"row": [0]}))

@@ -142,8 +142,8 @@ def mixed(tmp_path: Path) -> Path:
 def test_nothing_in_a_folder_is_passed_over(reddish: Path, mixed: Path, pattern: str):
     found = bonaface.predict(reddish, str(mixed / pattern))
     verdicts = {Path(verdict.source).name: verdict for verdict in found}
-    judged = {"a.jpg", "chrome.jfif", "saved.jpe", "IMG_1", "photo.JPG.download", "wrong.mp4", "scan.tif"}
-    assert {name for name, verdict in verdicts.items() if verdict.accepted} == judged
+    accepted = {"a.jpg", "chrome.jfif", "saved.jpe", "IMG_1", "photo.JPG.download", "wrong.mp4", "scan.tif"}
+    assert {name for name, verdict in verdicts.items() if verdict.accepted} == accepted
     assert verdicts["linked.png"].outcome == "attack"
     unreadable = {name: verdict.reason for name, verdict in verdicts.items() if verdict.outcome == "unreadable"}
     assert unreadable.keys() == {"phone", "broken.png", "gone.png"}

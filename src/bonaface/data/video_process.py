@@ -218,7 +218,7 @@ def _open(request: dict[str, Any], payload: bytes) -> tuple[_Process, dict[str, 
 
 
 def _send(channel: BufferedRWPair, message: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
-    """Send a line of JSON, and a payload whose length it tells."""
+    """Send a line of JSON, and a payload, whose length the line holds."""
     content = memoryview(payload).cast("B")  # type: ignore[arg-type]
     channel.write(json.dumps({**message, "bytes": content.nbytes}).encode() + b"\n")
     channel.write(content)

@@ -64,7 +64,7 @@ def score_on_ray(
 
     The caller removes the parts once the rows are written. A presentation that ends its worker twice is `unreadable`.
     `options` are those of `Pipeline`. Raises what `score_manifest` does, SettingsError where there is no cluster, InputError
-    for parts of another job.
+    for parts of a different job.
     """
     parts = Partitions(parts_folder(output), _key(bundle, options, f"{manifest.digest} {manifest.root}"))
     with parts.locked():
@@ -110,7 +110,7 @@ def predict_on_ray(
 
     Raises:
         SettingsError: there is no cluster.
-        InputError: the folder holds the verdicts of another job.
+        InputError: the folder holds the verdicts of a different job.
 
     Examples:
         ```python

@@ -95,7 +95,7 @@ def evaluate(
         variant: one of the bundle's variants, at its own thresholds.
         root: the folder that the manifest's paths are relative to, if it moved.
         profile: `iso30107-3` for the table of the standard, with what it lacks.
-        engine: `ray` to score on a cluster; complete parts are kept in OUTPUT.partitions, and the same call goes on there.
+        engine: `ray` to score on a cluster; complete parts are kept in OUTPUT.partitions, where the same call resumes.
         address: the cluster, such as `auto`; by default RAY_ADDRESS, else one is started on this machine.
         workers: workers of the cluster, by default one per core.
         progress: called with stage, done and total.

@@ -1,6 +1,6 @@
 """Results of a long job as Parquet files, one a part: each is complete or absent, and is not computed again.
 
-A file is named by the number of its part, by what was asked for and by its content, so that a part of another job and one
+A file is named by the number of its part, by what was asked for and by its content, so that a part of a different job and one
 that was changed are recognised.
 """
 
@@ -61,7 +61,7 @@ class Partitions:
     def complete(self) -> dict[str, Path]:
         """Return the file of each part, or of each presentation of a part that was divided, in their order.
 
-        Raises InputError where parts of another job are there.
+        Raises InputError where parts of a different job are there.
         """
         found = {}
         files = storage.listed(self.folder) if storage.is_remote(self.folder) else sorted(self.folder.glob("part-*"))
@@ -72,7 +72,7 @@ class Partitions:
                 continue
             if key != self.key:
                 raise InputError(
-                    f"{storage.shown(self.folder)} holds parts of another job (another bundle, manifest or option); name "
+                    f"{storage.shown(self.folder)} holds parts of a different job (another bundle, manifest or option); name "
                     "another output, or remove it"
                 )
             if name:

@@ -109,7 +109,7 @@ def report_scores(
         found = tuple(dict.fromkeys([*notes, *evaluation.notes]))
         systems, datasets = (_named(given.rows, column) for column in ("system", "dataset"))
         validated = given.validation is not None
-        judged = given.validation if given.validation is not None else given.rows
+        rows = given.rows if given.validation is None else given.validation
         data = ReportInput(
             title=title or f"Liveness report{f': {systems}' if systems else ''}",
             evaluations={_NAME: evaluation},
@@ -118,7 +118,7 @@ def report_scores(
             notes=found,
             facts={name: value for name, value in (("system", systems), ("datasets", datasets)) if value},
             groups=groups,
-            discards=discard_curves(judged, points[0]) if points else (),
+            discards=discard_curves(rows, points[0]) if points else (),
             discards_on="validation" if validated else "the presentations of this report",
             profile=None if profile is None else iso_profile(given.rows, arrays, evaluation),
         )

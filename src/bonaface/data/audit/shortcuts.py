@@ -187,7 +187,7 @@ def _by_number(name: str, source: str, numbers: Floats, attack: Bools, folds: ND
     more = area < 0.5
     eighths = pd.qcut(numbers, BINS, labels=False, duplicates="drop")
     binned = _out_of_fold(pd.Series(eighths).fillna(-1), attack, folds)
-    if not auc_of(binned, attack) <= max(area, 1 - area) + BETTER:  # or where one class has no number at all
+    if not auc_of(binned, attack) <= max(area, 1 - area) + BETTER:  # NaN where a class has no values
         where = "some have none" if np.isnan(numbers).any() else "attacks lie in other ranges"
         return Trait(name, source, "range", where, binned)
     return Trait(name, source, "order", f"attacks have {'more' if more else 'less'}", -numbers if more else numbers)
