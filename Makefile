@@ -1,12 +1,18 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Each file in one process, so that its fixtures are made once.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: docs demo test lint format bench test-cluster test-installs test-oldest
+.PHONY: docs demo test lint format bench test-slow test-cluster test-installs test-oldest
 demo: .venv/ready
 	$(BIN)/bonaface demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(PARALLEL)
+
+# What trains, starts programs or a browser, or takes seconds.
+test-slow: .venv/ready
+	$(BIN)/pytest $(PARALLEL) -m "slow and not cluster"
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -33,7 +39,7 @@ test-installs: .venv/ready
 test-oldest: .venv/ready
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-oldest
 	VIRTUAL_ENV=.venv-oldest $(BIN)/uv pip install --quiet --resolution lowest-direct --editable ".[dev]"
-	.venv-oldest/bin/pytest -n 2 -W default
+	.venv-oldest/bin/pytest $(PARALLEL) -m "not cluster" -W default
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv || python3 -m venv .venv

@@ -33,6 +33,7 @@ def test_help_imports_nothing_heavy():
         assert name in done.stdout
 
 
+@pytest.mark.slow
 def test_a_photo_needs_no_modules_of_other_tasks(tmp_path: Path):
     photo, bundle = tmp_path / "photo.png", tmp_path / "bundle"
     Image.new("RGB", (64, 64)).save(photo)

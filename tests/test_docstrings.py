@@ -21,7 +21,7 @@ from tests.workflows.test_bundle_commands import network as foreign_network
 
 NOT_RUN = {"pull_bundle": "downloads"}
 MARKS = {
-    **dict.fromkeys(("demo", "explain", "export", "folds", "train"), pytest.mark.slow),
+    **dict.fromkeys(("audit", "demo", "explain", "export", "folds", "train"), pytest.mark.slow),
     "predict_on_ray": pytest.mark.cluster,
 }
 

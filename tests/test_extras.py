@@ -17,6 +17,8 @@ from tests.networks import tiny_bundle
 
 HIDE = """
 import sys
+
+pytestmark = pytest.mark.slow
 class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {names}:

@@ -19,6 +19,8 @@ from bonaface.types import Label
 from tests.conftest import SMALL, ranked_as_labelled
 from tests.workflows.test_bundle_commands import network as foreign_network
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[1] / "README.md"
 ELSEWHERE = {
     "bonaface bundle pull minifas-128": "downloads",
@@ -51,7 +53,6 @@ def run(command: str) -> None:
     assert done.exit_code in ANSWERS.get(name, {0}), f"{command}\n{done.output}"
 
 
-@pytest.mark.slow
 def test_commands_run_in_order(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(footage, tmp_path / "footage")

@@ -26,6 +26,8 @@ from bonaface.workflows.calibrate import _is_manifest
 from bonaface.workflows.evaluate import _kept
 from tests.networks import tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 CROPS = CropSettings(detector="whole_frame", frames=2, scale=1.0, side=96)
 
 

@@ -42,6 +42,8 @@ input()
 
 NO_SEMAPHORES = """
 import _multiprocessing, math
+
+pytestmark = pytest.mark.slow
 def refuse(*args, **options): raise FileNotFoundError(2, "No such file or directory")
 _multiprocessing.SemLock = refuse
 import sys, warnings

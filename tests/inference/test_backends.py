@@ -40,6 +40,7 @@ def openvino_variant(bundle: Bundle, precision: str = "f32") -> Bundle:
     return change_bundle(bundle, files=files, variants={precision: card})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [2.0, 40.0], ids=["spread", "saturated"])
 def test_every_f32_backend_gives_what_torch_gives(tmp_path: Path, thousand: np.ndarray, spread: float):
     network = tiny_network(spread=spread)

@@ -66,6 +66,7 @@ def test_a_new_classifier_on_loaded_weights_starts_at_zero(network, tmp_path: Pa
         assert built(crops())[0].tolist() == [0.0] * 3
 
 
+@pytest.mark.slow
 def test_rescaled_logits_are_the_same_line_in_torch_and_in_onnx(network):
     rescaled = deepcopy(network)
     rescaled.rescale(0.25, -1.5)
@@ -115,5 +116,6 @@ def test_an_unknown_name_gets_the_nearest_known_one():
         build_network(ModelSettings(name="mobilenetv3_large_100.ra_in1", weights="none"))
 
 
+@pytest.mark.slow
 def test_exported_network_names_no_folder_of_the_machine(network):
     assert str(Path(bonaface.__file__).parent).encode() not in export_onnx(network)

@@ -16,7 +16,11 @@ from bonaface.inference.quality_limits import Limit
 from tests.server.browser import CHROMIUM, Page, browsing, write_camera
 from tests.server.conftest import start_server
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tested")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tested"),
+]
 
 
 @pytest.fixture(scope="module")

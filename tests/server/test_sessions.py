@@ -24,6 +24,8 @@ from bonaface.server.sessions import SECONDS, SESSIONS, Sessions
 from bonaface.server.settings import ServerSettings
 from tests.server.conftest import encoded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def guarded(servers, tmp_path_factory):

@@ -20,6 +20,8 @@ from bonaface.workflows.train import Run
 from bonaface.workflows.variants import Frames, VariantName, make_variants
 from tests.networks import pictures, point, points, tiny_bundle, tiny_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Bundle:

@@ -14,6 +14,8 @@ from bonaface.errors import SettingsError
 from bonaface.workflows.fine_tune import differences_from
 from tests.conftest import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_training_continues_from_a_run_and_is_compared_with_it(run, tmp_path: Path):
     tuned = bonaface.train(

@@ -27,6 +27,8 @@ from bonaface.workflows.prepare import small_faces_note
 from tests.conftest import SMALL
 from tests.networks import tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,8 @@ from bonaface.errors import BundleError, InputError, ManifestError, OutputError,
 from bonaface.inference.pipeline import Pipeline
 from tests.conftest import SMALL, ranked_as_labelled
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_folder_holds_everything(run):
     for name in ("recipe.yaml", "run.json", "manifest.csv", "scores/val.csv", "scores/test.csv", "report/report.html"):
