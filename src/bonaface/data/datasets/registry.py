@@ -12,18 +12,22 @@ import pandas as pd
 
 from bonaface.data.datasets.adapter import Layout, Request, match_names
 from bonaface.data.datasets.casia_fasd import CASIA_FASD
+from bonaface.data.datasets.casia_surf import CASIA_SURF
+from bonaface.data.datasets.cefa import CEFA
 from bonaface.data.datasets.celeba_spoof import CELEBA_SPOOF
 from bonaface.data.datasets.folder import FOLDER
+from bonaface.data.datasets.hkbu_mars import HKBU_MARS_V1
 from bonaface.data.datasets.label_names import kind_of_word
-from bonaface.data.datasets.masks import HKBU_MARS_V1, THREE_DMAD
+from bonaface.data.datasets.lcc_fasd import LCC_FASD
 from bonaface.data.datasets.msu_mfsd import MSU_MFSD
 from bonaface.data.datasets.nuaa import NUAA
 from bonaface.data.datasets.oulu_npu import OULU_NPU
-from bonaface.data.datasets.replay import REPLAY_ATTACK, REPLAY_MOBILE
+from bonaface.data.datasets.replay_attack import REPLAY_ATTACK
+from bonaface.data.datasets.replay_mobile import REPLAY_MOBILE
 from bonaface.data.datasets.rose_youtu import ROSE_YOUTU, ROSE_YOUTU_CLIENTS
 from bonaface.data.datasets.siw import SIW
-from bonaface.data.datasets.stills import CASIA_SURF, CEFA, LCC_FASD
 from bonaface.data.datasets.table import TABLE, table_rows
+from bonaface.data.datasets.three_dmad import THREE_DMAD
 from bonaface.data.manifest import Manifest, make_manifest
 from bonaface.data.splits import PERSONS_UNKNOWN
 from bonaface.data.walk import MEDIA_SUFFIXES, Problem, is_media, walk

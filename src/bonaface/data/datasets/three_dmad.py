@@ -1,16 +1,8 @@
-"""Datasets of 3D masks.
-
-3DMAD: 17 subjects recorded by a Kinect; sessions 1 and 2 without a mask, session 3 with a solid one.
+"""3DMAD: 17 subjects recorded by a Kinect; sessions 1 and 2 without a mask, session 3 with a solid one.
 
     01_03_05.hdf5    SUBJECT_SESSION_SHOT, the colour stream in the dataset Color_Data
 
 Erdogmus and Marcel, Spoofing in 2D Face Recognition with 3D Masks and Anti-spoofing with Kinect, BTAS 2013.
-
-HKBU-MARs V1: 8 subjects; sessions 1 and 2 without a mask, session 3 with a solid one.
-
-    s3/01_03_05.mp4    sSESSION/SUBJECT_SESSION_SHOT
-
-Liu et al., 3D Mask Face Anti-spoofing with Remote Photoplethysmography, ECCV 2016.
 """
 
 from __future__ import annotations
@@ -25,7 +17,7 @@ from bonaface.data.hdf5 import HDF5_SUFFIXES
 _KINDS = {"1": ("", ""), "2": ("", ""), "3": ("mask_3d", "mask_3d")}
 
 
-def _mask_rows(of_split: Mapping[str, str], whose: str, validating: int) -> Rows:
+def mask_rows(of_split: Mapping[str, str], whose: str, validating: int) -> Rows:
     """Return the adapter of a dataset whose protocol leaves one subject out; `validating` of the others validate."""
     persons = sorted(person_ranges(", ".join(of_split.values())))
 
@@ -55,20 +47,8 @@ THREE_DMAD = Layout(
     expects="PERSON_SESSION_SHOT.hdf5 (01_03_05.hdf5), the colour stream in Color_Data",
     licence="3DMAD, Idiap Research Institute",
     names=(r"(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
-    rows=_mask_rows({"train": "1-7", "val": "8-12", "test": "13-17"}, "Idiap", 5),
+    rows=mask_rows({"train": "1-7", "val": "8-12", "test": "13-17"}, "Idiap", 5),
     protocols=("loo",),
     folds={"loo": 17},
     suffixes=HDF5_SUFFIXES,
-)
-
-
-HKBU_MARS_V1 = Layout(
-    name="hkbu_mars_v1",
-    title="HKBU-MARs V1",
-    expects="s{1,2,3}/PERSON_SESSION_SHOT.mp4 (s3/01_03_05.mp4)",
-    licence="HKBU 3D Mask Attack with Real World Variations, Hong Kong Baptist University",
-    names=(r"[sS][123]/(?P<subject>\d\d)_(?P<session>0[123])_(?P<shot>\d\d)\.\w+",),
-    rows=_mask_rows({"train": "1-3", "val": "4, 5, 8", "test": "6, 7"}, "a public toolkit", 2),
-    protocols=("loo",),
-    folds={"loo": 8},
 )
