@@ -250,7 +250,7 @@ def planning(rows: int, folder: Path) -> None:
     parts = Partitions(folder / "large.partitions", "0" * 16)
     held, size = parts.complete(), distribute.part_size(len(manifest))
     starts = [start for start in range(0, len(manifest), size) if distribute.part_name(start) not in held]
-    planned = sum(len(distribute.part_of(manifest, start, size)) for start in starts)
+    planned = sum(len(distribute.rows_from(manifest, start, size)) for start in starts)
     spent = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"planning {planned:,} rows: {spent:.0f} s (wanted: at most 60)")

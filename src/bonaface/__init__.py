@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from bonaface.workflows.limits import set_limits as set_limits
     from bonaface.workflows.model import Model as Model
     from bonaface.workflows.model import load as load
-    from bonaface.workflows.model import predict as predict
+    from bonaface.workflows.predict import predict as predict
     from bonaface.workflows.prepare import crop as crop
     from bonaface.workflows.prepare import index as index
     from bonaface.workflows.prepare import split as split
@@ -85,7 +85,7 @@ _HOMES = {
     "log": "workflows.drift",
     "pull_bundle": "workflows.bundle",
     "plan": "evaluation.planning",
-    "predict": "workflows.model",
+    "predict": "workflows.predict",
     "predict_on_ray": "workflows.distribute",
     "read_manifest": "data.manifest",
     "read_scores": "evaluation.scores",

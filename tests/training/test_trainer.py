@@ -18,8 +18,8 @@ from bonaface.evaluation.thresholds import choose_threshold
 from bonaface.models.network import network_from_bytes
 from bonaface.training import checkpoints
 from bonaface.training.loader import ValidationSet, frames_for_validation
-from bonaface.training.measures import validation_measures
 from bonaface.training.trainer import Trainer, TrainingResult
+from bonaface.training.validation import validation_measures
 from bonaface.types import probability
 from tests.networks import pictures
 from tests.training.conftest import SMALL, Stored

@@ -19,7 +19,7 @@ from bonaface.data.crop_store import fill_store
 from bonaface.errors import InputError, OutputError, SettingsError
 from bonaface.models.network import network_from_bytes
 from bonaface.training.loader import ValidationSet, frames_for_validation
-from bonaface.training.measures import validation_measures
+from bonaface.training.validation import validation_measures
 from bonaface.workflows.runs import open_run
 from bonaface.workflows.train import Run
 from tests.conftest import SMALL

@@ -42,7 +42,7 @@ def main() -> None:
         if code == 130:
             print_error("interrupted; finished work is kept")
     except UsageError as error:
-        print_error(f"{error.format_message()} Try --help.")
+        print_error(f"{error.format_message().replace('Value error, ', '')} Try --help.")
         code = 2
     except BonafaceError as error:
         print_error(str(error))

@@ -127,7 +127,8 @@ def crop_command(
     json_log: options.JsonLog = False,
 ) -> None:
     """Detect the faces and store a wide square around each, for training at any narrower scale."""
-    echo_lines(crop_lines(call(bonaface.crop, locals())))
+    result = call(bonaface.crop, locals(), frames="all" if frames == "all" else options.as_whole(frames, "--frames"))
+    echo_lines(crop_lines(result))
 
 
 @app.command("audit")

@@ -125,3 +125,10 @@ def as_numbers(text: str | None, option: str) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise SettingsError(f"{option} {text}: expected one number, or three with commas") from None
+
+
+def as_whole(text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"{option} {text}: expected a whole number or `all`") from None

@@ -9,7 +9,7 @@ import typer
 
 import bonaface
 from bonaface.cli import options
-from bonaface.cli.output import call, echo
+from bonaface.cli.output import echo
 
 app = typer.Typer()
 
@@ -35,10 +35,9 @@ def serve_command(
     key_file: Annotated[
         Path | None, typer.Option(envvar="BONAFACE_KEY_FILE", help="File with the API key that requests must carry.")
     ] = None,
-    allow_hosts: Annotated[
+    allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host",
             metavar="NAME",
             help="Host name to answer to, besides localhost and --host; may be repeated; `*` for any.",
         ),
@@ -46,10 +45,9 @@ def serve_command(
     public_url: Annotated[
         str, typer.Option(metavar="URL", help="Address of this server behind a proxy, for the examples at /docs.")
     ] = "",
-    allow_origins: Annotated[
+    allow_origin: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-origin",
             metavar="ORIGIN",
             help="Site whose pages may call the API from the browser, such as https://example.org; may be repeated.",
         ),
@@ -66,35 +64,33 @@ def serve_command(
     weights: options.Weights = None,
 ) -> None:
     """Serve a bundle: REST API under /v1, its reference at /docs, a page with a camera at /."""
-    given = dict(locals())
     from bonaface.server.serve import serve
     from bonaface.server.settings import Limits, ServerSettings, read_key
 
-    limits = Limits(
-        bytes=round(max_body_mb * 1e6),
-        pixels=round(max_megapixels * 1e6),
-        files=max_images,
-        seconds=max_video_seconds,
-        timeout=timeout,
-        upload_seconds=max_upload_seconds,
-    )
-    settings = call(
-        ServerSettings,
-        given,
-        *(
-            "bundle",
-            "max_body_mb",
-            "max_megapixels",
-            "max_images",
-            "max_video_seconds",
-            "timeout",
-            "max_upload_seconds",
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        limits=Limits(
+            bytes=round(max_body_mb * 1e6),
+            pixels=round(max_megapixels * 1e6),
+            files=max_images,
+            seconds=max_video_seconds,
+            timeout=timeout,
+            upload_seconds=max_upload_seconds,
         ),
-        *("key_file", "variant", "weights"),
-        limits=limits,
+        max_concurrent=max_concurrent,
+        threads=threads,
+        faces=faces,
+        min_face=min_face,
+        quality=not no_quality,
         key=read_key(key_file) if key_file else "",
-        allow_hosts=tuple(allow_hosts or ()),
-        allow_origins=tuple(allow_origins or ()),
+        log=log,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        allow_hosts=tuple(allow_host or ()),
+        public_url=public_url,
+        allow_origins=tuple(allow_origin or ()),
+        require_session=require_session,
     )
 
     def started(address: str) -> None:

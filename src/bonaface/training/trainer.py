@@ -53,9 +53,9 @@ from bonaface.training.loader import (
     make_loader,
     positive_weight,
 )
-from bonaface.training.measures import validation_measures
 from bonaface.training.normalisation import freeze_norm, has_norm, min_batch_per_process
 from bonaface.training.signals import Stopped, stop_on_signals
+from bonaface.training.validation import validation_measures
 from bonaface.types import Progress
 
 Outcome = Literal["finished", "early", "interrupted"]
@@ -164,7 +164,7 @@ class Trainer:
             try:
                 if resume and self.from_main_process(self._checkpoints.last.exists):
                     self._restore()
-                while _outcome(self.history, settings) == "interrupted":
+                while _ended(self.history, settings) is None:
                     self._run_epoch(progress)
                 self._raise_if_stopped()
             except Stopped:
@@ -178,8 +178,8 @@ class Trainer:
                     self._board.close()
                 del self._train_loader, self._val_loader  # ends their processes
             self._accelerator.end_training()
-        outcome = "interrupted" if stopped else _outcome(self.history, settings)
-        if outcome != "interrupted" and self.is_main:
+        outcome = None if stopped else _ended(self.history, settings)
+        if outcome and self.is_main:
             with torch.random.fork_rng():
                 # Built again, without what the training wrapped around it.
                 self.network = network_from_bytes(self._checkpoints.best.read_bytes(), self.recipe.model)
@@ -187,7 +187,7 @@ class Trainer:
             best_weights=self._checkpoints.best,
             best_epoch=best_epoch(self.history, settings.monitor).epoch,
             history=pd.DataFrame(self.history),
-            stopped=outcome,
+            stopped=outcome or "interrupted",
             seconds=time.monotonic() - started,
             left_out={"train": train.left_out, "val": val.left_out},
         )
@@ -393,7 +393,8 @@ class Trainer:
         return found
 
 
-def _outcome(history: Sequence[Record], settings: TrainingSettings) -> Outcome:
-    if out_of_patience(history, settings.monitor, patience=settings.early_stopping):
-        return "early" if len(history) < settings.epochs else "finished"
-    return "finished" if len(history) >= settings.epochs else "interrupted"
+def _ended(history: Sequence[Record], settings: TrainingSettings) -> Outcome | None:
+    """Return how a training with this history has ended; None if it has not."""
+    if len(history) >= settings.epochs:
+        return "finished"
+    return "early" if out_of_patience(history, settings.monitor, patience=settings.early_stopping) else None

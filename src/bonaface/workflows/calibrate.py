@@ -22,7 +22,7 @@ from bonaface.io.storage import is_remote
 from bonaface.types import Label, Progress
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.operating_points import choose_operating_points, refuse_inverted, rows_of
-from bonaface.workflows.prepare import part_of
+from bonaface.workflows.prepare import rows_of_split
 
 
 def calibrate_bundle(
@@ -81,7 +81,7 @@ def calibrate_bundle(
         given = scores
     elif _is_manifest(Path(scores)):
         manifest = read_manifest(scores, root=root)
-        part, _ = part_of(manifest, "val" if "val" in set(manifest.table["split"]) else "all")
+        part, _ = rows_of_split(manifest, "val" if "val" in set(manifest.table["split"]) else "all")
         report = partial(progress, "score") if progress else None
         given = score_manifest(model, part, detector_weights=detector_weights, threads=threads, progress=report).table
     else:

@@ -69,7 +69,7 @@ def score_on_ray(
     parts = Partitions(parts_folder(output), _key(bundle, options, f"{manifest.digest} {manifest.root}"))
     with parts.locked():
         scorer = partial(_scorer, bundle, boxes_of(manifest), parts, options)
-        _do_missing(parts, manifest, part_of, scorer, address=address, workers=workers, progress=progress)
+        _do_missing(parts, manifest, rows_from, scorer, address=address, workers=workers, progress=progress)
         scored = _scored(parts.read())
         scored.refuse_all_unreadable(manifest)
     return scored
@@ -265,7 +265,7 @@ def part_name(start: int) -> str:
     return f"{start:09d}"
 
 
-def part_of(manifest: Manifest, start: int, count: int) -> Manifest:
+def rows_from(manifest: Manifest, start: int, count: int) -> Manifest:
     table = manifest.table.iloc[start : start + count].reset_index(drop=True)
     return replace(manifest, table=table, boxes=None, notes=(), about={})
 

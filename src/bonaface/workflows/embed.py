@@ -17,7 +17,7 @@ from bonaface.io import new_folder, write_text
 from bonaface.report.training_figures import embedding_figure
 from bonaface.types import Progress
 from bonaface.workflows.bundle import find_bundle
-from bonaface.workflows.prepare import part_of
+from bonaface.workflows.prepare import rows_of_split
 
 _COORDINATES = ("x", "y")
 
@@ -80,7 +80,7 @@ def embed(
         )
     if model.card.output.embedding is None:
         raise BundleError(f"{model.path}: the network gives no embedding, so there is nothing to map")
-    part, _ = part_of(whole, split)
+    part, _ = rows_of_split(whole, split)
     _tsne()
     with new_folder(output, what="map") as folder:
         scored = score_manifest(

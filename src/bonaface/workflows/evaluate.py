@@ -37,7 +37,7 @@ from bonaface.workflows.embed import map_of
 from bonaface.workflows.explain import explainer_of, gallery
 from bonaface.workflows.operating_points import KINDS, Assessment, assess, rows_of
 from bonaface.workflows.partitions import Partitions
-from bonaface.workflows.prepare import counts_line, part_of
+from bonaface.workflows.prepare import counts_line, rows_of_split
 
 if TYPE_CHECKING:
     from bonaface.models.network import LivenessNet
@@ -122,7 +122,7 @@ def evaluate(
     model = find_bundle(bundle, detector_weights=weights, progress=progress)
     model = model if variant is None else model.use(variant)
     whole = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, root=root)
-    part, name = part_of(whole, split)
+    part, name = rows_of_split(whole, split)
     target = Path(output)
     with new_folder(target, what="evaluation") as folder:
         if engine == "ray":

@@ -28,7 +28,7 @@ from bonaface.report.pictures import GalleryItem, contact_sheet, strip
 from bonaface.types import Progress, Status, counted
 from bonaface.workflows.bundle import find_bundle
 from bonaface.workflows.operating_points import KINDS, rows_of
-from bonaface.workflows.prepare import part_of
+from bonaface.workflows.prepare import rows_of_split
 
 if TYPE_CHECKING:
     from bonaface.models.network import LivenessNet
@@ -101,7 +101,7 @@ def explain(
     paths = [Path(item) for item in inputs]
     tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()]
     found = expand([path for path in paths if path not in tables], frames_as_video=frames_as_video)
-    galleries = [(path, part_of(read_manifest(path, root=root), split)[0]) for path in tables]
+    galleries = [(path, rows_of_split(read_manifest(path, root=root), split)[0]) for path in tables]
     explainer = explainer_of(model)
     names: list[str] = []
     verdicts: list[Verdict] = []

@@ -1,159 +1,94 @@
-"""From sources to verdicts: find the presentations, run the pipeline on each, save annotated copies, watch cameras."""
+"""Predict: load a model and yield its verdicts on pictures, videos, folders, manifests and cameras."""
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
-import numpy as np
-
-from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
-from bonaface.data.sources import Colour, Input, Source, Sources, expand, fetched
-from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
-from bonaface.inference.annotate import write_annotated_video
-from bonaface.inference.decision import verdict_of
-from bonaface.inference.pipeline import Pipeline
+from bonaface.choices import FacePolicy
+from bonaface.data.frames import kind_of
+from bonaface.data.sources import Colour, Input
+from bonaface.data.video_process import start
+from bonaface.inference.bundle import Bundle
+from bonaface.inference.decision import DEFAULT_FACES
+from bonaface.inference.pipeline import ScoringOptions
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Progress
+from bonaface.workflows.model import Model, load
+from bonaface.workflows.verdicts import Predictions
 
 
-class Predictions:
-    """Iterator over the verdicts on sources; `sources` lists the presentations that were found.
-
-    Closing it early stops all decoding.
-    """
-
-    def __init__(self, sources: Sources, verdicts: Iterator[Verdict]) -> None:
-        self.sources = sources
-        self._verdicts = verdicts
-
-    def __iter__(self) -> Iterator[Verdict]:
-        return self
-
-    def __next__(self) -> Verdict:
-        return next(self._verdicts)
-
-    def close(self) -> None:
-        """Stop, and abandon what is being decoded."""
-        self._verdicts.close()  # type: ignore[attr-defined]
-
-
-def predict_sources(
-    pipeline: Pipeline,
-    sources: Sequence[Input],
-    *,
+def predict(
+    bundle: str | Path | Bundle,
+    *sources: Input,
+    faces: FacePolicy = DEFAULT_FACES,
     frames: int | None = None,
     frames_as_video: bool = False,
     colour: Colour | None = None,
     save: str | Path | None = None,
+    variant: str | None = None,
     root: str | Path | None = None,
     seconds: float | None = None,
     progress: Progress | None = None,
+    **options: Unpack[ScoringOptions],
 ) -> Predictions:
-    """Return an iterator over the verdicts on sources; `Model.predict` describes the arguments."""
-    if not sources:
-        raise InputError("nothing to score: name images, videos, folders, a glob, a manifest, an address or a camera")
-    check_frames(frames)
-    cameras = [camera for source in sources if (camera := camera_of(source)) is not None]
-    files = [source for source in sources if camera_of(source) is None]
-    found = expand(files, root=root, frames_as_video=frames_as_video, colour=colour)
-    folder = _folder(save)
-    verdicts = _verdicts(
-        pipeline, found.items, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress
+    """Load a model and return an iterator of its verdicts, one a presentation; to score again keep what `load` returns.
+
+    An image is scored at the operating point for one image, a video at that for a video, over `frames` frames
+    spread over it (by default the bundle's). Where some of these have no face, others near them are searched; with less than
+    half of them the verdict is `no_face`. With `frames_as_video` the pictures of a folder are one presentation, as a
+    list of pictures always is. Of several faces the largest is scored, unless `faces` says `all` (the least bona fide
+    decides) or `refuse`; `Verdict.faces` and `Verdict.reason` say how many there were. A file that cannot be read has
+    the outcome `unreadable`; a file that is neither picture nor video is listed in the iterator's `sources`.
+
+    Args:
+        bundle: as `model` of `load`.
+        sources: as those of `Model.predict`; verdicts come in their order, those of cameras last.
+        faces: as of `load`.
+        frames: how many frames of a video are scored, by default the bundle's number.
+        frames_as_video: the pictures of a folder are the frames of one presentation.
+        colour: the order of an array's channels, `"RGB"` or `"BGR"`.
+        save: a folder for annotated copies.
+        variant: as of `load`.
+        root: the folder that the paths of a manifest are relative to.
+        seconds: how long a camera is watched, by default forever.
+        progress: called with stage, done and total.
+        options: `detector`, `detector_weights`, `threads`, `backend`, `min_face` and `quality`, as of `load`.
+
+    Returns:
+        The verdicts; `sources` of the iterator lists what was found and what was left out.
+
+    Raises:
+        InputError: at once, for what does not exist or cannot be scored.
+        BundleError: at once, as `load`.
+        DownloadError: at once, as `load`.
+
+    Examples:
+        ```python
+        for verdict in bonaface.predict("run", "photo.jpg"):
+            print(verdict)
+        ```
+    """
+    if any(isinstance(source, str | Path) and kind_of(source) == "video" for source in sources):
+        start()  # while the bundle is loaded
+    model = load(bundle, variant=variant, faces=faces, progress=progress, **options)
+    found = model.predict(
+        sources,
+        frames=frames,
+        frames_as_video=frames_as_video,
+        colour=colour,
+        save=save,
+        root=root,
+        seconds=seconds,
+        progress=progress,
     )
-    return Predictions(found, verdicts)
+    return Predictions(found.sources, _closing(model, found))
 
 
-def check_frames(frames: int | None) -> None:
-    """Raise InputError for a number of frames that cannot be scored."""
-    if frames is not None and (not isinstance(frames, int | np.integer) or frames < 1):
-        raise InputError(f"frames is {frames!r}; expected a whole number, 1 or more")
-
-
-def _verdicts(
-    pipeline: Pipeline,
-    files: Sequence[Source],
-    cameras: Sequence[int | str],
-    *,
-    frames: int | None,
-    folder: Path | None,
-    seconds: float | None,
-    progress: Progress | None,
-) -> Iterator[Verdict]:
-    if len(files) < 2:
-        progress = None
-    if progress:
-        progress("score", 0, len(files))
-    for done, (source, verdict) in enumerate(_scored(pipeline, files, frames), start=1):
-        if folder is not None:
-            _save(pipeline, source, verdict, folder)
-        if progress:
-            progress("score", done, len(files))
-        yield verdict
-    for camera in cameras:
-        yield from _watch(pipeline, camera, frames=frames, seconds=seconds, folder=folder)
-
-
-def _scored(pipeline: Pipeline, files: Sequence[Source], frames: int | None) -> Iterator[tuple[Source, Verdict]]:
-    """Yield each source and its verdict; a file at an address is fetched when its turn has come."""
-    for remote, group in itertools.groupby(files, key=lambda source: source.address != ""):
-        part = list(group)
-        if remote:
-            for source in map(fetched, part):
-                yield source, pipeline.verdict(source, frames=frames)
-        else:
-            yield from zip(part, pipeline.verdicts(part, frames=frames), strict=True)
-
-
-def _watch(
-    pipeline: Pipeline, camera: int | str, *, frames: int | None, seconds: float | None, folder: Path | None
-) -> Iterator[Verdict]:
-    """Yield a verdict about every second on the newest frames of a camera, and save one annotated frame of each."""
-    point = pipeline.bundle.operating_point("video")
-    with Camera(camera, frames or point.frames) as stream:
-        until = None if seconds is None else time.monotonic() + seconds
-        while until is None or time.monotonic() < until:
-            started = time.monotonic()
-            pictures = stream.newest()
-            (result,) = pipeline.score([Source(stream.name, pictures)], frames=len(pictures))
-            verdict = verdict_of(result, point, bundle=pipeline.bundle.id, kind="video")
-            if folder is not None:
-                verdict.save(_free(folder / f"{Path(stream.name).name}.jpg"))
-            yield verdict
-            time.sleep(max(0.0, BURST_SECONDS - (time.monotonic() - started)))
-
-
-def _save(pipeline: Pipeline, source: Source, verdict: Verdict, folder: Path) -> None:
-    """Save the annotated copy of one presentation, unless it cannot be read."""
-    target = _free(folder / f"{Path(source.name).stem}{'.jpg' if source.kind == 'image' else '.mp4'}")
-    try:
-        if source.problem:
-            return
-        if source.kind == "image":
-            verdict.save(target)
-        else:
-            write_annotated_video(pipeline, source, pipeline.bundle.operating_point("video"), target)
-    except MediaError:
-        return
-
-
-def _folder(save: str | Path | None) -> Path | None:
-    if save is None:
-        return None
-    folder = Path(save)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected a folder for the annotated pictures")
-    with reraise_os_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _free(target: Path) -> Path:
-    """Return the path, numbered if it exists, so that neither a source nor an earlier copy is overwritten."""
-    numbers = itertools.count(2)
-    free = target
-    while free.exists():
-        free = target.with_name(f"{target.stem}-{next(numbers)}{target.suffix}")
-    return free
+def _closing(model: Model, verdicts: Predictions) -> Iterator[Verdict]:
+    with model:
+        try:
+            yield from verdicts
+        finally:
+            verdicts.close()

@@ -321,7 +321,7 @@ def count_persons(table: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def part_of(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
+def rows_of_split(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
     """Return the presentations of a split and its name, by default of `test` if there is one, else all.
 
     Raises InputError where there are none.
