@@ -141,7 +141,7 @@ def test_nobody_there_is_one_line(tmp_path: Path):
 
 
 def test_only_the_web_is_asked(tmp_path: Path):
-    with pytest.raises(DownloadError, match="not a valid address"):
+    with pytest.raises(DownloadError, match="No connection adapters"):
         fetch(asset("file:///etc/hostname"), cache=tmp_path)
 
 

@@ -124,3 +124,20 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingExtraError, match=r'reading 01_01_01\.hdf5 needs .*pip install "\.\[hdf5\]"'):
         Frames(path)
+
+
+def test_damaged_frame_ends_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recording(tmp_path / "01.hdf5")
+    with Frames(path, count="all") as frames:
+        read: list[int] = []
+
+        def damaged(index: int) -> np.ndarray:
+            read.append(index)
+            if index >= 3:
+                raise MediaError(f"frame {index} (lost)")
+            return np.zeros((4, 4, 3), np.uint8)
+
+        monkeypatch.setattr(frames._reader, "picture", damaged)
+        assert len(list(frames)) == 3
+    assert read == [0, 1, 2, 3]
+    assert "frame 3 (lost)" in frames.note

@@ -14,6 +14,7 @@ import pytest
 from bonaface.data.parallel import parallel_map
 from bonaface.errors import BonafaceError, BonafaceWarning
 
+pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 SCRIPT = """
@@ -42,8 +43,6 @@ input()
 
 NO_SEMAPHORES = """
 import _multiprocessing, math
-
-pytestmark = pytest.mark.slow
 def refuse(*args, **options): raise FileNotFoundError(2, "No such file or directory")
 _multiprocessing.SemLock = refuse
 import sys, warnings

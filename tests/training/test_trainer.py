@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from bonaface.config import Recipe, load_recipe
 from bonaface.errors import InputError, MediaError, OutputError, SettingsError
 from bonaface.evaluation.thresholds import choose_threshold
-from bonaface.models.network import network_from_bytes
+from bonaface.models.network import load_network
 from bonaface.training import checkpoints
 from bonaface.training.loader import ValidationSet, frames_for_validation
 from bonaface.training.trainer import Trainer, TrainingResult
@@ -225,7 +225,7 @@ def test_precision_may_differ_from_an_earlier_training(stored: Stored, tmp_path:
     best = tmp_path / "half" / "checkpoints" / "best.safetensors"
     crops = torch.from_numpy(pictures(4))
     with torch.inference_mode():
-        again = network_from_bytes(best.read_bytes(), done.recipe.model)(crops)
+        again = load_network(best, done.recipe.model)(crops)
         assert torch.equal(done.network(crops)[0], again[0])
 
 
@@ -308,7 +308,7 @@ def test_the_weights_that_are_kept_are_those_that_were_validated(stored: Stored,
     data = ValidationSet(frames_for_validation(stored.manifest.where("val"), stored.crops), recipe)
     crops = torch.stack([data[index].crops for index in range(len(data))])
     with torch.no_grad():
-        logits, _ = network_from_bytes(result.best_weights.read_bytes(), recipe.model)(crops)
+        logits, _ = load_network(result.best_weights, recipe.model)(crops)
     measured = validation_measures(logits.double().numpy(), data.labels, simulated=data.simulated)
     assert measured["val_loss"] == pytest.approx(result.history["val_loss"][result.best_epoch - 1], rel=1e-4)
 

@@ -129,6 +129,7 @@ BAD: dict[str, tuple[tuple[Any, Any], dict[str, Any], str]] = {
     "infinite": (([0.1, np.inf], [1, 0]), {}, "NaN or infinite (index 1)"),
     "None": (([0.1, None], [1, 0]), {}, "NaN or infinite (index 1)"),
     "text": (([0.1, "x"], [1, 0]), {}, "scores[1] is 'x'; expected a number"),
+    "text after NaN": (([float("nan"), "x"], [1, 0]), {}, "scores[1] is 'x'; expected a number"),
     "two columns": ((np.zeros((4, 2)), [1, 0, 1, 0]), {}, "scores have the shape (4, 2)"),
     "no array": ((0.5, [1]), {}, "got float"),
     "a string": (("0.5", [1]), {}, "got str"),

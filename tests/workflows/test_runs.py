@@ -17,7 +17,7 @@ import bonaface
 from bonaface.config import Recipe, load_recipe
 from bonaface.data.crop_store import fill_store
 from bonaface.errors import InputError, OutputError, SettingsError
-from bonaface.models.network import network_from_bytes
+from bonaface.models.network import load_network
 from bonaface.training.loader import ValidationSet, frames_for_validation
 from bonaface.training.validation import validation_measures
 from bonaface.workflows.runs import open_run
@@ -239,7 +239,7 @@ def test_two_processes_write_once_and_keep_the_weights_that_they_validated(run: 
     data = ValidationSet(frames_for_validation(manifest.where("val"), store.table), recipe)
     with torch.no_grad():
         crops = torch.stack([data[index].crops for index in range(len(data))])
-        logits, _ = network_from_bytes((two / "checkpoints" / "best.safetensors").read_bytes(), recipe.model)(crops)
+        logits, _ = load_network((two / "checkpoints" / "best.safetensors"), recipe.model)(crops)
     measured = validation_measures(logits.double().numpy(), data.labels, simulated=data.simulated)
     assert measured["val_loss"] == pytest.approx(metrics["val_loss"][0], rel=1e-4)
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from bonaface.errors import MediaError
+from bonaface.errors import MediaError, one_line
 from bonaface.io.storage import without_passwords
 
 WAIT_SECONDS = 10.0
@@ -102,4 +102,6 @@ def why_it_failed(error: Exception, *, seconds: float) -> str:
         return "the connection broke before the file was complete"
     if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
         return f"it cannot be stored while it is read ({error.strerror or error})"
+    if isinstance(error, exceptions.InvalidSchema | exceptions.InvalidProxyURL):
+        return one_line(error)
     return "not a valid address; expected one such as https://host/file.mp4"

@@ -93,8 +93,8 @@ class Frames:
     stored vertical flip; a video ends early once `stop` says so.
 
     `video` is the metadata of a video's container, None for pictures. After iterating, `decoded` counts the frames up to
-    the last one that was decoded, and `faults` and `note` say what was wrong: nothing, truncated, variable rate. Raises
-    MediaError, here or while iterating.
+    the last one that was decoded, and `faults` names what is missing or damaged; `note` has this and what else is unusual.
+    Raises MediaError, here or while iterating.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Frames:
     ) -> None:
         self.decoded = 0
         self.faults: list[str] = []
+        self._remarks: list[str] = []
         self._flip = flip
         self._stop = stop
         self._pictures: Sequence[Path | bytes | NDArray[np.uint8]] = ()
@@ -137,8 +138,8 @@ class Frames:
 
     @property
     def note(self) -> str:
-        """What was wrong, as one text."""
-        return "; ".join(self.faults)
+        """What was wrong or unusual, as one text."""
+        return "; ".join([*self.faults, *self._remarks])
 
     def __iter__(self) -> Iterator[Frame]:
         reader = self._reader
@@ -163,7 +164,7 @@ class Frames:
         if not self.decoded:
             raise MediaError(f"{reader.name}: no frame could be decoded{damage}")
         if reader.note:
-            self.faults.append(reader.note)
+            self._remarks.append(reader.note)
         if info.declared > info.frames:
             self.faults.append(f"truncated: it holds {info.frames} of the {info.declared} frames that it declares")
         elif not info.declared and info.seconds and info.seconds > 1.1 * info.held_seconds + 0.5:
@@ -175,7 +176,7 @@ class Frames:
         elif reader.damage:
             self.faults.append(reader.damage)
         if info.variable_rate:
-            self.faults.append(VARIABLE_RATE)
+            self._remarks.append(VARIABLE_RATE)
 
     def __enter__(self) -> Self:
         return self

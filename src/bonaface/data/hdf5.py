@@ -19,8 +19,11 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 class Hdf5Reader(IndexedReader):
     """The dataset `Color_Data`, `(frames, 3, height, width)` or `(frames, height, width, 3)` RGB, opened for one pass.
 
-    Depth is not read. Raises MediaError where there is no such dataset, MissingExtraError where h5py is not installed.
+    Depth is not read, and a damaged frame is the end. Raises MediaError where there is no such dataset, MissingExtraError where
+    h5py is not installed.
     """
+
+    ends_at_damage = True
 
     def __init__(self, source: Path) -> None:
         if not source.is_file():

@@ -9,6 +9,7 @@ import shutil
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -267,7 +268,9 @@ def _root_of(manifest: Path) -> Path:
     """The folder of a manifest's footage: the one that its meta file names, else the manifest's own."""
     root = str(read_json(manifest.with_name(f"{manifest.stem}.meta.json")).get("root", ""))
     folder = Path(root) if is_remote(root) else manifest.parent / root
-    return folder if is_remote(folder) or not root else folder.resolve()
+    with suppress(OSError, ValueError):  # a path with a null byte
+        return folder if is_remote(folder) or not root else folder.resolve()
+    return manifest.parent
 
 
 def _in_memory(item: Any, number: int, colour: Colour | None) -> Source:

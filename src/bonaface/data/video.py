@@ -256,10 +256,11 @@ class VideoReader:
 class IndexedReader:
     """Pictures that are read one by one, by index, as the frames of a video; with the interface of `VideoReader`.
 
-    One that cannot be read is left out and named in `damage`.
+    One that cannot be read is left out, or ends them if `ends_at_damage`, and is named in `damage`.
     """
 
     note = ""
+    ends_at_damage = False
 
     def __init__(self, source: Path, info: VideoInfo) -> None:
         self.name = str(source)
@@ -272,17 +273,22 @@ class IndexedReader:
     ) -> Iterator[tuple[int, float | None, Picture]]:
         """Yield index, None (there are no times) and RGB picture of the wanted frames (None: all), in order, until `stop`."""
         faults: list[str] = []
-        for index in range(self.info.frames) if wanted is None else sorted(wanted):
-            if index >= self.info.frames or stop():
-                return
-            try:
-                picture = self.picture(index)
-            except MediaError as error:
-                faults.append(str(error).removeprefix(f"{self.name}/"))
+        try:
+            for index in range(self.info.frames) if wanted is None else sorted(wanted):
+                if index >= self.info.frames or stop():
+                    return
+                try:
+                    picture = self.picture(index)
+                except MediaError as error:
+                    faults.append(str(error).removeprefix(f"{self.name}/"))
+                    if self.ends_at_damage:
+                        return
+                    continue
+                self.decoded = index + 1
+                yield index, None, picture
+        finally:
+            if faults:
                 self.damage = f"{len(faults)} frames cannot be read: {format_list(faults, limit=2)}"
-                continue
-            self.decoded = index + 1
-            yield index, None, picture
 
     def picture(self, index: int) -> Picture:
         """Return one frame. Raises MediaError."""

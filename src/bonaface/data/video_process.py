@@ -8,12 +8,11 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from io import BufferedRWPair
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ Frames = Iterator[tuple[int, float | None, NDArray[np.uint8]]]
 SUPPORTED = os.name == "posix"
 """Whether this system has limits for a process."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bonaface.data.video_process import main; main()"
+_HEAD = struct.Struct(">IQ")
 
 
 class WatchedVideo:
@@ -56,9 +56,10 @@ class WatchedVideo:
         self._process: _Process | None = None
         # The process keeps the folder that it was started in.
         path = "" if isinstance(source, bytes) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
+        request = {"open": path or None}
         payload = source if isinstance(source, bytes) else b""
         try:
-            self._process, answer = _open({"open": path or None}, payload)
+            self._process, answer = _open(request, payload)
         except _Ended as ended:
             raise MediaError(f"{self.name}: {ended}") from None
         if "error" in answer:
@@ -107,14 +108,19 @@ class _Process:
     """The parent's side of a process: messages of JSON, with the bytes of a file or the pixels of a frame."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._channel = self._socket.makefile("rwb")
+        self._channel, theirs = socket.socketpair()
         self._waiting = 0
-        imports = json.dumps([str(path) for path in sys.path])
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _START, imports, str(theirs.fileno())],
+                    [
+                        sys.executable,
+                        "-P",
+                        "-c",
+                        _START,
+                        json.dumps([str(path) for path in sys.path]),
+                        str(theirs.fileno()),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -123,11 +129,11 @@ class _Process:
                 )
             except OSError as error:
                 self._channel.close()
-                self._socket.close()
                 raise _Ended(f"no process can be started to decode it ({error.strerror})") from None
 
     def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
         """Send one message; all but `close` are answered."""
+        self._channel.settimeout(None)
         try:
             _send(self._channel, message, payload)
         except OSError:
@@ -136,12 +142,15 @@ class _Process:
 
     def receive(self, stop: Callable[[], bool] = lambda: False) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
         """Return the next answer and its picture. Raises _Ended, also where `stop` says so."""
-        while not wait([self._socket], _POLL_SECONDS):
+        self._channel.settimeout(_POLL_SECONDS)
+
+        def stopped() -> None:
             if stop():
                 self.kill()
                 raise _Ended("stopped")
+
         try:
-            answer, payload = _receive(self._channel, most=3 * MAX_PIXELS)
+            answer, payload = _receive(self._channel, stopped, most=3 * MAX_PIXELS)
         except (OSError, EOFError):
             raise self._why() from None
         self._waiting -= 1
@@ -160,9 +169,7 @@ class _Process:
 
     def kill(self) -> int:
         """End the process and return its exit code."""
-        with contextlib.suppress(OSError):  # what could not be sent
-            self._channel.close()
-        self._socket.close()
+        self._channel.close()
         self._process.kill()
         return self._process.wait()
 
@@ -217,25 +224,39 @@ def _open(request: dict[str, Any], payload: bytes) -> tuple[_Process, dict[str, 
                 raise
 
 
-def _send(channel: BufferedRWPair, message: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
-    """Send a line of JSON, and a payload, whose length the line holds."""
+def _send(channel: socket.socket, message: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
+    text = json.dumps(message).encode()
     content = memoryview(payload).cast("B")  # type: ignore[arg-type]
-    channel.write(json.dumps({**message, "bytes": content.nbytes}).encode() + b"\n")
-    channel.write(content)
-    channel.flush()
+    channel.sendall(_HEAD.pack(len(text), content.nbytes) + text)
+    channel.sendall(content)
 
 
-def _receive(channel: BufferedRWPair, *, most: int = -1) -> tuple[dict[str, Any], bytearray]:
-    """Return a message and its payload. Raises EOFError, also where either has more than `most` bytes."""
-    line = channel.readline(most)
-    if not line.endswith(b"\n"):
+def _receive(
+    channel: socket.socket, waiting: Callable[[], None] = lambda: None, *, most: int | None = None
+) -> tuple[dict[str, Any], bytearray]:
+    """Return a message and its payload; `waiting` is called at each timeout of the channel.
+
+    Raises EOFError, also for a payload of more than `most` bytes.
+    """
+
+    def read(count: int) -> bytearray:
+        content = bytearray(count)
+        left = memoryview(content)
+        while left:
+            try:
+                received = channel.recv_into(left)
+            except TimeoutError:
+                waiting()
+                continue
+            if not received:
+                raise EOFError
+            left = left[received:]
+        return content
+
+    length, size = _HEAD.unpack(read(_HEAD.size))
+    if most is not None and size > most:
         raise EOFError
-    message: dict[str, Any] = json.loads(line)
-    size = message.pop("bytes")
-    payload = bytearray(size if size <= most or most < 0 else 0)
-    if channel.readinto(payload) < size:
-        raise EOFError
-    return message, payload
+    return json.loads(read(length)), read(size)
 
 
 def main() -> None:
@@ -249,13 +270,12 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
     reader: VideoReader | None = None
-    ours = socket.socket(fileno=int(sys.argv[2]))
-    with ours, ours.makefile("rwb") as channel, contextlib.suppress(EOFError, OSError):
+    with socket.socket(fileno=int(sys.argv[2])) as channel, contextlib.suppress(EOFError, OSError):
         frames: Frames | None = None
         while True:
-            ours.settimeout(_IDLE_SECONDS if frames is None else None)
-            message, payload = _receive(channel)
-            ours.settimeout(None)
+            channel.settimeout(_IDLE_SECONDS if frames is None else None)
+            message, payload = _receive(channel, sys.exit)
+            channel.settimeout(None)
             if "open" in message or "close" in message:
                 if reader is not None:
                     reader.close()
@@ -269,7 +289,7 @@ def main() -> None:
                 frames = _send_next(channel, reader, frames)
 
 
-def _opened(channel: BufferedRWPair, name: str | None, payload: bytearray) -> VideoReader | None:
+def _opened(channel: socket.socket, name: str | None, payload: bytearray) -> VideoReader | None:
     source = bytes(payload) if name is None else Path(name)
     size = len(payload)
     if isinstance(source, Path):
@@ -292,7 +312,7 @@ def _opened(channel: BufferedRWPair, name: str | None, payload: bytearray) -> Vi
     return reader
 
 
-def _send_next(channel: BufferedRWPair, reader: VideoReader, frames: Frames) -> Frames | None:
+def _send_next(channel: socket.socket, reader: VideoReader, frames: Frames) -> Frames | None:
     """Send the next frame, or what was wrong with the video if there is none."""
     _progress()
     found = next(frames, None)

@@ -101,9 +101,9 @@ def json_safe(value: Any) -> Any:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file is missing. Raises InputError where storage cannot be read."""
-    if not storage.exists(path):
-        return {}
     try:
+        if not storage.exists(path):
+            return {}
         values = json.loads(storage.local_copy(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

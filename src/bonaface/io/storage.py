@@ -25,7 +25,6 @@ from bonaface.errors import (
     OutputError,
     needs_extra,
     one_line,
-    reraise_os_error,
 )
 
 _ADDRESS = re.compile(r"(?!https?:|rtsps?:)([a-z][a-z0-9+.-]+):/+(?=[^/]|$)", re.IGNORECASE)
@@ -191,8 +190,10 @@ def upload(local: Path, path: Path, *, replace: bool = False) -> None:
 def remove(path: Path) -> None:
     """Remove a file, an object or a folder of objects, if it is there. Raises OutputError."""
     if not is_remote(path):
-        with reraise_os_error(path):
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
         return
     with _writing(path) as (storage, key):
         if storage.exists(key):

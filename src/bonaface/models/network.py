@@ -116,9 +116,17 @@ def build_network(settings: ModelSettings) -> LivenessNet:
     return _assemble(settings, weights)
 
 
+def load_network(path: Path, settings: ModelSettings) -> LivenessNet:
+    """Build a trained network from a file of `network_bytes`, ready to score. Raises WeightsError."""
+    return _trained(read_weights(path), settings)
+
+
 def network_from_bytes(content: bytes, settings: ModelSettings) -> LivenessNet:
-    """Build a trained network from what `network_bytes` gave, ready to score. Raises WeightsError."""
-    weights = parse_weights(content, source="model.safetensors")
+    """Do the same from the content of the file."""
+    return _trained(parse_weights(content, source="model.safetensors"), settings)
+
+
+def _trained(weights: Weights, settings: ModelSettings) -> LivenessNet:
     if not weights.about:
         raise WeightsError(
             f"{weights.source} is not a network that Bonaface trained; start a training from it with model.weights"

@@ -17,7 +17,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from bonaface.data.downloads import Asset, cache_folder, fetch, sha256_of
-from bonaface.errors import DownloadError, WeightsError, one_line
+from bonaface.errors import DownloadError, WeightsError, format_list, one_line
 
 HUB_FILE = "model.safetensors"
 PINNED: Mapping[str, tuple[str, str]] = {
@@ -139,12 +139,24 @@ def load_into(backbone: nn.Module, weights: Weights, *, classifier: str, archite
             given.pop(name, None)
     if not set(head) <= given.keys():  # a new classifier starts at zero: its first logits are then of no size
         given |= {name: torch.zeros_like(own[name]) for name in head}
-    try:
-        backbone.load_state_dict(given)
-    except RuntimeError as error:
+    faults = {
+        # Older files lack the counter num_batches_tracked; no output depends on it.
+        "missing": [name for name in own if name not in given and not name.endswith("num_batches_tracked")],
+        "unexpected": [name for name in given if name not in own],
+        "of a different shape": [
+            f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in own.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+    if any(faults.values()):
+        found = "; ".join(
+            f"{len(names)} {what} ({format_list(names, limit=3)})" for what, names in faults.items() if names
+        )
         raise WeightsError(
-            f"{weights.source} does not fit {architecture}: {one_line(error)}; set model.name to their architecture"
-        ) from None
+            f"{weights.source} does not fit {architecture}: {found}; set model.name to their architecture"
+        )
+    backbone.load_state_dict(given, strict=False)
 
 
 def _about(content: bytes) -> dict[str, object]:

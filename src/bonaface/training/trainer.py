@@ -27,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bonaface.config import Recipe, TrainingSettings
 from bonaface.data.manifest import Manifest
 from bonaface.errors import BonafaceError, InputError, SettingsError
-from bonaface.models.network import LivenessNet, build_network, network_from_bytes
+from bonaface.models.network import LivenessNet, build_network, load_network
 from bonaface.training.checkpoints import (
     Checkpoints,
     Record,
@@ -182,7 +182,7 @@ class Trainer:
         if outcome and self.is_main:
             with torch.random.fork_rng():
                 # Built again, without what the training wrapped around it.
-                self.network = network_from_bytes(self._checkpoints.best.read_bytes(), self.recipe.model)
+                self.network = load_network(self._checkpoints.best, self.recipe.model)
         return TrainingResult(
             best_weights=self._checkpoints.best,
             best_epoch=best_epoch(self.history, settings.monitor).epoch,

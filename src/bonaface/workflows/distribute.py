@@ -23,6 +23,7 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.sources import Input, Source, expand, fetched
 from bonaface.errors import InputError, SettingsError, check_choice, format_list
 from bonaface.inference.bundle import Bundle
+from bonaface.inference.decision import DEFAULT_FACES
 from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import Scored, score_through
 from bonaface.io import storage, write_bytes
@@ -165,7 +166,9 @@ def _place(source: Source) -> str:
 
 
 def _key(bundle: Bundle, options: dict[str, Any], presentations: str) -> str:
-    """Return what was asked for, in 16 hex digits."""
+    """Return what was asked for, in 16 hex digits; an option at its default is as one that was not given."""
+    defaults = {"quality": True, "faces": DEFAULT_FACES}
+    options = {name: value for name, value in options.items() if value not in (None, defaults.get(name))}
     weights = options.get("detector_weights")
     if weights and Path(weights).is_file():
         options = {**options, "detector_weights": sha256_of(Path(weights))}

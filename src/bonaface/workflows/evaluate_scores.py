@@ -140,7 +140,7 @@ def _numbers(what: str, given: Any) -> NDArray[np.float64]:
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
-        wrong = int(np.isnan(pd.to_numeric(pd.Series(values), errors="coerce")).argmax())
+        wrong = next((index for index, value in enumerate(values) if not _is_number(value)), 0)
         raise ScoreTableError(f"{what}[{wrong}] is {values[wrong]!r}; expected a number") from None
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
@@ -149,6 +149,14 @@ def _numbers(what: str, given: Any) -> NDArray[np.float64]:
             "numbers: a presentation without a score belongs into a score table, with its status (bonaface.report_scores)"
         )
     return numbers
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _kinds(what: str, given: Any, length: int) -> list[Kind]:

@@ -20,7 +20,7 @@ from bonaface.data.audit.duplicates import SIDE, View, shrink
 from bonaface.data.crop_store import boxes_by_row, boxes_of
 from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
-from bonaface.data.frames import VARIABLE_RATE, Frames, evenly_spaced
+from bonaface.data.frames import Frames, evenly_spaced
 from bonaface.data.manifest import Manifest
 from bonaface.data.parallel import parallel_map
 from bonaface.data.signatures import HEAD, media_type
@@ -119,6 +119,8 @@ def _read(job: _Job, *, detector: str, weights: Path | None) -> FileFacts:
             facts = replace(facts, sha256=sha256)
             with Frames(here, count=VIEWS, choose=evenly_spaced, flip=flip) as frames:
                 pictures = [(frame.index, frame.image) for frame in frames]
+            if not pictures:
+                raise MediaError(f"no frame could be decoded{f' ({frames.note})' if frames.note else ''}")
     except OSError as error:
         return replace(facts, reason=error.strerror or str(error))
     except MediaError as error:
@@ -131,9 +133,8 @@ def _read(job: _Job, *, detector: str, weights: Path | None) -> FileFacts:
         known |= {"codec": video.codec, "frames": float(video.frames)}
         known |= {"frame_rate": video.fps or math.nan, "seconds": video.seconds or math.nan}
     known["bits_per_pixel"] = 8 * known["bytes"] / (width * height * max(known.get("frames", 1), 1))
-    note = "; ".join(fault for fault in frames.faults if fault != VARIABLE_RATE)
     finder = None if detector == "whole_frame" else worker_detector(detector, weights, boxes)
-    return _seen(pictures, finder, replace(facts, note=note), known)
+    return _seen(pictures, finder, replace(facts, note="; ".join(frames.faults)), known)
 
 
 def _hashed(source: Path) -> tuple[str, float, str]:
