@@ -333,7 +333,9 @@ def test_serving_loads_none_of_the_heavy_libraries():
     )
 
 
-def test_a_port_that_is_taken_and_a_bundle_that_is_not_there(program, server, bundle):
+@pytest.mark.slow
+def test_a_port_that_is_taken_and_a_bundle_that_is_not_there(server, bundle):
+    bonaface = str(Path(sys.executable).with_name("bonaface"))
     port = server.url.rsplit(":", 1)[1]
     for arguments, said in (
         ([str(bundle), "--port", port], "cannot listen on 127.0.0.1"),
@@ -343,7 +345,7 @@ def test_a_port_that_is_taken_and_a_bundle_that_is_not_there(program, server, bu
         ([str(bundle), "--certificate", "nowhere"], "HTTPS needs two files"),
         ([str(bundle), "--certificate", "nowhere", "--certificate-key", "nowhere"], "PEM"),
     ):
-        done = program("serve", *arguments)
+        done = subprocess.run([bonaface, "serve", *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
