@@ -15,10 +15,10 @@ from bonaface.errors import EXTRAS
 from bonaface.inference.bundle import write_bundle
 from tests.networks import tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 HIDE = """
 import sys
-
-pytestmark = pytest.mark.slow
 class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {names}:
