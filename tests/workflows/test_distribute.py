@@ -296,6 +296,14 @@ def test_no_cluster_is_one_line():
     assert "\n" not in str(caught.value)
 
 
+def test_option_at_its_default_is_the_same_job(tmp_path: Path):
+    bundle = tiny_bundle(tmp_path / "bundle")
+    defaults = {"quality": True, "faces": "largest", "detector": None, "min_face": None}
+    assert _key(bundle, defaults, "") == _key(bundle, {}, "")
+    for name, value in {"quality": False, "faces": "all", "detector": "haar", "min_face": 0.0}.items():
+        assert _key(bundle, {name: value}, "") != _key(bundle, {}, "")
+
+
 def test_variant_is_another_job(footage: Path):
     bundle = load_bundle(footage / "bundle")
     assert _key(bundle, {}, "") != _key(replace(bundle, variant="int8"), {}, "")

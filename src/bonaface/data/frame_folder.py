@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.images import IMAGE_SUFFIXES, read_image
-from bonaface.data.video import IndexedReader, VideoInfo
+from bonaface.data.indexed_reader import IndexedReader
+from bonaface.data.video import VideoInfo
 from bonaface.errors import MediaError
 
 _NUMBER = re.compile(r"\d+")

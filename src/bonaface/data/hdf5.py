@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.data.video import MAX_PIXELS, IndexedReader, VideoInfo
+from bonaface.data.indexed_reader import IndexedReader
+from bonaface.data.video import MAX_PIXELS, VideoInfo
 from bonaface.errors import MediaError, needs_extra, one_line
 
 HDF5_SUFFIXES = frozenset({".hdf5", ".h5"})

@@ -21,7 +21,7 @@ from bonaface.inference.pipeline import Pipeline, ScoringOptions
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Box, Progress
 from bonaface.workflows.bundle import find_bundle
-from bonaface.workflows.verdicts import Predictions, check_frames, verdicts_on
+from bonaface.workflows.verdicts import Predictions, check_frames, folder_for, verdicts_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,17 +127,19 @@ class Model:
         """
         one = isinstance(sources, str | bytes | bytearray | memoryview | np.ndarray) or hasattr(sources, "read")
         given = list(sources) if isinstance(sources, Iterable) and not one else [sources]
-        return verdicts_on(
-            self.pipeline,
-            cast("list[Input]", given),
-            frames=frames,
-            frames_as_video=frames_as_video,
-            colour=colour,
-            save=save,
-            root=root,
-            seconds=seconds,
-            progress=progress,
+        if not given:
+            raise InputError(
+                "nothing to score: name images, videos, folders, a glob, a manifest, an address or a camera"
+            )
+        check_frames(frames)
+        cameras = [camera for source in given if (camera := camera_of(source)) is not None]
+        files = cast("list[Input]", [source for source in given if camera_of(source) is None])
+        found = expand(files, root=root, frames_as_video=frames_as_video, colour=colour)
+        folder = folder_for(save)
+        verdicts = verdicts_on(
+            self.pipeline, found.items, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress
         )
+        return Predictions(found, verdicts)
 
     def evaluate(self, manifest: str | Path | Manifest, *, output: str | Path, **options: Any) -> Evaluated:
         """Write a score table and a report on a manifest's presentations: `bonaface.evaluate` with this model."""

@@ -1,4 +1,4 @@
-"""From sources to verdicts: find the presentations, run the pipeline on each, save annotated copies, watch cameras."""
+"""Verdicts on presentations and cameras from a pipeline that is loaded, with annotated copies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bonaface.data.camera import BURST_SECONDS, Camera, camera_of
-from bonaface.data.sources import Colour, Input, Source, Sources, expand, fetched
+from bonaface.data.camera import BURST_SECONDS, Camera
+from bonaface.data.sources import Source, Sources, fetched
 from bonaface.errors import InputError, MediaError, OutputError, reraise_os_error
 from bonaface.inference.annotate import write_annotated_video
 from bonaface.inference.decision import verdict_of
@@ -40,39 +40,13 @@ class Predictions:
         self._verdicts.close()  # type: ignore[attr-defined]
 
 
-def verdicts_on(
-    pipeline: Pipeline,
-    sources: Sequence[Input],
-    *,
-    frames: int | None = None,
-    frames_as_video: bool = False,
-    colour: Colour | None = None,
-    save: str | Path | None = None,
-    root: str | Path | None = None,
-    seconds: float | None = None,
-    progress: Progress | None = None,
-) -> Predictions:
-    """Return an iterator over the verdicts on sources; `Model.predict` describes the arguments."""
-    if not sources:
-        raise InputError("nothing to score: name images, videos, folders, a glob, a manifest, an address or a camera")
-    check_frames(frames)
-    cameras = [camera for source in sources if (camera := camera_of(source)) is not None]
-    files = [source for source in sources if camera_of(source) is None]
-    found = expand(files, root=root, frames_as_video=frames_as_video, colour=colour)
-    folder = _folder(save)
-    verdicts = _verdicts(
-        pipeline, found.items, cameras, frames=frames, folder=folder, seconds=seconds, progress=progress
-    )
-    return Predictions(found, verdicts)
-
-
 def check_frames(frames: int | None) -> None:
     """Raise InputError for a number of frames that cannot be scored."""
     if frames is not None and (not isinstance(frames, int | np.integer) or frames < 1):
         raise InputError(f"frames is {frames!r}; expected a whole number, 1 or more")
 
 
-def _verdicts(
+def verdicts_on(
     pipeline: Pipeline,
     files: Sequence[Source],
     cameras: Sequence[int | str],
@@ -82,6 +56,7 @@ def _verdicts(
     seconds: float | None,
     progress: Progress | None,
 ) -> Iterator[Verdict]:
+    """Yield the verdicts on files, then those on cameras; `folder` is for annotated copies."""
     if len(files) < 2:
         progress = None
     if progress:
@@ -139,7 +114,8 @@ def _save(pipeline: Pipeline, source: Source, verdict: Verdict, folder: Path) ->
         return
 
 
-def _folder(save: str | Path | None) -> Path | None:
+def folder_for(save: str | Path | None) -> Path | None:
+    """Return the folder for annotated copies, made if missing. Raises OutputError."""
     if save is None:
         return None
     folder = Path(save)
