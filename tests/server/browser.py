@@ -22,11 +22,11 @@ from websockets.sync.client import ClientConnection, connect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
+def write_camera(path: Path, frames: list[np.ndarray], *, fps: int = 15) -> Path:
     """Frames as the raw video that a fake camera plays in a loop."""
     height, width = frames[0].shape[:2]
     with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W%d H%d F15:1 Ip A1:1 C420jpeg\n" % (width, height))
+        file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (width, height, fps))
         for frame in frames:
             planes = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p").to_ndarray()
             file.write(b"FRAME\n" + planes.tobytes())

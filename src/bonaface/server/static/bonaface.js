@@ -12,6 +12,7 @@ window.bonaface = (() => {
   const HOME = new URL("..", document.currentScript.src).href;
   const BURST_MS = 1000;
   const BURST_MOST = 16;
+  const BURST_LATEST_MS = 5000; // after it the pictures are taken without waiting for new ones
   const ASK_AGAIN = 3;
   const LOOK_MS = 400;
   const LOOK_SIDE = 320;
@@ -119,13 +120,19 @@ window.bonaface = (() => {
   const jpeg = (canvas) => new Promise((resolve, reject) =>
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/jpeg", 0.92));
 
-  // Takes the pictures of a second from a playing camera.
+  // Waits for the camera's next picture, for `ms` at most: no picture of a slow camera is taken twice.
+  const nextPicture = (video, ms, signal) => Promise.race([
+    new Promise((resolve) => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(resolve) : resolve())),
+    wait(ms, signal)]);
+
+  // Takes the pictures of a second from a playing camera, of more where it is slow.
   async function burst(video, known, { progress = () => {}, signal } = {}) {
     const count = Math.min(known?.operating_points.video.frames ?? 8, known?.limits.files ?? BURST_MOST, BURST_MOST);
     const begun = performance.now();
     const pictures = [];
     for (let number = 0; number < count; number++) {
       await wait(begun + (number * BURST_MS) / Math.max(count - 1, 1) - performance.now(), signal);
+      await nextPicture(video, begun + BURST_LATEST_MS - performance.now(), signal);
       pictures.push(jpeg(drawn(video)));
       progress((number + 1) / count);
     }
