@@ -40,9 +40,10 @@ from bonaface.data.synthetic.head import Person
 from bonaface.data.synthetic.take import Take, bona_fide_frames
 from bonaface.data.video_writer import write_video
 from bonaface.evaluation.scores import write_scores
+from bonaface.inference.backends import BATCH
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import PresentationResult, verdict_of
-from bonaface.inference.pipeline import BATCH, Pipeline
+from bonaface.inference.pipeline import Pipeline
 from bonaface.inference.scoring import score_manifest, sources_of
 from bonaface.types import probability
 

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from bonaface.choices import FacePolicy, FusionRule
-from bonaface.data.cropping import resize_frame
+from bonaface.data.cropping import crop_face, resize_frame
 from bonaface.data.faces.detector import Face
 from bonaface.data.frames import part_of, spread
 from bonaface.data.sources import Source
 from bonaface.data.video_writer import write_video
+from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, change_bundle
-from bonaface.inference.bundle_schema import OperatingPoint
+from bonaface.inference.bundle_schema import ENSEMBLE_FILE, EnsembleCard, OperatingPoint
 from bonaface.inference.decision import PresentationResult, verdict_of
 from bonaface.inference.pipeline import FURTHER, Pipeline
 from bonaface.types import Box, FrameScore, Status
+from tests.networks import tiny_bundle, tiny_network
 
 
 def sample(*frames: float | Status) -> PresentationResult:
@@ -198,3 +200,52 @@ def test_one_pipeline_serves_several_threads(tiny: Bundle, thousand: np.ndarray)
             together = list(callers.map(lambda _: [verdict.logit for verdict in pipeline.verdicts(sources)], range(4)))
     for logits in together:
         assert logits == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def ensemble(tiny: Bundle) -> Bundle:
+    """Two tiny networks; the second sees half of the picture, blue first."""
+    other = tiny_bundle(tiny.path, tiny_network(seed=1))
+    card = EnsembleCard(
+        name="other",
+        bundle=other.id,
+        input=other.card.input.model_copy(update={"colour": "BGR"}),
+        output=other.card.output.model_copy(update={"embedding": None}),
+        crop_scale=0.5,
+        weight=0.25,
+    )
+    return change_bundle(tiny, files={ENSEMBLE_FILE: other.contents["model.onnx"]}, ensemble=card)
+
+
+def test_the_second_network_of_an_ensemble_sees_its_own_crop(tiny: Bundle, ensemble: Bundle):
+    (picture,) = np.random.default_rng(0).integers(0, 256, (1, 96, 128, 3), dtype=np.uint8)
+    source = Source("picture", (picture,))
+    other = load_backend(ensemble.second, threads=1) if ensemble.second else None
+    assert other is not None
+    inner = crop_face(picture, Box(16, 0, 96, 96), scale=0.5, size=64)
+    added, embeddings = other.run(inner[None])
+    assert embeddings is None
+    (alone,), (both,) = (Pipeline(each, threads=1).score([source], frames=1) for each in (tiny, ensemble))
+    assert both.frames[0].logit == pytest.approx(alone.frames[0].logit + 0.25 * added[0], abs=1e-6)
+    assert abs(added[0]) > 0.01
+    own, kept = alone.frames[0].embedding, both.frames[0].embedding
+    assert own is not None
+    assert kept is not None
+    assert np.array_equal(kept, own)
+
+
+def test_an_ensemble_without_a_face_has_no_score(ensemble: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Pipeline, "_detector", lambda self: Bright())
+    dark, _ = verdict_of_clip(ensemble, clip(tmp_path / "dark.mp4", [0, 0, 0, 0]))
+    assert {frame.status for frame in dark.frames} == {Status.NO_FACE}
+    _, two = verdict_of_clip(ensemble, clip(tmp_path / "two.mp4", [220] * 4), faces="all")
+    assert two.score is not None
+
+
+def test_any_number_of_crops_gives_the_logits_of_each(tiny: Bundle, thousand: np.ndarray):
+    backend = load_backend(tiny, threads=1)
+    together, embeddings = backend.run(thousand[:11])
+    assert embeddings is not None
+    assert len(together) == len(embeddings) == 11
+    assert np.allclose(together, [backend.run(crop[None])[0][0] for crop in thousand[:11]], atol=1e-5)
+    assert len(backend.run(thousand[:0])[0]) == 0

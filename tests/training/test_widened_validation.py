@@ -49,6 +49,26 @@ def test_plain_rows_are_what_scoring_gives(stored: Stored, recipe: Recipe):
     assert np.isclose(first["logit"].iloc[0], logit, atol=1e-5)
 
 
+def test_a_second_network_sees_the_same_faces_and_is_added(stored: Stored, recipe: Recipe):
+    val, network = stored.manifest.where("val"), network_of(recipe)
+    seen: list[tuple[int, ...]] = []
+
+    def second(faces):
+        for picture, box in faces:
+            assert picture.shape[0] == picture.shape[1]
+            assert 0 <= box.x < box.x + box.w <= len(picture) + 1
+            seen.append(picture.shape)
+        return np.full(len(faces), 3.0)
+
+    alone = score_widened_validation(network, val, stored.crops, recipe)
+    both = score_widened_validation(network, val, stored.crops, recipe, second=second)
+    assert np.allclose(both["logit"], alone["logit"] + 3)
+    assert len(seen) == both["frame"].notna().sum()
+    size = recipe.model.input_size
+    simulated = (both["widened"] != PLAIN) & both["frame"].notna()
+    assert sum(shape == (size, size, 3) for shape in seen) == simulated.sum()  # the others are the stored squares
+
+
 def test_the_same_seed_gives_the_same_pictures(stored: Stored, recipe: Recipe):
     val, network = stored.manifest.where("val"), network_of(recipe)
     one = score_widened_validation(network, val, stored.crops, recipe)

@@ -31,7 +31,7 @@ def tiny(tmp_path_factory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def frames() -> Frames:
-    return Frames(pictures(1000), "1000 drawn pictures", pictures(24, seed=8), "24 drawn pictures")
+    return Frames(pictures(1000), np.zeros(1000), "1000 drawn pictures", pictures(24, seed=8), "24 drawn pictures")
 
 
 def test_a_run_becomes_one_file_with_its_real_figures(run: Run, tmp_path: Path):

@@ -77,6 +77,11 @@ class ModelSettings(Settings):
         description="smallest face that is scored, its longer side in pixels; by default a crop is enlarged at most twice",
     )
     drop_rate: Fraction = Field(0.0, description="dropout before the logit")
+    ensemble_with: str = Field(
+        "",
+        description="an open model, such as minifas-128, or a bundle: its logit is added to the trained network's, for cameras "
+        "that are not in the footage",
+    )
 
 
 class AugmentSettings(Settings):

@@ -30,7 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.config import CropSettings
-from bonaface.data.cropping import MIN_FACE, cut, face_square, resize, resize_frame
+from bonaface.data.cropping import MIN_FACE, box_in_crop, cut, face_square, resize, resize_frame
 from bonaface.data.downloads import sha256_of
 from bonaface.data.faces.detector import Detector, GivenBox, load_detector, worker_detector
 from bonaface.data.frame_folder import frame_files
@@ -366,8 +366,7 @@ def _store(image: NDArray[np.uint8], box: Box, folder: Path, name: str, settings
     square = face_square(box, scale=settings.scale, width=width, height=height)
     side = min(square.side, settings.side)
     (folder / name).write_bytes(encode_jpeg(resize(cut(image, square), side), quality=settings.quality))
-    factor = side / square.side
-    inside = ((box.x - square.x) * factor, (box.y - square.y) * factor, box.w * factor, box.h * factor)
+    inside = box_in_crop(box, square, size=side)
     status = Status.TOO_SMALL if max(box.w, box.h) < MIN_FACE else Status.OK
     return {"status": status.value, "file": name, "box": [round(value, 3) for value in inside]}
 

@@ -51,6 +51,16 @@ def face_square(box: Box, *, scale: float, width: int, height: int, shift: tuple
     return Square(min(max(round(x), 0), width - side), min(max(round(y), 0), height - side), side)
 
 
+def box_in_crop(box: Box, square: Square, *, size: int) -> Box:
+    """Return a face's box in the pixels of its crop: the square, at `size` x `size` pixels.
+
+    >>> box_in_crop(Box(10, 20, 20, 30), Square(0, 10, 60), size=30)
+    Box(x=5.0, y=5.0, w=10.0, h=15.0)
+    """
+    factor = size / square.side
+    return Box((box.x - square.x) * factor, (box.y - square.y) * factor, box.w * factor, box.h * factor)
+
+
 def cut(image: NDArray[np.uint8], square: Square) -> NDArray[np.uint8]:
     """The square's pixels, as a view."""
     return image[square.y : square.y + square.side, square.x : square.x + square.side]

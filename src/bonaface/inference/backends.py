@@ -16,6 +16,9 @@ from bonaface.inference.bundle import Bundle
 from bonaface.inference.bundle_schema import InputCard, OutputCard
 from bonaface.onnx_runtime import onnx_session
 
+BATCH = 4
+"""Crops that go through a network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
+
 CERTAIN = 104.0
 """Logit of a probability of exactly 1, and its negative of 0: beyond what f32 can tell from them.
 
@@ -44,11 +47,15 @@ class Backend:
         A network of a fixed batch size is given full batches, the last one padded. Raises BundleError where the network
         fails on them.
         """
-        prepared = as_network_input(crops, self._input)
-        size = self._batch or len(prepared)
-        missing = -len(prepared) % size
-        padded = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)]) if missing else prepared
-        parts = [self._checked(padded[start : start + size]) for start in range(0, len(padded), size)]
+        if not len(crops):
+            return np.empty(0), None
+        missing = -len(crops) % self._batch if self._batch else 0
+        padded = np.concatenate([crops, np.repeat(crops[-1:], missing, axis=0)]) if missing else crops
+        size = self._batch or BATCH
+        parts = [
+            self._checked(as_network_input(padded[start : start + size], self._input))
+            for start in range(0, len(padded), size)
+        ]
         outputs = [np.concatenate(part)[: len(crops)] for part in zip(*parts, strict=True)]
         embedding = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
         return as_logits(outputs[0], self._output), embedding

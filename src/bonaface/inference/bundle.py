@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from bonaface.errors import BundleError, OutputError, describe_validation_error, did_you_mean, format_list, one_line
 from bonaface.inference.bundle_checks import check_file, weights_architecture
-from bonaface.inference.bundle_schema import FORMAT, BundleCard, Kind, OperatingPoint
+from bonaface.inference.bundle_schema import ENSEMBLE_FILE, FORMAT, BundleCard, Kind, OperatingPoint
 from bonaface.inference.model_card import model_card
 from bonaface.io import new_file, new_folder, write_bytes
 from bonaface.io.storage import exists, is_remote, local_copy, shown
@@ -75,6 +75,24 @@ class Bundle:
                 "`bonaface export` makes them with --openvino, --bf16 and --int8"
             )
         return replace(self, variant=variant or "")
+
+    @cached_property
+    def second(self) -> Bundle | None:
+        """The second network of an ensemble as a backend loads it; None where there is none."""
+        found = self.card.ensemble
+        if found is None:
+            return None
+        card = BundleCard(
+            name=found.name,
+            created=self.card.created,
+            files={},
+            architecture=found.name,
+            input=found.input,
+            output=found.output,
+            crop_scale=found.crop_scale,
+            detector=self.card.detector,
+        )
+        return Bundle(self.path / ENSEMBLE_FILE, card, {"model.onnx": self.contents[ENSEMBLE_FILE]})
 
     def operating_point(self, kind: Kind) -> OperatingPoint:
         """Return the threshold for a single image or for a video; at score 0.5 where validation has chosen none."""
@@ -281,6 +299,8 @@ def _check_parts(path: Path, card: BundleCard, contents: Mapping[str, bytes]) ->
             raise BundleError(f"{path}: {error}") from None
     if "model.onnx" not in card.files:
         raise BundleError(f"{path} lists no model.onnx, without which nothing can be scored")
+    if card.ensemble and ENSEMBLE_FILE not in card.files:
+        raise BundleError(f"{path} lists no {ENSEMBLE_FILE}, the second network of its ensemble")
     for name, variant in card.variants.items():
         if absent := sorted(set(variant.files) - set(card.files)):
             raise BundleError(f"{path}: variant {name} needs {format_list(absent)}, which bundle.json does not list")

@@ -15,6 +15,9 @@ from bonaface.types import Threshold, probability
 FORMAT = 1
 """Version of the bundle's own format; a reader refuses those it does not know."""
 
+ENSEMBLE_FILE = "ensemble.onnx"
+"""The second network of an ensemble."""
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Kind = Literal["image", "video"]
@@ -105,6 +108,22 @@ class Comparison(Card):
     logit_range: float
 
 
+class EnsembleCard(Card):
+    """A second network, whose logit times `weight` is added to that of `model.onnx`; it gets a crop of its own.
+
+    `name`, `licence`, `training` and the id `bundle` are those of the bundle that it comes from.
+    """
+
+    name: str
+    bundle: str
+    licence: str = ""
+    input: InputCard
+    output: OutputCard
+    crop_scale: float = Field(gt=0, le=100)
+    weight: float = Field(1.0, gt=0)
+    training: dict[str, Any] = {}
+
+
 class VariantCard(Card):
     """Another form of the same network, with thresholds of its own.
 
@@ -145,6 +164,7 @@ class BundleCard(Card):
     quality: Annotated[dict[str, Limit], AfterValidator(known_limits)] = {}
     operating_points: OperatingPoints = {}
     variants: dict[str, VariantCard] = {}
+    ensemble: EnsembleCard | None = None
     licence: str = ""
     training: dict[str, Any] = {}
     results: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bonaface.data.cropping import MAX_ENLARGEMENT, default_min_face
-from bonaface.inference.bundle_schema import BundleCard, OperatingPoint
+from bonaface.inference.bundle_schema import BundleCard, EnsembleCard, OperatingPoint
 from bonaface.types import percent
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def describe(card: BundleCard) -> Iterator[str]:
     yield f"input: {input_line(card)}"
     yield f"crop: {crop_line(card)}"
     yield f"output: {output_line(card)}"
+    if card.ensemble:
+        yield f"ensemble: {ensemble_line(card.ensemble)}"
     yield from limits_lines(card)
     for kind, point in card.operating_points.items():
         yield f"{point_line(kind, point)}: threshold {point.threshold:.4f} ({point.criterion})"
@@ -84,6 +86,15 @@ def output_line(card: BundleCard) -> str:
     return known.get(card.output.meaning, f"{card.output.meaning} is bona fide")
 
 
+def ensemble_line(second: EnsembleCard) -> str:
+    """Return what an ensemble's second network is, and what it sees."""
+    return (
+        f"{second.weight:.3g} times the logit of {second.name} (bundle {second.bundle}, "
+        f"{second.licence or 'no licence stated'}) is added; it sees {second.crop_scale:g} x the longer side of the face box "
+        f"at {second.input.size} x {second.input.size} pixels"
+    )
+
+
 def point_line(kind: str, point: OperatingPoint) -> str:
     """Return what an operating point scores."""
     return "one image" if kind == "image" else f"a video, {point.fusion} of {point.frames} frames"
@@ -112,6 +123,7 @@ def _template() -> Template:
     environment.filters |= {"percent": _percent, "rate": rate_text, "interval": _interval, "plain": _plain}
     environment.globals |= {
         "crop_line": crop_line,
+        "ensemble_line": ensemble_line,
         "input_line": input_line,
         "limits_lines": limits_lines,
         "output_line": output_line,

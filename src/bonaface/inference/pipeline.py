@@ -21,23 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.choices import FacePolicy
-from bonaface.data.cropping import resize_frame
+from bonaface.data.cropping import crop_face, resize_frame
 from bonaface.data.faces.detector import Boxes, Detector, Face, given_faces, load_detector
 from bonaface.data.frames import Frame, Frames, part_of
 from bonaface.data.sources import Source
 from bonaface.errors import BundleError, MediaError, SettingsError, format_list
-from bonaface.inference.backends import load_backend
+from bonaface.inference.backends import BATCH, load_backend
 from bonaface.inference.bundle import Bundle
 from bonaface.inference.decision import DEFAULT_FACES, PresentationResult, verdict_of
 from bonaface.inference.quality import FaceRules, check
 from bonaface.inference.verdict import Verdict
 from bonaface.types import Finding, FrameScore, Quality, Status
 
-BATCH = 4
-"""Crops that go through the network at once, at most: a tenth to a fifth faster than one by one or 32 at once."""
-
 FURTHER = 4
 """A video is searched for faces in at most so many times the frames that are wanted."""
+
+
+Crops = tuple[NDArray[np.uint8], ...]
+"""The crop of a face for each network: one, or two for an ensemble."""
 
 
 class ScoringOptions(TypedDict, total=False):
@@ -55,12 +56,12 @@ class ScoringOptions(TypedDict, total=False):
 class Preprocessed:
     """One presentation before the network: its frames, not yet scored, and the crops of those with status `ok`.
 
-    `faces` are those of each such frame that are scored, one a crop, the largest first.
+    `faces` are those of each such frame that are scored, the largest first.
     """
 
     source: Source
     frames: list[FrameScore]
-    crops: list[NDArray[np.uint8]]
+    crops: list[Crops]
     faces: list[Sequence[Face]] = field(default_factory=list)
     note: str = ""
     wanted: int = 0
@@ -70,11 +71,11 @@ class Preprocessed:
 
 @dataclass(frozen=True)
 class _FrameResult:
-    """One frame after detection: its status, the faces to score and a crop of each."""
+    """One frame after detection: its status, the faces to score and the crops of each."""
 
     score: FrameScore
     scorable: Sequence[Face] = ()
-    crops: Sequence[NDArray[np.uint8]] = ()
+    crops: Sequence[Crops] = ()
 
     @property
     def several(self) -> bool:
@@ -112,6 +113,8 @@ class Pipeline:
         self._policy = faces
         self._threads = threads or os.cpu_count() or 1
         self._backend = load_backend(bundle, backend=backend, threads=self._threads)
+        self._ensemble = bundle.card.ensemble
+        self._second = load_backend(bundle.second, threads=self._threads) if bundle.second else None
         self._detector_weights = None if detector_weights is None else Path(detector_weights)
         self._boxes = boxes
         self._local = threading.local()
@@ -198,13 +201,8 @@ class Pipeline:
         return self._detector().detect(image)
 
     def run_network(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """Logits and embeddings of crops `(n, size, size, 3)`, in batches."""
-        if not len(crops):
-            return np.empty(0), None
-        parts = [self._backend.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
-        embeddings = [embedding for _, embedding in parts if embedding is not None]
-        logits = np.concatenate([logits for logits, _ in parts])
-        return logits, np.concatenate(embeddings) if embeddings else None
+        """Logits and embeddings of crops `(n, size, size, 3)` by `model.onnx` or the bundle's variant alone."""
+        return self._backend.run(crops)
 
     def _detector(self) -> Detector:
         detector: Detector | None = getattr(self._local, "detector", None)
@@ -250,7 +248,7 @@ class Pipeline:
             found.faces += [one.scorable] if one.scorable else []
         if not found.frames:
             found.frames.append(FrameScore(0, Status.UNREADABLE))
-        if found.wanted > 1 and len(shown := [one.crops[0].tobytes() for one in results if one.crops]) > 1:
+        if found.wanted > 1 and len(shown := [one.crops[0][0].tobytes() for one in results if one.crops]) > 1:
             found.identical = (len(shown) - len(set(shown))) / (len(shown) - 1)
         return found
 
@@ -321,18 +319,24 @@ class Pipeline:
                 status, face, findings, cropped = Status.LOW_QUALITY, each, broken, []
                 break
         score = replace(_with_face(score, face), status=status, faces=len(large), findings=findings)
-        result = _FrameResult(score, [each for each, _ in cropped], [crop for _, crop in cropped])
+        result = _FrameResult(score, [each for each, _ in cropped], [crops for _, crops in cropped])
         found.seconds["crop"] += time.perf_counter() - detected
         return result
 
-    def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[tuple[Face, NDArray[np.uint8]]]:
-        """Return the faces to score with their quality, and the crop of each."""
+    def _crops(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> list[tuple[Face, Crops]]:
+        """Return the faces to score with their quality, and the crops of each."""
         card, detector = self.bundle.card, self._detector()
         boxes = [face.box for face in faces]
         if card.resize is not None and detector.name == "whole_frame":
             image = resize_frame(image, card.resize)
             boxes = [detector.detect(image)[0].box] * len(faces)
-        return [self.rules.crop(image, box, face) for box, face in zip(boxes, faces, strict=True)]
+        found = []
+        for box, face in zip(boxes, faces, strict=True):
+            measured, *crops = self.rules.crop(image, box, face)
+            if self._ensemble:
+                crops.append(crop_face(image, box, scale=self._ensemble.crop_scale, size=self._ensemble.input.size))
+            found.append((measured, tuple(crops)))
+        return found
 
     def _faces_to_score(self, large: Sequence[Face]) -> tuple[Status, Sequence[Face]]:
         """Return a frame's status, and which of its large faces to score."""
@@ -343,12 +347,15 @@ class Pipeline:
         return Status.OK, large if self._policy == "all" else large[:1]
 
     def infer(self, ready: Sequence[Preprocessed], *, keep_crops: bool = False) -> Iterator[PresentationResult]:
-        """Run the network over preprocessed presentations together, from any thread."""
+        """Run the networks over preprocessed presentations together, from any thread."""
         size = self.bundle.card.input.size
-        crops = [crop for found in ready for crop in found.crops]
-        batch = np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+        crops = [each for found in ready for each in found.crops]
+        batch = np.stack([own for own, *_ in crops]) if crops else np.empty((0, size, size, 3), np.uint8)
         started = time.perf_counter()
         logits, embeddings = self.run_network(batch)
+        if self._second and self._ensemble and crops:
+            added, _ = self._second.run(np.stack([second for _, second in crops]))
+            logits = logits + self._ensemble.weight * added
         spent = (time.perf_counter() - started) / max(len(crops), 1)
         used = 0
         for found in ready:

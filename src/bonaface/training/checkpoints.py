@@ -30,12 +30,13 @@ Record = Mapping[str, float]
 
 MAY_CHANGE = {
     "crop.weights",
+    "model.ensemble_with",
     "training.accelerator",
     "training.early_stopping",
     "training.epochs",
     "training.workers",
 }
-"""Settings that a resumed run may change: where and how long it runs, not what it learns."""
+"""Settings that a resumed run may change: where and how long it runs, and what is added to the network afterwards."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -23,7 +23,7 @@ from bonaface.evaluation.iso30107 import by_group
 from bonaface.evaluation.results import Measures
 from bonaface.evaluation.scores import digest, write_scores
 from bonaface.inference.bundle import Bundle
-from bonaface.inference.model_card import crop_line
+from bonaface.inference.model_card import crop_line, ensemble_line
 from bonaface.inference.pipeline import ScoringOptions
 from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder
@@ -234,6 +234,7 @@ def report_input(
             "manifest": manifest.digest[:16],
             "network": f"{card.architecture}, input {card.input.size} x {card.input.size}",
             "crop": crop_line(card),
+            **({"ensemble": ensemble_line(card.ensemble)} if card.ensemble else {}),
             "face detector": card.detector.identity,
             "made": card.created,
         },

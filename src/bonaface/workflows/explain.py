@@ -67,8 +67,8 @@ def explain(
 ) -> Explained:
     """Write a picture for each input: each crop, and over it what spoke for bona fide and what for attack (Grad-CAM).
 
-    Inputs are found as `predict` finds them. A video gives a strip of frames, a manifest one gallery: the most wrong
-    presentations, and the most certain of each class.
+    Inputs are found as `predict` finds them. Of an ensemble the first network alone is explained. A video gives a strip of
+    frames, a manifest one gallery: the most wrong presentations, and the most certain of each class.
 
     Args:
         bundle: the bundle, its path, or the run folder that holds it.
@@ -136,6 +136,8 @@ def _explained(
             (drawn,) = pipeline.score([result.source], frames=frames, keep_crops=True)
         items = _frames(drawn, explainer, verdict)
         title, subtitle = Path(verdict.source).name, f"{verdict.outcome}, {verdict.describe()}"
+        if pipeline.bundle.card.ensemble:
+            subtitle += "; maps of the first network alone"
         yield verdict, strip(items, title=title, subtitle=subtitle) if items else None
 
 

@@ -18,6 +18,7 @@ from bonaface.data.cropping import crop_face
 from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.errors import BundleError, InputError, needs_extra
 from bonaface.evaluation.scores import read_scores
+from bonaface.inference.backends import load_backend
 from bonaface.inference.bundle import Bundle, change_bundle, load_bundle, make_bundle, write_bundle
 from bonaface.inference.bundle_schema import BundleCard, DetectorCard, InputCard, OutputCard
 from bonaface.inference.scoring import score_manifest
@@ -130,7 +131,7 @@ def export(
     )
     if wanted:
         points = partial(_points, manifest=manifest, settings=settings, widened=scores.get("widened"))
-        frames = _frames(usable, manifest, settings)
+        frames = _frames(bundle, usable, manifest, settings)
         bundle = make_variants(bundle, wanted, frames, points=points, progress=progress)
     write_bundle(bundle)
     return Exported(Path(output), bundle, parity)
@@ -154,14 +155,19 @@ def export_network(
 
     onnx = export_onnx(network)
     parity = check_parity(
-        network, onnx, _crops(store.table[store.table["status"] == Status.OK.value], settings, PARITY_CROPS)
+        network,
+        onnx,
+        _crops(_spread_over(store.table[store.table["status"] == Status.OK.value], PARITY_CROPS), settings.model),
     )
     card = BundleCard(
         name=f"{settings.model.name}-{path.resolve().parent.name}",
         created=now(),
         files={},
         architecture=settings.model.name,
-        network={**settings.model.model_dump(mode="json"), "weights": Path(settings.model.weights).name},
+        network={
+            **settings.model.model_dump(mode="json", exclude={"ensemble_with"}),
+            "weights": Path(settings.model.weights).name,
+        },
         input=InputCard(size=settings.model.input_size),
         output=OutputCard(),
         crop_scale=settings.model.crop_scale,
@@ -217,7 +223,9 @@ def _compare_with_torch(bundle: Bundle, settings: Recipe, usable: pd.DataFrame) 
     network = network_from_bytes(
         bundle.contents["model.safetensors"], ModelSettings.model_validate(bundle.card.network)
     )
-    return asdict(check_parity(network, bundle.contents["model.onnx"], _crops(usable, settings, EXPORT_CROPS)))
+    return asdict(
+        check_parity(network, bundle.contents["model.onnx"], _crops(_spread_over(usable, EXPORT_CROPS), settings.model))
+    )
 
 
 def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd.DataFrame | None) -> Points:
@@ -238,7 +246,7 @@ def _points(bundle: Bundle, *, manifest: Manifest, settings: Recipe, widened: pd
     )
 
 
-def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:
+def _frames(bundle: Bundle, usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frames:
     """Calibrate on train alone; compare on validation and on the frames of train that calibrate nothing.
 
     Where those are fewer than needed, their mirror images are added.
@@ -246,27 +254,33 @@ def _frames(usable: pd.DataFrame, manifest: Manifest, settings: Recipe) -> Frame
     split_of = dict(zip(manifest.table["path"], manifest.table["split"], strict=True))
     splits = usable["path"].map(split_of)
     train = usable[splits == "train"]
-    calibration = train.iloc[_spread(len(train), min(CALIBRATION_CROPS, -(-len(train) // 2)))]
-    compared = _crops(
-        pd.concat([usable[splits == "val"], train.drop(index=calibration.index)]), settings, COMPARED_FRAMES
-    )
-    what = f"{len(compared)} stored frames of val and train, none of which calibrated int8"
-    if len(compared) < FEWEST_FRAMES:
-        what += f", and the mirror images of {'all' if 2 * len(compared) <= FEWEST_FRAMES else 'some'} of them"
-        compared = np.concatenate([compared, compared[: FEWEST_FRAMES - len(compared), :, ::-1]])
+    calibration = _spread_over(train, min(CALIBRATION_CROPS, -(-len(train) // 2)))
+    rows = _spread_over(pd.concat([usable[splits == "val"], train.drop(index=calibration.index)]), COMPARED_FRAMES)
+    what = f"{len(rows)} stored frames of val and train, none of which calibrated int8"
+    mirrored = max(FEWEST_FRAMES - len(rows), 0)
+    if mirrored:
+        what += f", and the mirror images of {'all' if mirrored >= len(rows) else 'some'} of them"
+    compared = _with_mirrored(_crops(rows, settings.model), mirrored)
+    added = np.zeros(len(compared))
+    if (ensemble := bundle.card.ensemble) and bundle.second:
+        view = settings.model.model_copy(update={"crop_scale": ensemble.crop_scale, "input_size": ensemble.input.size})
+        added = ensemble.weight * load_backend(bundle.second).run(_with_mirrored(_crops(rows, view), mirrored))[0]
     return Frames(
-        compared, what, _crops(calibration, settings, len(calibration)), f"{len(calibration)} stored frames of train"
+        compared, added, what, _crops(calibration, settings.model), f"{len(calibration)} stored frames of train"
     )
 
 
-def _spread(total: int, count: int) -> list[int]:
-    """Return places of `count` of `total` things, evenly spaced; all of them where there are fewer."""
-    return [int(place) for place in np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))]
+def _with_mirrored(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    return np.concatenate([crops, crops[:count, :, ::-1]]) if count else crops
 
 
-def _crops(rows: pd.DataFrame, settings: Recipe, count: int) -> NDArray[np.uint8]:
-    """Return at most `count` crops `(n, size, size, 3)` as the network sees them, evenly spaced over stored frames."""
-    model, rows = settings.model, rows.iloc[_spread(len(rows), count)]
+def _spread_over(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return `count` of the rows, evenly spaced; all of them where there are fewer."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+
+
+def _crops(rows: pd.DataFrame, model: ModelSettings) -> NDArray[np.uint8]:
+    """Return the crops `(n, size, size, 3)` of stored frames as the network sees them."""
     boxes = [Box(*map(float, row)) for row in rows[["x", "y", "w", "h"]].to_numpy()]
     crops = [
         crop_face(load_crop(file), box, scale=model.crop_scale, size=model.input_size)

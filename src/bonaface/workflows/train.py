@@ -27,6 +27,7 @@ from bonaface.inference.scoring import Scored, score_manifest
 from bonaface.io import new_folder, now
 from bonaface.report.page import write_page
 from bonaface.types import Label, Progress, Status, probability
+from bonaface.workflows.ensemble import SecondNetwork, add_second, ensemble_notes, second_network
 from bonaface.workflows.evaluate import report_input
 from bonaface.workflows.export import export_network, results_of
 from bonaface.workflows.fine_tune import differences_from, started_from
@@ -105,10 +106,11 @@ def train(
     _check_trainable(footage)
     parse_criterion(settings.scoring.criterion)
     settings, before = started_from(settings)
+    is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
+    second = second_network(settings, progress=progress) if is_main else None
     with needs_extra("training"):  # takes seconds, so every cheap check comes first
         from bonaface.training.trainer import Trainer
     run = Path(output)
-    is_main = os.environ.get("RANK", "0") == "0"  # under torchrun, the first process alone writes
     with open_run(run, settings, footage, resume=resume) if is_main else nullcontext():
         trainer = Trainer(settings)
         store = trainer.from_main_process(lambda: _crop(settings, footage, run, notes, progress))
@@ -118,7 +120,17 @@ def train(
         if result.stopped == "interrupted" or not is_main:
             return Run(run, result.stopped, result.best_epoch, notes=tuple(notes))
         return _evaluate(
-            settings, footage, store, result, trainer.network, run, notes, before=before, faces=faces, progress=progress
+            settings,
+            footage,
+            store,
+            result,
+            trainer.network,
+            run,
+            notes,
+            before=before,
+            second=second,
+            faces=faces,
+            progress=progress,
         )
 
 
@@ -150,13 +162,14 @@ def _evaluate(
     notes: list[str],
     *,
     before: Bundle | None,
+    second: SecondNetwork | None,
     faces: bool,
     progress: Progress | None,
 ) -> Run:
     """Export the trained network, score val and test with it, choose thresholds, and write bundle and report.
 
     `notes` describe the model, and become part of the bundle; those in `own` concern the figures of this run alone.
-    `before` is the bundle that the training continued from.
+    `before` is the bundle that the training continued from, `second` that of an ensemble's second network.
     """
     own: list[str] = []
     if len(store.unusable):
@@ -173,12 +186,22 @@ def _evaluate(
     about: dict[str, Any] = {"best_epoch": result.best_epoch}
     if before is not None:
         about["started_from"] = before.id
-    widened = None
+        if before.card.ensemble and second is None:
+            notes.append(
+                f"the bundle that this training started from adds the logit of {before.card.ensemble.name}, this one does not: "
+                "model.ensemble_with is not set"
+            )
+    widened, scale = None, 1.0
     if settings.scoring.widen:
-        widened = _calibrated(network, footage.where("val"), store, settings, about, progress)
+        widened, scale = _calibrated(
+            network, footage.where("val"), store, settings, about, second=second, progress=progress
+        )
         if widened is not None:
             write_scores(widened, run / "scores" / "widened.csv")
     draft = export_network(network, run / "bundle", settings, footage, store, training=about)
+    if second is not None:
+        draft = add_second(draft, second.bundle, weight=scale)
+        notes += ensemble_notes(draft, second.bundle)
     scored: dict[str, Scored] = {}
     for split in ("val", "test"):
         part = footage.where(split)
@@ -249,17 +272,22 @@ def _calibrated(
     store: CropStore,
     settings: Recipe,
     about: dict[str, Any],
+    *,
+    second: SecondNetwork | None,
     progress: Progress | None,
-) -> pd.DataFrame | None:
-    """Make the network's logits those of probabilities on widened validation, and return the simulated part of it."""
+) -> tuple[pd.DataFrame | None, float]:
+    """Make the logits those of probabilities on widened validation; return its simulated part and the scale of the logits.
+
+    Scale and offset become part of the network. The logits of `second` need the same scale.
+    """
     from bonaface.training.widened_validation import PLAIN, score_widened_validation
 
     report = partial(progress, "widen val") if progress else None
     scored = store.table[~too_small(store.table, settings.crop, settings.model)]  # as evaluation and use do
     usable = validation.table["path"].isin(scored.loc[scored["status"] == Status.OK.value, "path"])
     if validation.table.loc[usable, "label"].nunique() < 2:
-        return None  # choosing the thresholds says what is missing
-    table = score_widened_validation(network, validation, scored, settings, progress=report)
+        return None, 1.0  # choosing the thresholds says what is missing
+    table = score_widened_validation(network, validation, scored, settings, second=second, progress=report)
     fused = table[table["frame"].isna()]
     scale, offset = fit_scale_and_offset(
         fused["logit"].to_numpy(dtype=np.float64),
@@ -271,7 +299,7 @@ def _calibrated(
     about["calibration"] = {"scale": scale, "offset": offset, "presentations": len(fused)}
     logits = scale * table["logit"] + offset
     simulated = table["widened"] != PLAIN
-    return table.assign(logit=logits, score=probability(logits.to_numpy()))[simulated].reset_index(drop=True)
+    return table.assign(logit=logits, score=probability(logits.to_numpy()))[simulated].reset_index(drop=True), scale
 
 
 def _check_trainable(manifest: Manifest) -> None:

@@ -24,7 +24,6 @@ FEWEST_FRAMES = 1000
 MOST_CHANGED = 0.005
 """The share of frames whose decision a variant may change."""
 Points = dict[Literal["image", "video"], OperatingPoint]
-_BATCH = 32
 _OPENVINO = ("openvino.xml", "openvino.bin")
 _INT8 = ("int8.xml", "int8.bin")
 
@@ -33,10 +32,12 @@ _INT8 = ("int8.xml", "int8.bin")
 class Frames:
     """What variants are made and compared with: crops `(n, size, size, 3)`.
 
-    `calibration` are of the train split alone; `what` and `calibrated_on` describe the crops.
+    `calibration` are of the train split alone; `what` and `calibrated_on` describe the crops. `added_logits` are what
+    an ensemble's second network adds to the logits of those compared.
     """
 
     compared: NDArray[np.uint8]
+    added_logits: NDArray[np.float64]
     what: str
     calibration: NDArray[np.uint8]
     calibrated_on: str
@@ -69,7 +70,7 @@ def make_variants(
             f"{len(frames.compared)} ({frames.what}); store more with crop.frames, or leave the variants out"
         )
     check_processor(names)
-    reference = _logits(bundle.use(None), frames.compared)
+    reference = _logits(bundle.use(None), frames)
     for name in VARIANTS:
         if name in names:
             make = _int8 if name == "int8" else partial(_openvino, name=name)
@@ -97,7 +98,7 @@ def _int8(bundle: Bundle, frames: Frames, reference: NDArray[np.float64], progre
         return _candidate(bundle, "int8", card, dict(zip(_INT8, files, strict=True)))
 
     def changed(files: Files) -> int:
-        return _changed(_logits(candidate(files), frames.compared), threshold, reference, threshold)
+        return _changed(_logits(candidate(files), frames), threshold, reference, threshold)
 
     found = search_int8(
         bundle.contents["model.onnx"],
@@ -127,7 +128,7 @@ def _accept(
     from bonaface.models.onnx_export import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, ROUNDING_SPAN
 
     name, card = candidate.variant, candidate.card.variants[candidate.variant]
-    logits, own = _logits(candidate, frames.compared), points(candidate)
+    logits, own = _logits(candidate, frames), points(candidate)
     threshold = bundle.use(None).operating_point("image").logit_threshold
     found = Comparison(
         frames=len(logits),
@@ -135,7 +136,7 @@ def _accept(
         what=frames.what,
         max_logit_difference=float(np.abs(logits - reference).max()),
         max_probability_difference=float(np.abs(probability(logits) - probability(reference)).max()),
-        logit_range=float(np.ptp(reference)),
+        logit_range=float(np.ptp(reference - frames.added_logits)),
     )
     if found.changed > _limit(reference):
         raise BundleError(
@@ -164,6 +165,5 @@ def _limit(reference: NDArray[np.float64]) -> int:
     return math.floor(MOST_CHANGED * len(reference))
 
 
-def _logits(bundle: Bundle, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-    backend = load_backend(bundle)
-    return np.concatenate([backend.run(crops[start : start + _BATCH])[0] for start in range(0, len(crops), _BATCH)])
+def _logits(bundle: Bundle, frames: Frames) -> NDArray[np.float64]:
+    return load_backend(bundle).run(frames.compared)[0] + frames.added_logits
