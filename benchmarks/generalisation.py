@@ -29,8 +29,8 @@ from bonaface.data.manifest import Manifest
 from bonaface.data.synthetic.dataset import write_demo_dataset
 from bonaface.errors import BonafaceError
 from bonaface.evaluation.arrays import ScoreArrays
-from bonaface.evaluation.calibration import reliability
 from bonaface.evaluation.iso30107 import evaluate_arrays
+from bonaface.evaluation.probability_calibration import reliability
 from bonaface.evaluation.scores import presentations
 from bonaface.evaluation.thresholds import choose_threshold, fixed_point
 from bonaface.types import Threshold

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bonaface.evaluation.calibration import Reliability
 from bonaface.evaluation.error_curve import ErrorCurves
+from bonaface.evaluation.probability_calibration import Reliability
 from bonaface.report.figures import percent_axes, threshold_lines
 from bonaface.report.style import ATTACK, BONA_FIDE, RULE, SERIES, Drawing, draw, legend, tidy
 from bonaface.types import Threshold, percent

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from bonaface.evaluation.arrays import ScoreArrays
-from bonaface.evaluation.calibration import Reliability, reliability
 from bonaface.evaluation.compare import Difference
 from bonaface.evaluation.discard import DiscardCurve
 from bonaface.evaluation.error_curve import (
@@ -25,6 +24,7 @@ from bonaface.evaluation.error_curve import (
     histogram,
     roc,
 )
+from bonaface.evaluation.probability_calibration import Reliability, reliability
 from bonaface.evaluation.results import Evaluation, Measures
 from bonaface.io import json_safe, write_bytes, write_json, write_text
 from bonaface.report.calibration_figures import chosen_figure, reliability_figure

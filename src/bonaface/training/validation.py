@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.evaluation.arrays import Bools, Floats, binary_cross_entropy
-from bonaface.evaluation.calibration import class_weights
+from bonaface.evaluation.probability_calibration import class_weights
 
 
 def validation_measures(

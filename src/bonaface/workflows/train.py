@@ -19,7 +19,7 @@ from bonaface.data.manifest import Manifest, read_manifest
 from bonaface.data.merge import merge_manifests
 from bonaface.data.splits import check_no_copies, check_no_leaks
 from bonaface.errors import InputError, SettingsError, format_list, needs_extra
-from bonaface.evaluation.calibration import fit_scale_and_offset
+from bonaface.evaluation.probability_calibration import fit_scale_and_offset
 from bonaface.evaluation.scores import write_scores
 from bonaface.evaluation.thresholds import parse_criterion
 from bonaface.inference.bundle import Bundle, change_bundle, write_bundle

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from bonaface.errors import ScoreTableError
-from bonaface.evaluation.calibration import class_weights, fit_scale_and_offset, reliability
+from bonaface.evaluation.probability_calibration import class_weights, fit_scale_and_offset, reliability
 from bonaface.types import probability
 
 RNG = np.random.default_rng(0)
