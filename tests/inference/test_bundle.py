@@ -278,6 +278,11 @@ def test_a_file_that_nobody_lists_is_refused_but_a_hidden_one_is_not(folder: Pat
         load_bundle(folder)
 
 
+def test_a_network_alone_is_refused_with_what_to_do(folder: Path):
+    with pytest.raises(BundleError, match=r"model\.onnx is a network without a bundle; make one .* from-onnx`"):
+        load_bundle(folder / "model.onnx")
+
+
 def test_a_missing_file_is_named(folder: Path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(BundleError, match=r"lacks model.safetensors"):

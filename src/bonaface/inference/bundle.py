@@ -129,6 +129,8 @@ def load_bundle(path: str | Path) -> Bundle:
         ```
     """
     path = local_copy(Path(path), error=BundleError)
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        raise BundleError(f"{path} is a network without a bundle; make one around it with `bonaface bundle from-onnx`")
     with _open_zip(path) if path.is_file() else _open_folder(path) as members:
         if "bundle.json" not in members:
             raise BundleError(
