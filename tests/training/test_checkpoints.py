@@ -132,7 +132,13 @@ CHANGES = [
     ("training.gradient_accumulation=2", "training.gradient_accumulation"),
     ("seed=7", "seed"),
 ]
-ALLOWED = ["training.epochs=9", "training.early_stopping=3", "training.workers=1", "crop.weights=x.onnx"]
+ALLOWED = [
+    "training.epochs=9",
+    "training.early_stopping=3",
+    "training.workers=1",
+    "crop.weights=x.onnx",
+    "model.ensemble_with=x",
+]
 
 
 @pytest.mark.parametrize(("override", "named"), CHANGES)

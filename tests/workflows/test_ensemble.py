@@ -26,6 +26,19 @@ def written(bundle: Bundle, path: Path, **changes: object) -> Path:
     return path
 
 
+def trained_with(second: Path, run: Run, output: Path, *overrides: str) -> Run:
+    """Train on the shared run's videos, with that second network."""
+    return bonaface.train(
+        "demo",
+        *SMALL,
+        *overrides,
+        f"model.ensemble_with={second}",
+        manifest=run.path / "manifest.csv",
+        output=output,
+        faces=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def second(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shared run's network with a narrower crop, named as somebody else's."""
@@ -35,16 +48,8 @@ def second(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ensemble(run: Run, second: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return bonaface.train(
-        "demo",
-        *SMALL,
-        "seed=1",
-        "scoring.widen=true",
-        f"model.ensemble_with={second}",
-        manifest=run.path / "manifest.csv",
-        output=Path(tmp_path_factory.mktemp("ensemble")) / "run",
-        faces=False,
-    )
+    output = Path(tmp_path_factory.mktemp("ensemble")) / "run"
+    return trained_with(second, run, output, "seed=1", "scoring.widen=true")
 
 
 def test_the_logit_is_the_sum_of_both(ensemble: Run, second: Path, footage: Path, tmp_path: Path):
@@ -73,7 +78,7 @@ def test_thresholds_and_scores_are_those_of_both(ensemble: Run, footage: Path):
 
 def test_the_card_names_the_second_network(ensemble: Run, second: Path, program):
     bundle = load_bundle(ensemble.path)
-    line = f"(bundle {load_bundle(second).id}, Apache-2.0) is added; it sees 1.5 x the longer side of the face box"
+    line = f"(bundle {load_bundle(second).id}, Apache-2.0) is added; its crop has scale 1.5 and 64 x 64 pixels"
     assert line in bundle.contents["README.md"].decode()
     assert str(second) not in bundle.contents["bundle.json"].decode()
     shown = program("bundle", "show", str(ensemble.path))
@@ -112,13 +117,7 @@ def test_a_missing_second_network_is_refused(run: Run, ensemble: Run, tmp_path: 
 def test_a_broken_second_network_is_refused_before_training(run: Run, second: Path, tmp_path: Path):
     broken = written(load_bundle(second), tmp_path / "broken", input=InputCard(size=32))
     with pytest.raises(BundleError, match=r"broken: model\.onnx fails on an input of 1 x 32 x 32 x 3"):
-        bonaface.train(
-            "demo",
-            *SMALL,
-            f"model.ensemble_with={broken}",
-            manifest=run.path / "manifest.csv",
-            output=tmp_path / "run",
-        )
+        trained_with(broken, run, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -146,24 +145,12 @@ def test_the_maps_are_said_to_be_of_the_first_network(ensemble: Run, footage: Pa
 def test_other_crops_and_faces_are_refused(run: Run, second: Path, tmp_path: Path, changes: dict, said: str):
     other = written(load_bundle(second), tmp_path / "other", **changes)
     with pytest.raises(SettingsError, match=said):
-        bonaface.train(
-            "demo",
-            *SMALL,
-            f"model.ensemble_with={other}",
-            manifest=run.path / "manifest.csv",
-            output=tmp_path / "run",
-        )
+        trained_with(other, run, tmp_path / "run")
 
 
 def test_an_ensemble_is_no_second_network(run: Run, ensemble: Run, tmp_path: Path):
     with pytest.raises(SettingsError, match="is an ensemble itself; name a bundle of one network"):
-        bonaface.train(
-            "demo",
-            *SMALL,
-            f"model.ensemble_with={ensemble.path}",
-            manifest=run.path / "manifest.csv",
-            output=tmp_path / "run",
-        )
+        trained_with(ensemble.path, run, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -90,8 +90,8 @@ def ensemble_line(second: EnsembleCard) -> str:
     """Return what an ensemble's second network is, and what it sees."""
     return (
         f"{second.weight:.3g} times the logit of {second.name} (bundle {second.bundle}, "
-        f"{second.licence or 'no licence stated'}) is added; it sees {second.crop_scale:g} x the longer side of the face box "
-        f"at {second.input.size} x {second.input.size} pixels"
+        f"{second.licence or 'no licence stated'}) is added; its crop has scale {second.crop_scale:g} and "
+        f"{second.input.size} x {second.input.size} pixels"
     )
 
 
